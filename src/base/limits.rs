@@ -1,0 +1,164 @@
+//! Every bound of the system: its name ends in its unit, and its reason stands beside it.
+//!
+//! A bound that tests want smaller (so that a simulated world meets it) is the default of a field in the owning
+//! room's `Config`; a bound that is part of the protocol or of the format is used from here directly.
+
+use std::time::Duration;
+
+/// Longest escaped user key, bytes. LMDB takes 1,982 bytes at 4 KiB pages; 12 of a row's key are the revision, and
+/// the rest is kept for the table's future. A constant of the protocol: it must not depend on the machine's pages.
+pub const KEY_ESCAPED_BYTES_MAX: usize = 1_968;
+
+/// Longest request that may enter the log, bytes (etcd's max-request-bytes).
+pub const REQUEST_BYTES_MAX: usize = 1_572_864;
+
+/// What a message on the wire may carry beyond its request, bytes (etcd's gRPC overhead).
+pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
+
+/// Longest frame of the native protocol, bytes.
+pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
+
+/// Operations in one branch, or compares, of a transaction (etcd's max-txn-ops).
+pub const TXN_OPS_MAX: usize = 128;
+
+/// Transactions inside transactions; bounds the recursion of check and apply.
+pub const TXN_DEPTH_MAX: usize = 64;
+
+/// Piece of a stored value, bytes: LMDB searches runs of contiguous pages for anything over a page, and the search
+/// grows with the run.
+pub const VALUE_PIECE_BYTES: usize = 64 * 1024;
+
+/// Segment of the write-ahead log, bytes; zeroed once, then recycled.
+pub const WAL_SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Log kept for slow followers, bytes; beyond it the log is trimmed and they come by snapshot.
+pub const LOG_KEPT_BYTES_MAX: u64 = 1 << 30;
+
+/// Entries kept behind the last one, so that a follower that blinked needs no snapshot.
+pub const LOG_KEPT_ENTRIES: u64 = 10_000;
+
+/// Entries cached in RAM, bytes; older ones are read from the segments.
+pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+
+/// Overlay at which a checkpoint is due, bytes.
+pub const OVERLAY_SEAL_BYTES: usize = 32 << 20;
+
+/// Rows in random order at which a checkpoint is due: each may dirty a page, and LMDB keeps a list of dirty pages
+/// of 131,072.
+pub const OVERLAY_SEAL_ROWS: usize = 32_768;
+
+/// Age at which a checkpoint is due.
+pub const OVERLAY_SEAL_AGE: Duration = Duration::from_secs(5);
+
+/// Overlay at which proposals wait, bytes: the checkpoint is behind.
+pub const OVERLAY_ADMIT_BYTES_MAX: usize = 64 << 20;
+
+/// Overlay at which even the applier waits, bytes; from here on the log on disk grows, not the RAM.
+pub const OVERLAY_APPLY_BYTES_MAX: usize = 4 * OVERLAY_ADMIT_BYTES_MAX;
+
+/// Entries committed and not applied at which requests are refused (etcd's "too many requests").
+pub const APPLY_BACKLOG_MAX: u64 = 5_000;
+
+/// The same for what must get through: lease revokes, compaction, membership, alarms.
+pub const APPLY_BACKLOG_PRIORITY_MAX: u64 = 10_000;
+
+/// Proposals waiting for one turn of the driver. Refused beyond: a client that waits longer than a few turns is
+/// better told so.
+pub const DRIVER_INBOX_MAX: usize = 16_384;
+
+/// Bytes of proposals in one append; keeps one entry batch below a disk write of a few milliseconds.
+pub const PROPOSE_BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Raft: bytes in one append message (etcd's).
+pub const RAFT_MESSAGE_BYTES_MAX: u64 = 1 << 20;
+
+/// Raft: append messages in flight to one follower; with the size above, 256 MiB in the worst case per peer.
+pub const RAFT_INFLIGHT_MAX: usize = 256;
+
+/// Raft: bytes proposed and not committed; a leader cut off from its quorum refuses beyond.
+pub const RAFT_UNCOMMITTED_BYTES_MAX: u64 = 256 << 20;
+
+/// Raft: bytes of committed entries in one Ready.
+pub const RAFT_COMMITTED_BYTES_MAX: u64 = 16 << 20;
+
+/// Largest cluster served, voters and learners together; the simulation goes up to it.
+pub const MEMBERS_MAX: usize = 31;
+
+/// Learners at one time (etcd's max-learners).
+pub const LEARNERS_MAX: usize = 1;
+
+/// Leases revoked by one entry; more expire in the next turn.
+pub const LEASE_REVOKES_PER_ENTRY_MAX: usize = 500;
+
+/// Leases recorded by one checkpoint entry.
+pub const LEASE_CHECKPOINTS_PER_ENTRY_MAX: usize = 1_000;
+
+/// Longest TTL, seconds (etcd's).
+pub const LEASE_TTL_S_MAX: i64 = 9_000_000_000;
+
+/// Keys per chunk of the count index, before a split.
+pub const COUNT_CHUNK_KEYS_MAX: u32 = 1_024;
+
+/// Keys per chunk of the count index, below which it joins its neighbour.
+pub const COUNT_CHUNK_KEYS_MIN: u32 = 256;
+
+/// Time one slice of compaction may hold the database's writer.
+pub const COMPACTION_SLICE: Duration = Duration::from_millis(5);
+
+/// Requests one connection may have unanswered.
+pub const CONNECTION_IN_FLIGHT_MAX: u32 = 1_024;
+
+/// Streams one client connection may have open.
+pub const CONNECTION_STREAMS_MAX: u32 = 64;
+
+/// Answers written to a stream and not taken by the client, bytes; the server stops reading requests beyond.
+pub const STREAM_UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// An answer larger than this, bytes, moves to a stream of its own, so that it does not stand before the others.
+pub const ANSWER_INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// Client connections on one endpoint.
+pub const CONNECTIONS_MAX: usize = 10_000;
+
+/// Handshakes in flight on one endpoint; beyond it a client must prove its address first (Retry), at twice it is
+/// refused.
+pub const HANDSHAKES_MAX: usize = 512;
+
+/// Time for the Hello frame after the handshake, and for the rest of a frame after its first byte.
+pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Raft messages waiting to leave for one peer, bytes; Raft repeats what is dropped.
+pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
+
+/// Watch responses waiting on one stream, bytes; beyond it its watchers read history again when it drains.
+pub const WATCH_STREAM_QUEUE_BYTES_MAX: usize = 4 << 20;
+
+/// Watchers on one stream.
+pub const WATCHERS_PER_STREAM_MAX: usize = 100_000;
+
+/// Revisions one catching-up slice reads.
+pub const WATCH_CATCHUP_REVISIONS: usize = 1_000;
+
+/// How often a quiet watcher that asked for it is told the revision.
+pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Event batches between applier and hub; the applier waits beyond it.
+pub const HUB_INBOX_MAX: usize = 4_096;
+
+/// Storage a member may use, bytes, when the configuration says 0 (etcd's).
+pub const QUOTA_BYTES_DEFAULT: u64 = 2 << 30;
+
+/// LMDB's table of readers; its default of 126 is fewer than our slices in flight.
+pub const DB_READERS_MAX: u32 = 1_024;
+
+/// LMDB's address space at the least, bytes; only space, never memory.
+pub const DB_MAP_BYTES_MIN: u64 = 64 << 30;
+
+/// Piece of a snapshot on the wire, bytes.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
+
+const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
+const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
+const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
+const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);
+const _: () = assert!(REQUEST_BYTES_MAX < PROPOSE_BATCH_BYTES_MAX);

@@ -1,0 +1,17 @@
+//! The ground floor: the words, numbers and limits that every other room uses.
+//!
+//! Nothing here does anything: ids and how they are printed, revisions, key ranges, the clock as an argument, and
+//! every bound of the system with its unit and its reason.
+
+mod backoff;
+pub mod clock;
+mod ids;
+pub mod limits;
+mod range;
+mod revision;
+
+pub use backoff::Backoff;
+pub use clock::{Clock, Moment, SystemClock};
+pub use ids::{ClusterId, Index, LeaseId, MemberId, ParseIdError, RequestId, Term};
+pub use range::KeyRange;
+pub use revision::Revision;

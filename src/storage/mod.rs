@@ -1,0 +1,22 @@
+//! Bytes that survive: the write-ahead log, the overlay, the database and its snapshots.
+//!
+//! ```text
+//!   writes: Raft thread -> Log (RAM) -> Wal (segments, fdatasync)       the log, durable before anything is promised
+//!           applier -> Batch -> Overlay (RAM, two generations)          what is applied, visible at once
+//!           checkpoint thread -> Database (LMDB, one durable transaction)
+//!   reads:  View = LMDB read transaction + the overlay's generations
+//! ```
+//!
+//! Promises: a log batch is durable when `append` returns; data and applied index never travel in separate
+//! transactions; the log is trimmed never beyond what the database holds durably. Knows nothing of: what keys mean,
+//! Raft's rules, time.
+
+mod batch;
+mod fault;
+mod read;
+mod table;
+
+pub use batch::{Batch, Rows};
+pub use fault::Fault;
+pub use read::{Direction, Nothing, Read, Row};
+pub use table::Table;

@@ -1,0 +1,75 @@
+//! The read side that every layer shares: a view (overlay over LMDB), or a batch that reads through itself.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use super::{Fault, Table};
+
+/// Order in which a scan meets its rows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+/// One row as a scan hands it out; borrowed for the duration of the call.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    pub key: &'a [u8],
+    pub value: &'a [u8],
+}
+
+/// Point reads and ordered scans over tables.
+pub trait Read {
+    /// The row's value, or none.
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault>;
+
+    /// Calls `each` with the rows between `low` and `high` in `direction`, until it breaks or the rows end.
+    /// `each` must not write to the table it reads.
+    fn scan(
+        &self,
+        table: Table,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        direction: Direction,
+        each: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Fault>;
+
+    /// The first row between `low` and `high` in `direction`.
+    fn first(
+        &self,
+        table: Table,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        direction: Direction,
+    ) -> Result<Option<(Bytes, Bytes)>, Fault> {
+        let mut found = None;
+        self.scan(table, low, high, direction, &mut |row| {
+            found = Some((Bytes::copy_from_slice(row.key), Bytes::copy_from_slice(row.value)));
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// A store without rows: under a [`Batch`](super::Batch) it makes a store in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Nothing;
+
+impl Read for Nothing {
+    fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, Fault> {
+        Ok(None)
+    }
+
+    fn scan(
+        &self,
+        _: Table,
+        _: Bound<&[u8]>,
+        _: Bound<&[u8]>,
+        _: Direction,
+        _: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! The real program, one module per capability.
