@@ -2,6 +2,22 @@
 //!
 //! The messages are generated from `proto/` and checked in (a golden test regenerates and compares them). No logic
 //! lives here but pure codecs.
+//!
+//! ```text
+//!   method   numbers and names of the calls           status   how a call fails
+//!   frame    unary and stream frames                  hello    the first words, and the control stream
+//!   service  the trait that doors call and a member or a proxy implements
+//! ```
+
+pub mod frame;
+pub mod hello;
+mod method;
+mod service;
+mod status;
+
+pub use method::{Method, Shape};
+pub use service::{Answers, Call, Caller, Closed, DoorEnd, Duplex, Item, Outcome, Reply, Service};
+pub use status::{Code, Retry, Status};
 
 /// `mvccpb`: key-values and events.
 #[allow(

@@ -1,0 +1,185 @@
+//! What both ends say first, and what they may say later about the connection itself.
+//!
+//! The client's first bidirectional stream is the control stream. It carries frames
+//! `length u32 | kind u8 | body`, where `length` counts the kind and the body:
+//!
+//! ```text
+//!   client -> server   Hello, then SetToken at any time
+//!   server -> client   Hello, then GoAway at most once
+//! ```
+//!
+//! The dialler's TLS stack believes the connection is up before the server has judged the certificate: only the
+//! server's Hello means that it is.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message;
+
+use super::frame::FrameError;
+
+/// The version of the protocol described in docs/protocol.md.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Longest control frame, bytes; a Hello is a few dozen, a token a few hundred.
+pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
+
+/// Codes with which either end closes a connection; the close reason is a text for people.
+pub mod close {
+    /// The client is done.
+    pub const DONE: u32 = 0;
+    /// The server is shutting down; another endpoint serves.
+    pub const DRAINED: u32 = 0x101;
+    /// Bytes that are no frame, an id used twice, a Hello that did not come in time.
+    pub const PROTOCOL: u32 = 0x102;
+    /// No common protocol version.
+    pub const VERSION: u32 = 0x103;
+    /// The server has as many connections as it takes.
+    pub const BUSY: u32 = 0x104;
+}
+
+/// The client's first words.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ClientHello {
+    /// Versions it speaks, best first.
+    #[prost(uint32, repeated, tag = "1")]
+    pub versions: Vec<u32>,
+    /// A name for logs, such as `quorate-cli/0.1.0`.
+    #[prost(string, tag = "2")]
+    pub client: String,
+    /// An authentication token; empty without one.
+    #[prost(string, tag = "3")]
+    pub token: String,
+}
+
+/// The server's answer, with its limits.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct ServerHello {
+    #[prost(uint32, tag = "1")]
+    pub version: u32,
+    #[prost(uint64, tag = "2")]
+    pub cluster_id: u64,
+    #[prost(uint64, tag = "3")]
+    pub member_id: u64,
+    /// Requests that may be unanswered on the connection.
+    #[prost(uint32, tag = "4")]
+    pub in_flight_max: u32,
+    /// Longest frame the server reads, bytes after its length field.
+    #[prost(uint32, tag = "5")]
+    pub frame_bytes_max: u32,
+    /// Bidirectional streams the client may have open.
+    #[prost(uint32, tag = "6")]
+    pub streams_max: u32,
+    /// The server's version, for logs.
+    #[prost(string, tag = "7")]
+    pub server: String,
+}
+
+/// A new token for the calls that follow.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct SetToken {
+    #[prost(string, tag = "1")]
+    pub token: String,
+}
+
+/// The server will close soon: what was asked is still answered, new requests belong to another endpoint.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct GoAway {
+    #[prost(uint32, tag = "1")]
+    pub code: u32,
+    #[prost(string, tag = "2")]
+    pub text: String,
+}
+
+/// One frame of the control stream.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Control {
+    ClientHello(ClientHello),
+    ServerHello(ServerHello),
+    SetToken(SetToken),
+    GoAway(GoAway),
+    /// Of a later version; to be ignored.
+    Unknown(u8),
+}
+
+impl Control {
+    pub fn encode(&self) -> Bytes {
+        let (kind, body) = match self {
+            Self::ClientHello(hello) => (1, hello.encode_to_vec()),
+            Self::ServerHello(hello) => (2, hello.encode_to_vec()),
+            Self::SetToken(token) => (3, token.encode_to_vec()),
+            Self::GoAway(away) => (4, away.encode_to_vec()),
+            Self::Unknown(kind) => (*kind, Vec::new()),
+        };
+        let mut out = BytesMut::with_capacity(5 + body.len());
+        out.put_u32(u32::try_from(body.len() + 1).unwrap_or(u32::MAX));
+        out.put_u8(kind);
+        out.put_slice(&body);
+        out.freeze()
+    }
+
+    /// Takes one whole frame off the front of `buffer`; none while it is incomplete.
+    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
+        let Some(mut frame) = super::frame::take_frame(buffer, 1, CONTROL_BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let kind = frame.get_u8();
+        let control = match kind {
+            1 => ClientHello::decode(frame).map(Self::ClientHello),
+            2 => ServerHello::decode(frame).map(Self::ServerHello),
+            3 => SetToken::decode(frame).map(Self::SetToken),
+            4 => GoAway::decode(frame).map(Self::GoAway),
+            other => Ok(Self::Unknown(other)),
+        };
+        control.map(Some).map_err(|_| FrameError::Malformed("control message"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_frames_survive_being_cut_anywhere() {
+        let frames = [
+            Control::ClientHello(ClientHello {
+                versions: vec![PROTOCOL_VERSION],
+                client: "test".to_owned(),
+                token: String::new(),
+            }),
+            Control::ServerHello(ServerHello {
+                version: PROTOCOL_VERSION,
+                cluster_id: u64::MAX,
+                member_id: 7,
+                in_flight_max: 1024,
+                frame_bytes_max: 2 << 20,
+                streams_max: 64,
+                server: "0.1.0".to_owned(),
+            }),
+            Control::SetToken(SetToken { token: "simple.1".to_owned() }),
+            Control::GoAway(GoAway { code: close::DRAINED, text: "stopping".to_owned() }),
+            Control::Unknown(99),
+        ];
+        for frame in frames {
+            let bytes = frame.encode();
+            let mut buffer = BytesMut::new();
+            for &byte in &bytes[..bytes.len() - 1] {
+                buffer.put_u8(byte);
+                assert_eq!(Control::decode(&mut buffer), Ok(None));
+            }
+            buffer.put_u8(bytes[bytes.len() - 1]);
+            assert_eq!(Control::decode(&mut buffer), Ok(Some(frame)));
+            assert!(buffer.is_empty());
+        }
+    }
+
+    #[test]
+    fn hostile_control_frames_are_refused_before_memory_is_asked_for() {
+        let mut huge = BytesMut::from(&b"\xff\xff\xff\xff\x01"[..]);
+        let error = Control::decode(&mut huge).unwrap_err();
+        assert!(matches!(error, FrameError::TooLong { .. }), "{error}");
+        assert!(huge.capacity() < 1024);
+        let mut empty = BytesMut::from(&b"\0\0\0\0"[..]);
+        assert!(matches!(Control::decode(&mut empty), Err(FrameError::TooShort { .. })));
+        let mut garbage = BytesMut::from(&b"\0\0\0\x03\x01\xff\xff"[..]);
+        assert!(matches!(Control::decode(&mut garbage), Err(FrameError::Malformed(_))));
+    }
+}
