@@ -21,8 +21,9 @@ pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
 /// Operations in one branch, or compares, of a transaction (etcd's max-txn-ops).
 pub const TXN_OPS_MAX: usize = 128;
 
-/// Transactions inside transactions; bounds the recursion of check and apply.
-pub const TXN_DEPTH_MAX: usize = 64;
+/// Transactions inside transactions. Bounds the recursion of check and apply; and a protobuf decoder follows 100
+/// messages inside each other, of which a transaction takes two: one that a member cannot read from the log stops it.
+pub const TXN_DEPTH_MAX: usize = 32;
 
 /// Piece of a stored value, bytes: LMDB searches runs of contiguous pages for anything over a page, and the search
 /// grows with the run.
@@ -162,3 +163,4 @@ const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
 const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PROPOSE_BATCH_BYTES_MAX);
+const _: () = assert!(2 * TXN_DEPTH_MAX + 4 < 100);

@@ -1,0 +1,38 @@
+//! What a command asks of the quota. Checked at admission, never at apply: the replicated alarm is what refuses.
+
+use super::envelope::Command;
+use crate::proto::etcdserverpb::request_op::Request;
+use crate::proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
+
+/// What a version costs beside its key and value, bytes (etcd's estimate).
+const VERSION_BYTES: u64 = 256;
+/// What a lease costs, bytes (etcd's estimate).
+const LEASE_BYTES: u64 = 64;
+
+/// Bytes that the command may add to the store; 0 for whatever still works without space.
+pub fn cost(command: &Command) -> u64 {
+    match command {
+        Command::Put(put) => put_cost(put),
+        Command::Txn(txn) => txn_cost(txn),
+        Command::LeaseGrant(_) => LEASE_BYTES,
+        _ => 0,
+    }
+}
+
+fn put_cost(put: &PutRequest) -> u64 {
+    VERSION_BYTES + (put.key.len() + put.value.len()) as u64
+}
+
+/// The more expensive branch: which one is taken is not known before apply.
+fn txn_cost(txn: &TxnRequest) -> u64 {
+    branch_cost(&txn.success).max(branch_cost(&txn.failure))
+}
+
+fn branch_cost(ops: &[RequestOp]) -> u64 {
+    let cost = |op: &RequestOp| match &op.request {
+        Some(Request::RequestPut(put)) => put_cost(put),
+        Some(Request::RequestTxn(txn)) => txn_cost(txn),
+        _ => 0,
+    };
+    ops.iter().map(cost).sum()
+}
