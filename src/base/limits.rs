@@ -103,6 +103,9 @@ pub const COUNT_CHUNK_KEYS_MAX: u32 = 1_024;
 /// Keys per chunk of the count index, below which it joins its neighbour.
 pub const COUNT_CHUNK_KEYS_MIN: u32 = 256;
 
+/// Created and deleted keys that the count index remembers, so that a reader a few revisions behind it needs no walk.
+pub const COUNT_JOURNAL_KEYS_MAX: usize = 16_384;
+
 /// Time one slice of compaction may hold the database's writer.
 pub const COMPACTION_SLICE: Duration = Duration::from_millis(5);
 

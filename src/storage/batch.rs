@@ -8,7 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use super::{Direction, Fault, Read, Row, Table};
+use super::{Direction, Fault, Read, Row, Table, Write};
 
 /// Changed rows in order; none as a value deletes the row.
 pub type Rows = BTreeMap<(Table, Bytes), Option<Bytes>>;
@@ -99,6 +99,18 @@ impl<R: Read> Read for Batch<'_, R> {
                 }
             }
         }
+        Ok(())
+    }
+}
+
+impl<R: Read> Write for Batch<'_, R> {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        Batch::put(self, table, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        Ok(())
+    }
+
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault> {
+        Batch::delete(self, table, Bytes::copy_from_slice(key));
         Ok(())
     }
 }

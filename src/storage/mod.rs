@@ -18,5 +18,5 @@ mod table;
 
 pub use batch::{Batch, Rows};
 pub use fault::Fault;
-pub use read::{Direction, Nothing, Read, Row};
+pub use read::{Direction, Nothing, Read, Row, Write};
 pub use table::Table;

@@ -53,6 +53,14 @@ pub trait Read {
     }
 }
 
+/// A reader that may also change rows, seen by its own reads at once.
+pub trait Write: Read {
+    fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault>;
+
+    /// Deletes the row if it is there.
+    fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault>;
+}
+
 /// A store without rows: under a [`Batch`](super::Batch) it makes a store in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;
