@@ -1,1 +1,5 @@
-//! (room under construction)
+//! One member: builds every room, joins them by channels, drains them in order.
+
+mod config;
+
+pub use config::{ClusterState, Config, Listener, Roster, RosterMember, TlsFiles};

@@ -1,0 +1,492 @@
+//! From settings as written to a node's configuration as meant, with etcd's start-up checks.
+//!
+//! What depends on the roster (is this member in it, and with these URLs?) is decided by the node, because it counts
+//! only while the data directory is empty.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::base::limits;
+use crate::node::{ClusterState, Config, Listener, Roster, RosterMember, TlsFiles};
+
+use super::keys::Settings;
+use super::mistakes::Mistakes;
+use super::types::{Initial, List};
+use super::urls::Url;
+
+/// Everything a server starts with.
+#[derive(Clone, Debug)]
+pub struct Start {
+    pub node: Config,
+    pub logging: Logging,
+    /// For the log, once there is one.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Logging {
+    /// A level, or directives such as `info,quorate::engine=debug`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// Console on a terminal, JSON otherwise.
+    Auto,
+    Console,
+    Json,
+}
+
+/// The four lists of URLs, parsed.
+struct Urls {
+    listen_peers: Vec<Url>,
+    listen_clients: Vec<Url>,
+    advertise_peers: Vec<Url>,
+    advertise_clients: Vec<Url>,
+}
+
+/// `is_written` tells whether a key was set by anybody.
+pub(super) fn check(
+    settings: &Settings,
+    is_written: &dyn Fn(&str) -> bool,
+) -> Result<Start, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let mut warnings = Vec::new();
+    if settings.name.is_empty() {
+        mistakes.push("name is empty: every member has a name of its own");
+    }
+    let members = roster(&settings.initial_cluster, &mut mistakes);
+    let urls = urls(settings, is_written, &members, &mut mistakes);
+    let listeners = listeners(&urls, &mut mistakes);
+    let state = cluster_state(settings, &mut mistakes);
+    let (heartbeat_interval, election_timeout) = timing(settings, &mut mistakes);
+    let peer_tls = peer_tls(settings, &urls, &mut mistakes, &mut warnings);
+    let client_tls = client_tls(settings, &urls, &mut mistakes, &mut warnings);
+    let request_bytes_max = bound(
+        "max-request-bytes",
+        settings.max_request_bytes,
+        limits::REQUEST_BYTES_MAX,
+        &mut mistakes,
+    );
+    let txn_ops_max =
+        bound("max-txn-ops", settings.max_txn_ops, TXN_OPS_SETTING_MAX, &mut mistakes);
+    let logging = logging(settings, &mut mistakes);
+    advise(settings, &urls, &mut warnings);
+
+    let data_dir = if settings.data_dir.is_empty() {
+        PathBuf::from(format!("{}.etcd", settings.name))
+    } else {
+        PathBuf::from(&settings.data_dir)
+    };
+    let node = Config {
+        name: settings.name.clone(),
+        data_dir,
+        roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
+        listeners,
+        advertise_peer_urls: texts(&urls.advertise_peers),
+        advertise_client_urls: texts(&urls.advertise_clients),
+        peer_tls,
+        client_tls,
+        heartbeat_interval,
+        election_timeout,
+        pre_vote: settings.pre_vote,
+        strict_reconfig_check: settings.strict_reconfig_check,
+        quota_bytes: quota(settings.quota_backend_bytes),
+        request_bytes_max,
+        txn_ops_max,
+    };
+    mistakes.unless_any(Start { node, logging, warnings })
+}
+
+/// Operations a branch may be allowed at the most; each costs a revision's sub-number and a compare in memory.
+const TXN_OPS_SETTING_MAX: usize = 100_000;
+
+fn bound(key: &str, value: i64, max: usize, mistakes: &mut Mistakes) -> usize {
+    match usize::try_from(value) {
+        Ok(value) if (1..=max).contains(&value) => value,
+        _ => {
+            mistakes.push(format!("{key} is {value}; it must be from 1 to {max}"));
+            max
+        }
+    }
+}
+
+fn quota(setting: i64) -> Option<u64> {
+    match u64::try_from(setting) {
+        Ok(0) => Some(limits::QUOTA_BYTES_DEFAULT),
+        Ok(bytes) => Some(bytes),
+        Err(_) => None,
+    }
+}
+
+fn cluster_state(settings: &Settings, mistakes: &mut Mistakes) -> ClusterState {
+    match settings.initial_cluster_state.as_str() {
+        "new" => ClusterState::New,
+        "existing" => ClusterState::Existing,
+        other => {
+            mistakes.push(format!("initial-cluster-state is {other:?}; it is new or existing"));
+            ClusterState::New
+        }
+    }
+}
+
+fn timing(settings: &Settings, mistakes: &mut Mistakes) -> (Duration, Duration) {
+    let (heartbeat, election) = (settings.heartbeat_interval, settings.election_timeout);
+    if !(1..=10_000).contains(&heartbeat) {
+        mistakes.push(format!("heartbeat-interval is {heartbeat}; it must be from 1 to 10000 ms"));
+    } else if election < 5 * heartbeat {
+        mistakes.push(format!(
+            "election-timeout is {election} ms and heartbeat-interval {heartbeat} ms: it must be at least 5 heartbeats, \
+             so that one lost packet starts no election"
+        ));
+    } else if election > 50_000 {
+        mistakes.push(format!("election-timeout is {election} ms; it must be at most 50000 ms"));
+    }
+    let millis = |value: i64| Duration::from_millis(u64::try_from(value).unwrap_or_default());
+    (millis(heartbeat), millis(election))
+}
+
+fn logging(settings: &Settings, mistakes: &mut Mistakes) -> Logging {
+    let format = match settings.log_format.as_str() {
+        "auto" => LogFormat::Auto,
+        "console" => LogFormat::Console,
+        "json" => LogFormat::Json,
+        other => {
+            mistakes.push(format!("log-format is {other:?}; it is auto, console or json"));
+            LogFormat::Auto
+        }
+    };
+    let filter = settings.log_level.clone();
+    if !filter.split(',').all(is_directive) {
+        mistakes.push(format!(
+            "log-level is {filter:?}; it is error, warn, info, debug or trace, or a filter such as info,quorate::engine=debug"
+        ));
+    }
+    Logging { filter, format }
+}
+
+/// `info`, or `quorate::engine=debug`.
+fn is_directive(part: &str) -> bool {
+    let level = part.rsplit_once('=').map_or(part, |(_, level)| level);
+    ["off", "error", "warn", "info", "debug", "trace"]
+        .contains(&level.to_ascii_lowercase().as_str())
+}
+
+/// The members of initial-cluster in their order, each with its URLs sorted.
+fn roster(initial: &Initial, mistakes: &mut Mistakes) -> Vec<RosterMember> {
+    let mut members: Vec<RosterMember> = Vec::new();
+    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    for (name, text) in &initial.0 {
+        let url = match Url::parse(text) {
+            Ok(url) => url.to_string(),
+            Err(error) => {
+                mistakes.push(format!("initial-cluster, member {name}: {error}"));
+                continue;
+            }
+        };
+        if let Some(owner) = owners.insert(url.clone(), name.clone()) {
+            mistakes.push(format!("initial-cluster gives {url} to {owner} and to {name}: each URL belongs to one member"));
+            continue;
+        }
+        match members.iter_mut().find(|member| member.name == *name) {
+            Some(member) => member.peer_urls.push(url),
+            None => members.push(RosterMember { name: name.clone(), peer_urls: vec![url] }),
+        }
+    }
+    for member in &mut members {
+        member.peer_urls.sort_unstable();
+    }
+    if members.len() > limits::MEMBERS_MAX {
+        mistakes.push(format!(
+            "initial-cluster has {} members; {} are the most, and 3 or 5 are what you want",
+            members.len(),
+            limits::MEMBERS_MAX
+        ));
+    }
+    members
+}
+
+fn urls(
+    settings: &Settings,
+    is_written: &dyn Fn(&str) -> bool,
+    members: &[RosterMember],
+    mistakes: &mut Mistakes,
+) -> Urls {
+    if is_written("listen-client-urls") && !is_written("advertise-client-urls") {
+        mistakes.push(
+            "advertise-client-urls is required when listen-client-urls is set explicitly: \
+             write the URLs that clients reach this member at",
+        );
+    }
+    let mut read = |key: &str, list: &List| {
+        let urls = parse_all(key, list, mistakes);
+        if list.0.is_empty() {
+            mistakes.push(format!("{key} is empty: write at least one URL"));
+        }
+        urls
+    };
+    let listen_peers = read("listen-peer-urls", &settings.listen_peer_urls);
+    let listen_clients = read("listen-client-urls", &settings.listen_client_urls);
+    let advertise_clients = read("advertise-client-urls", &settings.advertise_client_urls);
+    let mut advertise_peers =
+        read("initial-advertise-peer-urls", &settings.initial_advertise_peer_urls);
+    if !is_written("initial-advertise-peer-urls") {
+        let own = members.iter().find(|member| member.name == settings.name);
+        if let Some(own) = own {
+            advertise_peers = own.peer_urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+        } else if is_written("listen-peer-urls") && !listen_peers.iter().any(Url::is_wildcard) {
+            advertise_peers.clone_from(&listen_peers);
+        }
+    }
+    Urls { listen_peers, listen_clients, advertise_peers, advertise_clients }
+}
+
+fn parse_all(key: &str, list: &List, mistakes: &mut Mistakes) -> Vec<Url> {
+    let mut urls = Vec::new();
+    for text in &list.0 {
+        match Url::parse(text) {
+            Ok(url) if urls.contains(&url) => {
+                mistakes.push(format!("{key} names {url} twice: remove one"));
+            }
+            Ok(url) => urls.push(url),
+            Err(error) => mistakes.push(format!("{key}: {error}")),
+        }
+    }
+    urls.sort();
+    urls
+}
+
+/// One endpoint per address: an address in both lists serves members and clients.
+fn listeners(urls: &Urls, mistakes: &mut Mistakes) -> Vec<Listener> {
+    let mut found: BTreeMap<SocketAddr, Listener> = BTreeMap::new();
+    let peers = urls.listen_peers.iter().map(|url| ("listen-peer-urls", url, true));
+    let clients = urls.listen_clients.iter().map(|url| ("listen-client-urls", url, false));
+    for (key, url, peers) in peers.chain(clients) {
+        let address = match url.bind_address() {
+            Ok(address) => address,
+            Err(error) => {
+                mistakes.push(format!("{key}: {error}"));
+                continue;
+            }
+        };
+        let listener =
+            found.entry(address).or_insert(Listener { address, peers: false, secure: url.secure });
+        listener.peers |= peers;
+        if listener.secure != url.secure {
+            mistakes.push(format!(
+                "listen-peer-urls and listen-client-urls both name {address}, one with http:// and one with https://: \
+                 one port has one scheme"
+            ));
+        }
+    }
+    found.into_values().collect()
+}
+
+fn peer_tls(
+    settings: &Settings,
+    urls: &Urls,
+    mistakes: &mut Mistakes,
+    warnings: &mut Vec<String>,
+) -> Option<TlsFiles> {
+    let listens = urls.listen_peers.iter().any(|url| url.secure);
+    let advertises = urls.advertise_peers.iter().any(|url| url.secure);
+    if !urls.listen_peers.is_empty() && listens != advertises {
+        mistakes.push(
+            "listen-peer-urls and initial-advertise-peer-urls differ in http:// and https://: members would dial what \
+             this one does not speak",
+        );
+    }
+    if !listens && !advertises {
+        if !settings.peer_cert_file.is_empty() {
+            warnings.push("peer-cert-file is ignored: the peer URLs say http://".to_owned());
+        }
+        return None;
+    }
+    let mut need = |key: &str, value: &str, why: &str| file(key, value, why, mistakes);
+    let secure = "the peer URLs say https://";
+    let files = TlsFiles {
+        cert: need("peer-cert-file", &settings.peer_cert_file, secure)?,
+        key: need("peer-key-file", &settings.peer_key_file, secure)?,
+        trusted_ca: Some(need("peer-trusted-ca-file", &settings.peer_trusted_ca_file, secure)?),
+        client_cert_auth: true,
+        crl: optional("peer-crl-file", &settings.peer_crl_file, mistakes),
+        allowed_cn: settings.peer_cert_allowed_cn.0.clone(),
+        allowed_hostname: settings.peer_cert_allowed_hostname.0.clone(),
+    };
+    Some(files)
+}
+
+fn client_tls(
+    settings: &Settings,
+    urls: &Urls,
+    mistakes: &mut Mistakes,
+    warnings: &mut Vec<String>,
+) -> Option<TlsFiles> {
+    if !urls.listen_clients.iter().any(|url| url.secure) {
+        if !settings.cert_file.is_empty() {
+            warnings.push("cert-file is ignored: listen-client-urls says http://".to_owned());
+        }
+        return None;
+    }
+    let secure = "listen-client-urls says https://";
+    let cert = file("cert-file", &settings.cert_file, secure, mistakes);
+    let key = file("key-file", &settings.key_file, secure, mistakes);
+    let trusted_ca = if settings.client_cert_auth {
+        file("trusted-ca-file", &settings.trusted_ca_file, "client-cert-auth is true", mistakes)
+    } else {
+        optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
+    };
+    Some(TlsFiles {
+        cert: cert?,
+        key: key?,
+        trusted_ca,
+        client_cert_auth: settings.client_cert_auth,
+        crl: optional("client-crl-file", &settings.client_crl_file, mistakes),
+        allowed_cn: Vec::new(),
+        allowed_hostname: Vec::new(),
+    })
+}
+
+/// A file that must be named and readable.
+fn file(key: &str, value: &str, why: &str, mistakes: &mut Mistakes) -> Option<PathBuf> {
+    if value.is_empty() {
+        mistakes.push(format!(
+            "{key} is not set, and {why}: make certificates with `quorate cert`, or write http:// to go without"
+        ));
+        return None;
+    }
+    optional(key, value, mistakes)
+}
+
+fn optional(key: &str, value: &str, mistakes: &mut Mistakes) -> Option<PathBuf> {
+    if value.is_empty() {
+        return None;
+    }
+    match std::fs::File::open(value) {
+        Ok(_) => Some(PathBuf::from(value)),
+        Err(error) => {
+            mistakes.push(format!("{key}: cannot read {value}: {error}"));
+            None
+        }
+    }
+}
+
+/// What is allowed and probably not meant.
+fn advise(settings: &Settings, urls: &Urls, warnings: &mut Vec<String>) {
+    if urls.listen_peers.iter().any(|url| !url.secure) {
+        warnings.push(
+            "peer URLs say http://: members do not verify each other, and whoever reaches the port may join the \
+             consensus; use https:// with peer-cert-file, peer-key-file and peer-trusted-ca-file"
+                .to_owned(),
+        );
+    }
+    if settings.quota_backend_bytes > 8 << 30 {
+        warnings.push("quota-backend-bytes is above 8 GiB: expect slow snapshots".to_owned());
+    }
+    for url in urls.advertise_clients.iter().chain(&urls.advertise_peers) {
+        if url.is_wildcard() {
+            warnings.push(format!(
+                "{url} is advertised, and nobody can dial it: write this machine's address"
+            ));
+        }
+    }
+}
+
+fn texts(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(Url::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check_all(change: impl FnOnce(&mut Settings)) -> Result<Start, Mistakes> {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let before = serde_json::to_value(Settings::default()).unwrap();
+        let after = serde_json::to_value(&settings).unwrap();
+        check(&settings, &|key| before[key] != after[key])
+    }
+
+    fn told(change: impl FnOnce(&mut Settings)) -> String {
+        check_all(change).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn without_settings_it_is_etcds_single_member_in_clear() {
+        let start = check_all(|_| ()).unwrap();
+        assert_eq!(start.node.data_dir, PathBuf::from("default.etcd"));
+        assert_eq!(start.node.listeners.len(), 2);
+        assert_eq!(start.node.quota_bytes, Some(2 << 30));
+        assert!(start.warnings.iter().any(|it| it.contains("may join the consensus")));
+    }
+
+    #[test]
+    fn one_address_in_both_lists_is_one_endpoint() {
+        let start = check_all(|it| {
+            it.listen_peer_urls = List::parse("http://127.0.0.1:2379");
+            it.listen_client_urls = List::parse("http://127.0.0.1:2379,http://127.0.0.1:9");
+            it.advertise_client_urls = List::parse("http://127.0.0.1:2379 ");
+            it.advertise_client_urls.0.push("http://localhost:9".to_owned());
+        });
+        let node = start.unwrap().node;
+        let seen: Vec<(u16, bool)> =
+            node.listeners.iter().map(|it| (it.address.port(), it.peers)).collect();
+        assert_eq!(seen, [(9, false), (2379, true)]);
+        assert_eq!(node.advertise_peer_urls, ["http://127.0.0.1:2379"]);
+    }
+
+    #[test]
+    fn etcds_start_up_checks_say_what_to_mend() {
+        let said = told(|it| it.listen_client_urls = List::parse("http://127.0.0.1:1"));
+        assert!(
+            said.starts_with("advertise-client-urls is required when listen-client-urls"),
+            "{said}"
+        );
+        let said = told(|it| it.election_timeout = 499);
+        assert!(said.contains("at least 5 heartbeats"), "{said}");
+        let said = told(|it| it.election_timeout = 50_001);
+        assert!(said.contains("at most 50000 ms"), "{said}");
+        let said = told(|it| it.listen_peer_urls = List::parse("http://node-1:2380"));
+        assert!(said.contains("expected IP in URL for binding"), "{said}");
+        let said = told(|it| it.initial_cluster_state = "old".to_owned());
+        assert_eq!(said, "initial-cluster-state is \"old\"; it is new or existing");
+        let said =
+            told(|it| it.initial_cluster = Initial::parse("a=http://h:1,b=http://h:1").unwrap());
+        assert!(said.contains("to a and to b"), "{said}");
+        let said = told(|it| it.log_level = "loud".to_owned());
+        assert!(said.contains("log-level"), "{said}");
+        check_all(|it| it.log_level = "info,quorate::engine=debug".to_owned()).unwrap();
+    }
+
+    #[test]
+    fn https_without_files_is_refused_with_the_way_out() {
+        let said = told(|it| {
+            it.listen_peer_urls = List::parse("https://127.0.0.1:1");
+            it.listen_client_urls = List::parse("https://127.0.0.1:1");
+            it.advertise_client_urls = List::parse("https://127.0.0.1:1");
+            it.cert_file = "/nowhere.crt".to_owned();
+            it.client_cert_auth = true;
+        });
+        for part in [
+            "peer-cert-file is not set, and the peer URLs say https://: make certificates with `quorate cert`",
+            "cert-file: cannot read /nowhere.crt",
+            "trusted-ca-file is not set, and client-cert-auth is true",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+    }
+
+    #[test]
+    fn one_port_has_one_scheme() {
+        let said = told(|it| {
+            it.listen_peer_urls = List::parse("https://127.0.0.1:2379");
+            it.listen_client_urls = List::parse("http://127.0.0.1:2379");
+            it.advertise_client_urls = List::parse("http://127.0.0.1:2379");
+        });
+        assert!(said.contains("one port has one scheme"), "{said}");
+    }
+}

@@ -1,0 +1,293 @@
+//! The one definition of every setting: its key, type, default and help.
+//!
+//! Flags, `config/default.toml`, the names of environment variables and the hints for mistyped keys all come from
+//! this table. Only what works is in it; etcd's other flags stand in [`REFUSED`] with the reason.
+
+use serde::{Deserialize, Serialize};
+
+use super::types::{Initial, List};
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Text,
+    List,
+    Initial,
+    Number,
+    Switch,
+}
+
+/// Where a key stands in help and sample file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Section {
+    Member,
+    Clustering,
+    Security,
+    Logging,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub section: Section,
+    pub kind: Kind,
+    pub help: &'static str,
+}
+
+macro_rules! settings {
+    ($( $section:ident { $( #[doc = $help:literal] $field:ident $name:literal : $kind:ident = $default:expr; )* } )*) => {
+        /// The settings as they are written; empty texts are unset.
+        #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            $($( #[doc = $help] #[serde(rename = $name)] pub $field: settings!(@type $kind), )*)*
+        }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($( $field: $default, )*)* }
+            }
+        }
+
+        /// Every key, in the order a person reads them.
+        pub const KEYS: &[Key] = &[
+            $($( Key { name: $name, section: Section::$section, kind: Kind::$kind, help: $help }, )*)*
+        ];
+    };
+    (@type Text) => { String };
+    (@type List) => { List };
+    (@type Initial) => { Initial };
+    (@type Number) => { i64 };
+    (@type Switch) => { bool };
+}
+
+fn list(text: &str) -> List {
+    List::parse(text)
+}
+
+settings! {
+    Member {
+        /// The member's name, unique in its cluster.
+        name "name": Text = "default".to_owned();
+        /// Where its data lies; empty: <name>.etcd in the working directory.
+        data_dir "data-dir": Text = String::new();
+        /// Addresses that members reach it at (UDP). The same address in both lists is one endpoint for everything.
+        listen_peer_urls "listen-peer-urls": List = list("http://localhost:2380");
+        /// Addresses that clients reach it at (UDP).
+        listen_client_urls "listen-client-urls": List = list("http://localhost:2379");
+        /// Milliseconds between a leader's heartbeats.
+        heartbeat_interval "heartbeat-interval": Number = 100;
+        /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.
+        election_timeout "election-timeout": Number = 1_000;
+        /// Bytes of storage at which writes are refused; 0: 2 GiB, negative: never.
+        quota_backend_bytes "quota-backend-bytes": Number = 0;
+        /// Bytes of the largest request that is taken.
+        max_request_bytes "max-request-bytes": Number = 1_572_864;
+        /// Operations that a transaction may have in each branch.
+        max_txn_ops "max-txn-ops": Number = 128;
+    }
+    Clustering {
+        /// URLs that the other members dial; must be this member's entry of initial-cluster.
+        initial_advertise_peer_urls "initial-advertise-peer-urls": List = list("http://localhost:2380");
+        /// URLs that clients are told; needed when listen-client-urls is set.
+        advertise_client_urls "advertise-client-urls": List = list("http://localhost:2379");
+        /// The founding members as name=url,name=url (in a file also a table); empty: this member alone.
+        initial_cluster "initial-cluster": Initial = Initial::default();
+        /// new: found the cluster; existing: join one that `member add` has told of this member.
+        initial_cluster_state "initial-cluster-state": Text = "new".to_owned();
+        /// Distinguishes clusters with equal URLs.
+        initial_cluster_token "initial-cluster-token": Text = "etcd-cluster".to_owned();
+        /// Refuse membership changes that would cost the quorum.
+        strict_reconfig_check "strict-reconfig-check": Switch = true;
+        /// Ask before an election whether it could be won, so that a member that comes back disturbs nobody.
+        pre_vote "pre-vote": Switch = true;
+    }
+    Security {
+        /// Certificate shown to clients (PEM).
+        cert_file "cert-file": Text = String::new();
+        /// Its private key (PEM).
+        key_file "key-file": Text = String::new();
+        /// Refuse clients without a certificate of trusted-ca-file.
+        client_cert_auth "client-cert-auth": Switch = false;
+        /// Whose client certificates are believed (PEM).
+        trusted_ca_file "trusted-ca-file": Text = String::new();
+        /// Client certificates that are revoked (PEM).
+        client_crl_file "client-crl-file": Text = String::new();
+        /// Certificate shown to members, both as server and as client (PEM).
+        peer_cert_file "peer-cert-file": Text = String::new();
+        /// Its private key (PEM).
+        peer_key_file "peer-key-file": Text = String::new();
+        /// Refuse members without a certificate of peer-trusted-ca-file.
+        peer_client_cert_auth "peer-client-cert-auth": Switch = false;
+        /// Whose peer certificates are believed (PEM).
+        peer_trusted_ca_file "peer-trusted-ca-file": Text = String::new();
+        /// Peer certificates that are revoked (PEM).
+        peer_crl_file "peer-crl-file": Text = String::new();
+        /// Common names of which a peer certificate must carry one; empty: any.
+        peer_cert_allowed_cn "peer-cert-allowed-cn": List = List::default();
+        /// DNS names or addresses of which a peer certificate must carry one; empty: any.
+        peer_cert_allowed_hostname "peer-cert-allowed-hostname": List = List::default();
+    }
+    Logging {
+        /// error, warn, info, debug or trace; or a filter such as info,quorate::engine=debug.
+        log_level "log-level": Text = "info".to_owned();
+        /// console, json, or auto: console on a terminal, json otherwise.
+        log_format "log-format": Text = "auto".to_owned();
+    }
+}
+
+impl Section {
+    pub const ALL: [Self; 4] = [Self::Member, Self::Clustering, Self::Security, Self::Logging];
+
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Member => "Member",
+            Self::Clustering => "Clustering",
+            Self::Security => "Security",
+            Self::Logging => "Logging",
+        }
+    }
+}
+
+impl Key {
+    pub fn find(name: &str) -> Option<&'static Self> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// What a value must be, for a person.
+    pub const fn expected(&self) -> &'static str {
+        match self.kind {
+            Kind::Text => "a text",
+            Kind::List => "a list of texts, or one text with commas",
+            Kind::Initial => "\"name=url,name=url\", or a table of name = url",
+            Kind::Number => "a whole number",
+            Kind::Switch => "true or false",
+        }
+    }
+}
+
+/// etcd's flags that do nothing here yet, by reason.
+const REFUSED: &[(&str, &[&str])] = &[
+    (
+        "discovery is not built yet: list the members in initial-cluster",
+        &[
+            "discovery",
+            "discovery-fallback",
+            "discovery-proxy",
+            "discovery-srv",
+            "discovery-srv-name",
+            "discovery-token",
+            "discovery-endpoints",
+        ],
+    ),
+    (
+        "the log lies inside the data directory, in wal/: put data-dir on the fast disk",
+        &["wal-dir", "max-wals", "max-snapshots", "snapshot-count", "snapshot-catchup-entries"],
+    ),
+    (
+        "automatic compaction is not built yet: run `quorate compaction REVISION` by a timer",
+        &["auto-compaction-mode", "auto-compaction-retention", "compaction-batch-limit"],
+    ),
+    (
+        "certificates are files here: make them with `quorate cert`",
+        &["auto-tls", "peer-auto-tls", "self-signed-cert-validity"],
+    ),
+    (
+        "the native wire is TLS 1.3 with its three cipher suites: there is nothing to choose",
+        &["cipher-suites", "tls-min-version", "tls-max-version"],
+    ),
+    (
+        "the front doors over TCP (gRPC, JSON, REST, metrics) are not built yet",
+        &[
+            "listen-client-http-urls",
+            "listen-metrics-urls",
+            "enable-grpc-gateway",
+            "enable-v2",
+            "experimental-enable-v2v3",
+            "max-concurrent-streams",
+            "grpc-keepalive-min-time",
+            "grpc-keepalive-interval",
+            "grpc-keepalive-timeout",
+            "cors",
+            "host-whitelist",
+            "enable-pprof",
+            "metrics",
+        ],
+    ),
+    ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
+    ("the proxy is not built yet", &["proxy", "proxy-failure-wait", "proxy-refresh-interval"]),
+    (
+        "logs go to stderr: use log-level and log-format, and redirect it",
+        &["logger", "log-outputs", "log-package-levels", "enable-log-rotation", "debug"],
+    ),
+    (
+        "it would lose acknowledged writes",
+        &["unsafe-no-fsync", "force-new-cluster", "feature-gates"],
+    ),
+];
+
+/// etcd's flags that are known and refused.
+pub fn refused_keys() -> impl Iterator<Item = &'static str> {
+    REFUSED.iter().flat_map(|(_, names)| names.iter().copied())
+}
+
+/// Why a key of etcd's is refused here; none for a key that nobody knows.
+pub fn refusal(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(_, names)| names.contains(&name)).map(|(why, _)| *why)
+}
+
+/// The text of `config/default.toml`: every key, its help and its default.
+pub fn default_toml() -> String {
+    let mut text = String::from(
+        "# Every setting, with the default it has when nobody sets it (a test keeps this file true).\n\
+         # Order: defaults < this file (--config-file) < ETCD_* and QUORATE_* variables < flags.\n",
+    );
+    let defaults = serde_json::to_value(Settings::default()).unwrap_or_default();
+    for section in Section::ALL {
+        text.push_str(&format!("\n# ---- {}\n", section.title()));
+        for key in KEYS.iter().filter(|key| key.section == section) {
+            // JSON's spelling of strings, integers and booleans is TOML's too.
+            text.push_str(&format!("\n#{}\n{} = {}\n", key.help, key.name, defaults[key.name]));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use figment::providers::Format as _;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_file_states_every_key_with_its_default() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        if std::env::var_os("UPDATE_CONFIG").is_some() {
+            std::fs::write(path, default_toml()).unwrap();
+        } else {
+            assert_eq!(
+                written,
+                default_toml(),
+                "run once with UPDATE_CONFIG=1 and look at the diff"
+            );
+        }
+    }
+
+    #[test]
+    fn the_sample_file_reads_back_as_the_defaults() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/default.toml");
+        let figment = figment::Figment::from(figment::providers::Toml::file_exact(path));
+        assert_eq!(figment.extract::<Settings>().unwrap(), Settings::default());
+        let sources =
+            super::super::Sources { file: Some(path.into()), ..super::super::Sources::default() };
+        assert_eq!(super::super::load(&sources).unwrap().node.name, "default");
+    }
+
+    #[test]
+    fn no_key_is_both_known_and_refused() {
+        for name in refused_keys() {
+            assert!(Key::find(name).is_none(), "{name}");
+        }
+    }
+}
