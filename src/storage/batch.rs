@@ -8,6 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
+use super::read::is_inverted;
 use super::{Direction, Fault, Read, Row, Table, Write};
 
 /// Changed rows in order; none as a value deletes the row.
@@ -147,16 +148,6 @@ fn own_rows<'a>(
     };
     let first = range.next()?;
     Some(Box::new(std::iter::once(first).chain(range)))
-}
-
-/// Whether an ordered map would panic on these bounds: nothing lies between them.
-fn is_inverted<T: Ord>(low: &Bound<T>, high: &Bound<T>) -> bool {
-    match (low, high) {
-        (Bound::Included(low), Bound::Included(high)) => low > high,
-        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high))
-        | (Bound::Excluded(low), Bound::Included(high)) => low >= high,
-        _ => false,
-    }
 }
 
 #[cfg(test)]

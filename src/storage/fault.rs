@@ -20,6 +20,18 @@ pub enum Fault {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
+    /// LMDB has no address left: quota, which is asked before the log, should have come first.
+    #[error(
+        "the database {path} fills its whole map of {map_bytes} bytes; raise quota-backend-bytes (the map is four times the quota, at least 64 GiB) and start again, then compact"
+    )]
+    MapFull { path: PathBuf, map_bytes: u64 },
+
+    /// Bytes that another version of this program wrote.
+    #[error(
+        "{place} is of format {found}, and this version reads format {expected}; start the version that wrote it, or restore a snapshot"
+    )]
+    Format { place: String, found: u32, expected: u32 },
+
     /// Bytes that fail their checksum or contradict each other.
     #[error(
         "{what} in {place}; remove this member, clear its data directory and add it again, or restore a snapshot"

@@ -12,11 +12,24 @@
 //! Raft's rules, time.
 
 mod batch;
+mod db;
+mod directory;
+mod env;
 mod fault;
+mod overlay;
 mod read;
+mod snapshot;
+mod stamp;
+mod store;
 mod table;
+mod view;
 
 pub use batch::{Batch, Rows};
+pub use db::Sweep;
 pub use fault::Fault;
 pub use read::{Direction, Nothing, Read, Row, Write};
+pub use snapshot::{SnapshotCopy, SnapshotError, SnapshotHeader, Stage, Staged};
+pub use stamp::Stamp;
+pub use store::{CheckpointReport, Sealed, Store, StoreConfig};
 pub use table::Table;
+pub use view::View;

@@ -81,3 +81,13 @@ impl Read for Nothing {
         Ok(())
     }
 }
+
+/// Whether an ordered map would panic on these bounds: nothing lies between them.
+pub(super) fn is_inverted<T: Ord>(low: &Bound<T>, high: &Bound<T>) -> bool {
+    match (low, high) {
+        (Bound::Included(low), Bound::Included(high)) => low > high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Excluded(high))
+        | (Bound::Excluded(low), Bound::Included(high)) => low >= high,
+        _ => false,
+    }
+}

@@ -1,0 +1,91 @@
+//! LMDB environments: opening them, and what their refusals mean. The only file with `unsafe` in it.
+//!
+//! Knows nothing of: tables, transactions, who reads.
+
+use std::path::Path;
+
+use heed::types::Bytes;
+use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
+
+use super::{Fault, Stamp, StoreConfig, Table};
+
+pub(super) type Env = heed::Env<WithoutTls>;
+
+/// LMDB refuses a map that is no multiple of the machine's page; this is one of every page in use.
+const MAP_STEP_BYTES: u64 = 64 * 1024;
+
+/// The environment in the directory `dir`, created if there is none.
+pub(super) fn open(dir: &Path, config: &StoreConfig) -> heed::Result<Env> {
+    open_with(dir, config, EnvFlags::empty())
+}
+
+/// What the rows inside the snapshot file `path` say of themselves.
+pub(super) fn stamp_of_file(path: &Path, config: &StoreConfig) -> Result<Stamp, Fault> {
+    let fault = |error| fault("open", path, config.map_bytes, error);
+    let flags = EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK;
+    let env = open_with(path, config, flags).map_err(fault)?;
+    let txn = env.read_txn().map_err(fault)?;
+    let opened = env
+        .open_databases_and_commit(txn, |opener, txn| {
+            let meta = opener.open_database::<Bytes, Bytes>(txn, Some(Table::Meta.name()))?;
+            Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(meta))
+        })
+        .map_err(fault)?;
+    let Some(Some(meta)) = opened.commit() else {
+        return Err(Fault::corrupt("no table meta", path.display().to_string()));
+    };
+    let txn = env.read_txn().map_err(fault)?;
+    let format = meta.get(&txn, Stamp::FORMAT_KEY).map_err(fault)?;
+    let stamp = meta.get(&txn, Stamp::KEY).map_err(fault)?;
+    Stamp::of_rows(format, stamp, path)
+}
+
+/// The bytes of all pages that the snapshot file `path` says it has: a shorter file must not be read as a map.
+pub(super) fn bytes_claimed(path: &Path, config: &StoreConfig) -> Result<u64, Fault> {
+    let fault = |error| fault("open", path, config.map_bytes, error);
+    let flags = EnvFlags::NO_SUB_DIR | EnvFlags::READ_ONLY | EnvFlags::NO_LOCK;
+    let env = open_with(path, config, flags).map_err(fault)?;
+    let page_bytes = u64::from(env.unnamed_database_stat().page_size);
+    Ok((env.info().last_page_number as u64 + 1) * page_bytes)
+}
+
+/// The colour and the words of what LMDB refused.
+pub(super) fn fault(
+    action: &'static str,
+    path: &Path,
+    map_bytes: u64,
+    error: heed::Error,
+) -> Fault {
+    match error {
+        heed::Error::Io(source) => Fault::io(action, path, source),
+        heed::Error::Mdb(MdbError::MapFull) => Fault::MapFull { path: path.to_owned(), map_bytes },
+        heed::Error::Mdb(
+            error @ (MdbError::Corrupted
+            | MdbError::Invalid
+            | MdbError::PageNotFound
+            | MdbError::Panic
+            | MdbError::VersionMismatch),
+        ) => Fault::corrupt(format!("LMDB says {error}"), path.display().to_string()),
+        error => Fault::Database { action, path: path.to_owned(), source: Box::new(error) },
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "LMDB maps a file, and nobody but the operating system can promise it stays"
+)]
+fn open_with(path: &Path, config: &StoreConfig, flags: EnvFlags) -> heed::Result<Env> {
+    let map_bytes = config.map_bytes.max(1).next_multiple_of(MAP_STEP_BYTES);
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options
+        .map_size(usize::try_from(map_bytes).unwrap_or(usize::MAX / 2))
+        .max_readers(config.readers)
+        .max_dbs(Table::ALL.len() as u32);
+    // SAFETY: the file lies in the data directory, which one process holds locked (0700) and nobody else writes, or
+    // is a snapshot beside it that is not written any more; heed refuses a second environment on the same path. The
+    // flags are none (default sync, no WRITEMAP), or read-only without a lock on a file that only this call uses.
+    unsafe {
+        options.flags(flags);
+        options.open(path)
+    }
+}
