@@ -161,6 +161,52 @@ pub const DB_MAP_BYTES_MIN: u64 = 64 << 30;
 /// Piece of a snapshot on the wire, bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Time for one dial to one address, handshake and Hello included.
+pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Longest frame between members, bytes: a batch of forwarded proposals and what wraps it, or one append that holds
+/// a single largest entry.
+pub const PEER_FRAME_BYTES_MAX: usize = PROPOSE_BATCH_BYTES_MAX + 2 * FRAME_BYTES_MAX;
+
+/// What one write to a member, or one hand-over of its messages, gathers, bytes.
+pub const PEER_BATCH_BYTES: usize = 1 << 20;
+
+/// Asks waiting for their answer between two members; quinn allocates a slot for each.
+pub const PEER_ASKS_MAX: u32 = 256;
+
+/// Unidirectional streams from one member: control, append, and snapshots that overlap when one is given up.
+pub const PEER_STREAMS_UNI_MAX: u32 = 8;
+
+/// Connections of members and joiners on one node.
+pub const PEER_CONNECTIONS_MAX: usize = 4 * MEMBERS_MAX;
+
+/// Silence after which a member's connection is dead; three keep-alives may be lost.
+pub const PEER_IDLE: Duration = Duration::from_secs(4);
+
+/// How often a quiet connection to a member says that it lives.
+pub const PEER_KEEP_ALIVE: Duration = Duration::from_secs(1);
+
+/// Silence after which a client's connection is dead.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(30);
+
+/// Bytes that may be under way on one stream; a snapshot over a long line needs them, small calls do not.
+pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
+
+/// Bytes received and not yet read, and bytes sent and not yet acknowledged, on one client's connection.
+pub const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The same on one member's connection.
+pub const PEER_WINDOW_BYTES: u32 = 16 << 20;
+
+/// Pieces of a snapshot between its stream and the disk.
+pub const SNAPSHOT_CHUNKS_WAITING_MAX: usize = 16;
+
+/// A snapshot that moved no byte for so long has failed.
+pub const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
+
+/// How often a live connection's certificate is looked at again: ended, revoked, trust reloaded.
+pub const CERTIFICATE_SWEEP: Duration = Duration::from_secs(15);
+
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);

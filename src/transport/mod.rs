@@ -1,1 +1,62 @@
-//! (room under construction)
+//! Moves bytes between members, and between clients and members: QUIC, and nothing above it.
+//!
+//! ```text
+//!  node ── send(member, class, bytes) ──► outbox ─┐                       ┌─► PeerInbound::messages(from, class, batch)
+//!          ask(member, kind, bytes)    ───────────┼── dialled connection ─┼─► PeerInbound::ask(from, kind, bytes, reply)
+//!          send_snapshot(member, ..)   ───────────┘   (one per member)    └─► PeerInbound::snapshot(incoming)
+//!
+//!  client ─ Dialer::dial(url) ──► Connection ... streams ... ClientConnection ◄── ClientInbound::connection
+//! ```
+//!
+//! A member *sends* only on connections that it dialled, and receives on those that it accepted. Each listen address is
+//! an endpoint on its own thread with a current-thread runtime; what crosses to other threads crosses in batches.
+//! Every buffer has its bound before a byte of it is allocated. A lost connection loses what was in flight: nothing is
+//! sent again here, because Raft repeats what it needs. The room knows members by id and messages by class; it knows
+//! no Raft, no command and no key.
+//!
+//! A client build has only the dialling half: the member's half is behind `server`.
+
+#[cfg(feature = "server")]
+mod accepted;
+mod close;
+mod connection;
+mod dial;
+#[cfg(feature = "server")]
+mod endpoint;
+mod error;
+#[cfg(feature = "server")]
+mod hello;
+#[cfg(feature = "server")]
+mod inbound;
+#[cfg(feature = "server")]
+mod member;
+#[cfg(feature = "server")]
+mod outbox;
+#[cfg(feature = "server")]
+mod peer;
+mod quic;
+#[cfg(feature = "server")]
+mod snapshot;
+mod stream;
+#[cfg(all(test, feature = "server"))]
+mod tests;
+#[cfg(feature = "server")]
+mod throttle;
+mod url;
+
+pub use close::CloseCode;
+pub use connection::Connection;
+pub use dial::{DialOptions, Dialer};
+#[cfg(feature = "server")]
+pub use error::{AskError, Error, SnapshotError};
+pub use error::{DialError, Lost, StreamError};
+#[cfg(feature = "server")]
+pub use hello::Versions;
+#[cfg(feature = "server")]
+pub use inbound::{AskReply, ClientConnection, ClientInbound, PeerInbound, Standing};
+#[cfg(feature = "server")]
+pub use member::{Class, Config, Guest, Listener, PeerAddress, PeerStatus, Transport, inquire};
+#[cfg(feature = "server")]
+pub use snapshot::IncomingSnapshot;
+pub use stream::{RecvStream, SendStream};
+pub use url::{ParseUrlError, Url};

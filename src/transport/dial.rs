@@ -1,0 +1,138 @@
+//! Dials: from a URL to a connection, or to the reason why there is none.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::{CloseCode, Connection, DialError, Lost, Url, quic};
+use crate::base::limits;
+use crate::tls::{self, ALPN_CLIENT, ClientFiles, Scheme};
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// How a client dials.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct DialOptions {
+    /// For one address, handshake included.
+    pub timeout: Duration,
+    /// Silence after which the connection is dead.
+    pub idle: Duration,
+    pub keep_alive: Option<Duration>,
+}
+
+impl Default for DialOptions {
+    fn default() -> Self {
+        let keep_alive = Some(limits::CLIENT_IDLE / 6);
+        Self { timeout: limits::DIAL_DEADLINE, idle: limits::CLIENT_IDLE / 2, keep_alive }
+    }
+}
+
+/// One UDP socket that a client dials from, any number of times.
+#[derive(Debug)]
+pub struct Dialer {
+    endpoint: Endpoint,
+    /// An error here matters only to those who dial https.
+    secure: Result<ClientConfig, String>,
+    insecure: ClientConfig,
+    options: DialOptions,
+}
+
+impl Dialer {
+    /// Must be called inside a tokio runtime, on which the socket then lives: best a current-thread one.
+    pub fn new(files: &ClientFiles, options: DialOptions) -> Result<Self, DialError> {
+        let transport = quic::dialling(options.idle, options.keep_alive);
+        let prepared = |files: Option<&ClientFiles>| {
+            let mut tls = tls::client_config(files).map_err(|error| error.to_string())?;
+            tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+            quic_config(tls, &transport)
+        };
+        Ok(Self {
+            endpoint: socket()?,
+            secure: prepared(Some(files)),
+            insecure: prepared(None).map_err(DialError::Settings)?,
+            options,
+        })
+    }
+
+    /// Connects for ALPN `quorate/1`. TLS 1.3 tells the dialler that it is connected before the other side has looked
+    /// at its certificate: only the other side's Hello says that it is welcome.
+    pub async fn dial(&self, url: &Url) -> Result<Connection, DialError> {
+        let config = match url.scheme {
+            Scheme::Http => &self.insecure,
+            Scheme::Https => self.secure.as_ref().map_err(|e| DialError::Settings(e.clone()))?,
+        };
+        let connected = connect(&self.endpoint, config, url, self.options.timeout).await;
+        match connected {
+            Ok(quic) => Ok(Connection::new(quic)),
+            Err(DialError::NoAnswer { address, .. }) => {
+                let tcp = timeout(self.options.timeout / 4, TcpStream::connect(address)).await;
+                Err(DialError::NoAnswer { address, tcp_answers: matches!(tcp, Ok(Ok(_))) })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Closes every connection that was dialled here, and waits (briefly) until the other sides can know.
+    pub async fn close(&self) {
+        self.endpoint.close(CloseCode::Done.code(), b"");
+        // A close that is not acknowledged costs the other side its idle time, and us nothing.
+        let _ = timeout(Duration::from_millis(200), self.endpoint.wait_idle()).await;
+    }
+}
+
+/// A socket for both IP versions, or for IPv4 where there is no other.
+pub(super) fn socket() -> Result<Endpoint, DialError> {
+    Endpoint::client(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)))
+        .or_else(|_| Endpoint::client(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))))
+        .map_err(|error| DialError::Settings(format!("cannot open a UDP socket: {error}")))
+}
+
+pub(super) fn quic_config(
+    tls: rustls::ClientConfig,
+    transport: &Arc<quinn::TransportConfig>,
+) -> Result<ClientConfig, String> {
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| error.to_string())?;
+    let mut config = ClientConfig::new(Arc::new(crypto));
+    config.transport_config(Arc::clone(transport));
+    Ok(config)
+}
+
+/// Tries the addresses of the URL's host in turn, each for `deadline`; the last one's failure is the answer.
+pub(super) async fn connect(
+    endpoint: &Endpoint,
+    config: &ClientConfig,
+    url: &Url,
+    deadline: Duration,
+) -> Result<quinn::Connection, DialError> {
+    let unresolved = |what: String| DialError::Resolve { host: url.host.clone(), what };
+    let addresses: Vec<SocketAddr> =
+        match timeout(deadline, lookup_host((url.host.as_str(), url.port))).await {
+            Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
+            Ok(Err(error)) => return Err(unresolved(error.to_string())),
+            Err(_) => return Err(unresolved("no answer from the resolver".into())),
+        };
+    let mut failure = unresolved("it has none".into());
+    for address in addresses {
+        let connecting = match endpoint.connect_with(config.clone(), address, &url.host) {
+            Ok(connecting) => connecting,
+            Err(error) => {
+                failure = DialError::Lost { address, lost: Lost::Other(error.to_string()) };
+                continue;
+            }
+        };
+        match timeout(deadline, connecting).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
+                failure = DialError::NoAnswer { address, tcp_answers: false };
+            }
+            Ok(Err(error)) => failure = DialError::Lost { address, lost: error.into() },
+        }
+    }
+    Err(failure)
+}

@@ -1,0 +1,222 @@
+//! Byte streams with frames on them: a `u32` length (big endian, of what follows), then so many bytes.
+
+use bytes::{Buf, Bytes, BytesMut};
+use quinn::VarInt;
+use tokio::time::timeout;
+
+use super::StreamError;
+use crate::base::limits;
+
+/// Frames up to this size are copied together into one buffer: cheaper than a segment each.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// The sending half. What is written is bounded by QUIC's flow control: a write waits.
+#[derive(Debug)]
+pub struct SendStream {
+    quic: quinn::SendStream,
+}
+
+impl SendStream {
+    pub(super) fn new(quic: quinn::SendStream) -> Self {
+        Self { quic }
+    }
+
+    /// One frame.
+    pub async fn frame(&mut self, body: Bytes) -> Result<(), StreamError> {
+        self.frames(std::iter::once(body)).await
+    }
+
+    /// Many frames in one write.
+    pub async fn frames(
+        &mut self,
+        bodies: impl IntoIterator<Item = Bytes>,
+    ) -> Result<(), StreamError> {
+        let mut chunks = Vec::new();
+        let mut small = BytesMut::new();
+        for body in bodies {
+            small.extend_from_slice(&frame_length(&body)?);
+            if body.len() <= COPIED_BYTES_MAX {
+                small.extend_from_slice(&body);
+            } else {
+                chunks.push(small.split().freeze());
+                chunks.push(body);
+            }
+        }
+        if !small.is_empty() {
+            chunks.push(small.freeze());
+        }
+        self.chunks(&mut chunks).await
+    }
+
+    /// Bytes as they are, without a length; consumes them.
+    pub async fn bytes(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        Ok(self.quic.write_chunk(bytes).await?)
+    }
+
+    /// Several pieces in one write; consumes them.
+    pub async fn chunks(&mut self, chunks: &mut [Bytes]) -> Result<(), StreamError> {
+        Ok(self.quic.write_all_chunks(chunks).await?)
+    }
+
+    /// Streams of a higher priority go first; 0 is where every stream begins.
+    pub fn prioritize(&self, priority: i32) {
+        // Fails only for a stream that is over already.
+        let _ = self.quic.set_priority(priority);
+    }
+
+    /// No more bytes; what was written still arrives.
+    pub fn finish(&mut self) {
+        let _ = self.quic.finish();
+    }
+
+    /// Gives up: what was not delivered never will be.
+    pub fn reset(&mut self, code: u32) {
+        let _ = self.quic.reset(VarInt::from_u32(code));
+    }
+
+    /// Waits until everything that was finished has been delivered, or the receiver stops the stream.
+    pub async fn delivered(&mut self) -> Result<(), StreamError> {
+        match self.quic.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(code)) => Err(StreamError::Stopped(code.into_inner())),
+            Err(quinn::StoppedError::ConnectionLost(error)) => Err(error.into()),
+            Err(quinn::StoppedError::ZeroRttRejected) => Err(StreamError::Truncated),
+        }
+    }
+}
+
+/// The receiving half. Nothing is allocated for a frame before its length was found to be within the bound.
+#[derive(Debug)]
+pub struct RecvStream {
+    quic: quinn::RecvStream,
+    buffer: BytesMut,
+}
+
+impl RecvStream {
+    pub(super) fn new(quic: quinn::RecvStream) -> Self {
+        Self { quic, buffer: BytesMut::new() }
+    }
+
+    /// The next frame's body; `None` at a clean end. Waits for a first byte as long as it takes, then for the rest
+    /// of the frame for [`limits::HELLO_DEADLINE`] and a second for each 64 KiB of it.
+    ///
+    /// Cancel safe: bytes that arrived stay here.
+    pub async fn frame(&mut self, bytes_max: usize) -> Result<Option<Bytes>, StreamError> {
+        loop {
+            if let Some(body) = take_frame(&mut self.buffer, bytes_max)? {
+                return Ok(Some(body));
+            }
+            if !self.more().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Waits for at least one frame and takes every further one that is here already, at most about `batch_bytes_max`
+    /// of them. False at a clean end.
+    pub async fn frames(
+        &mut self,
+        bytes_max: usize,
+        batch_bytes_max: usize,
+        batch: &mut Vec<Bytes>,
+    ) -> Result<bool, StreamError> {
+        let Some(first) = self.frame(bytes_max).await? else { return Ok(false) };
+        let mut bytes = first.len();
+        batch.push(first);
+        while bytes < batch_bytes_max {
+            let Some(body) = take_frame(&mut self.buffer, bytes_max)? else { break };
+            bytes += body.len();
+            batch.push(body);
+        }
+        Ok(true)
+    }
+
+    /// Exactly `length` bytes, which must come within the deadline of a frame of that length.
+    pub async fn exactly(&mut self, length: usize) -> Result<Bytes, StreamError> {
+        let all = async {
+            while self.buffer.len() < length {
+                if !self.read().await? {
+                    return Err(StreamError::Truncated);
+                }
+            }
+            Ok(())
+        };
+        timeout(rest_deadline(length), all).await.map_err(|_| StreamError::Slow)??;
+        Ok(self.buffer.split_to(length).freeze())
+    }
+
+    /// The next bytes, whatever they are; `None` at the end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, StreamError> {
+        if self.buffer.is_empty() && !self.read().await? {
+            return Ok(None);
+        }
+        Ok(Some(self.buffer.split().freeze()))
+    }
+
+    /// Tells the sender that no more is wanted.
+    pub fn stop(&mut self, code: u32) {
+        let _ = self.quic.stop(VarInt::from_u32(code));
+    }
+
+    /// Brings more of a frame; false if the stream ended before one began.
+    async fn more(&mut self) -> Result<bool, StreamError> {
+        if self.buffer.is_empty() {
+            return self.read().await;
+        }
+        let rest = match self.buffer.first_chunk::<4>() {
+            Some(length) => u32::from_be_bytes(*length) as usize,
+            None => 0,
+        };
+        let begun = self.buffer.len();
+        let wanted = (4 + rest).max(begun + 1);
+        let all = async {
+            while self.buffer.len() < wanted {
+                if !self.read().await? {
+                    return Err(StreamError::Truncated);
+                }
+                // The length itself came in pieces: the caller looks at it first.
+                if begun < 4 {
+                    break;
+                }
+            }
+            Ok(true)
+        };
+        timeout(rest_deadline(rest), all).await.map_err(|_| StreamError::Slow)?
+    }
+
+    async fn read(&mut self) -> Result<bool, StreamError> {
+        match self.quic.read_chunk(usize::MAX, true).await? {
+            Some(chunk) => {
+                self.buffer.extend_from_slice(&chunk.bytes);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+fn frame_length(body: &Bytes) -> Result<[u8; 4], StreamError> {
+    match u32::try_from(body.len()) {
+        Ok(length) => Ok(length.to_be_bytes()),
+        Err(_) => {
+            Err(StreamError::TooLong { bytes: body.len() as u64, bytes_max: u32::MAX as usize })
+        }
+    }
+}
+
+fn take_frame(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, StreamError> {
+    let Some(length) = buffer.first_chunk::<4>() else { return Ok(None) };
+    let length = u32::from_be_bytes(*length) as usize;
+    if length > bytes_max {
+        return Err(StreamError::TooLong { bytes: length as u64, bytes_max });
+    }
+    if buffer.len() < 4 + length {
+        return Ok(None);
+    }
+    buffer.advance(4);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+fn rest_deadline(bytes: usize) -> std::time::Duration {
+    limits::HELLO_DEADLINE + std::time::Duration::from_secs((bytes / (64 * 1024)) as u64)
+}
