@@ -38,6 +38,12 @@ pub enum Fault {
     )]
     Corrupt { what: String, place: String },
 
+    /// Files that belong to another cluster, another member or another version of this program.
+    #[error(
+        "{place} is {what}; start this member on its own data directory, with the version that wrote it"
+    )]
+    Foreign { what: String, place: String },
+
     /// A committed entry that this binary does not understand: a newer one wrote it.
     #[error(
         "cannot apply entry {index}: {what}; start this member with the version that the others run"

@@ -12,24 +12,35 @@
 //! Raft's rules, time.
 
 mod batch;
+mod datadir;
 mod db;
 mod directory;
+mod disk;
 mod env;
 mod fault;
+mod log;
 mod overlay;
 mod read;
 mod snapshot;
 mod stamp;
 mod store;
 mod table;
+mod terms;
 mod view;
+mod wal;
 
 pub use batch::{Batch, Rows};
+pub use datadir::{DataDir, DataDirError, Identity};
 pub use db::Sweep;
+pub use disk::{DirDisk, Disk, DiskFile};
 pub use fault::Fault;
+pub use log::Log;
 pub use read::{Direction, Nothing, Read, Row, Write};
 pub use snapshot::{SnapshotCopy, SnapshotError, SnapshotHeader, Stage, Staged};
 pub use stamp::Stamp;
 pub use store::{CheckpointReport, Sealed, Store, StoreConfig};
 pub use table::Table;
 pub use view::View;
+pub use wal::{
+    Entry, EntryKind, HardState, InstallMark, Recovered, TornTail, Wal, WalBatch, WalConfig,
+};

@@ -1,0 +1,242 @@
+//! The data directory of one member: private, locked while in use, and of one cluster and one member for ever.
+//!
+//! ```text
+//!   identity   who lives here          lock   held by the running program
+//!   wal/       the log                 db/    the database, one directory per generation
+//! ```
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::fault::Fault;
+use crate::base::{ClusterId, MemberId};
+
+const FORMAT_VERSION: &str = "1";
+const IDENTITY: &str = "identity";
+const IDENTITY_PART: &str = "identity.part";
+const LOCK: &str = "lock";
+
+/// Who lives in a data directory; written once, before anything else is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+    /// The member's name when it was born; for people, not compared.
+    pub name: String,
+}
+
+/// An open data directory; the lock goes when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    identity: Option<Identity>,
+    _lock: File,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    #[error(
+        "{path} is in use by another process; stop it first, or give this member its own --data-dir"
+    )]
+    Locked { path: PathBuf },
+
+    #[error(
+        "{path} belongs to member {found_member} of cluster {found_cluster}, and this is member {member} of cluster {cluster}; give each member its own --data-dir, or check --initial-cluster and --initial-cluster-token"
+    )]
+    OtherMember {
+        path: PathBuf,
+        found_cluster: ClusterId,
+        found_member: MemberId,
+        cluster: ClusterId,
+        member: MemberId,
+    },
+
+    #[error("a member's name must be one line: {0:?}")]
+    Name(String),
+
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
+impl DataDir {
+    /// Makes it if need be, closes it to others (0700) and locks it.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, DataDirError> {
+        let path = path.into();
+        for dir in [path.clone(), path.join("wal"), path.join("db")] {
+            let failed = |source| Fault::io("make the private directory", &dir, source);
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+            fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(failed)?;
+        }
+        let lock_path = path.join(LOCK);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|source| Fault::io("open", &lock_path, source))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked { path }),
+            Err(errno) => return Err(Fault::io("lock", &lock_path, errno.into()).into()),
+        }
+        sync_dir(&path)?;
+        let identity = read_identity(&path.join(IDENTITY))?;
+        Ok(Self { path, identity, _lock: lock })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// None in a directory where no member was born yet.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
+    /// Refuses a directory that another member, or a member of another cluster, was born in.
+    pub fn check(&self, cluster: ClusterId, member: MemberId) -> Result<(), DataDirError> {
+        match &self.identity {
+            Some(found) if (found.cluster, found.member) != (cluster, member) => {
+                Err(DataDirError::OtherMember {
+                    path: self.path.clone(),
+                    found_cluster: found.cluster,
+                    found_member: found.member,
+                    cluster,
+                    member,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Durable when it returns. A directory keeps the cluster and the member of its first identity.
+    pub fn write_identity(&mut self, identity: &Identity) -> Result<(), DataDirError> {
+        self.check(identity.cluster, identity.member)?;
+        if identity.name.contains(char::is_control) {
+            return Err(DataDirError::Name(identity.name.clone()));
+        }
+        let part = self.path.join(IDENTITY_PART);
+        let failed = |source| Fault::io("write", &part, source);
+        let text = encode_identity(identity);
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&part)
+            .map_err(failed)?;
+        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+        fs::rename(&part, self.path.join(IDENTITY)).map_err(failed)?;
+        sync_dir(&self.path)?;
+        self.identity = Some(identity.clone());
+        Ok(())
+    }
+
+    /// Home of the log.
+    pub fn wal_dir(&self) -> PathBuf {
+        self.path.join("wal")
+    }
+
+    /// Home of the database.
+    pub fn db_dir(&self) -> PathBuf {
+        self.path.join("db")
+    }
+}
+
+fn sync_dir(path: &Path) -> Result<(), Fault> {
+    File::open(path)
+        .and_then(|dir| dir.sync_all())
+        .map_err(|source| Fault::io("sync the directory", path, source))
+}
+
+/// Five lines: format, cluster, member, name, and the checksum of the four before it.
+fn encode_identity(identity: &Identity) -> String {
+    let Identity { cluster, member, name } = identity;
+    let text = format!(
+        "quorate identity {FORMAT_VERSION}\ncluster {cluster}\nmember {member}\nname {name}\n"
+    );
+    let checksum = crc32c::crc32c(text.as_bytes());
+    format!("{text}crc32c {checksum:08x}\n")
+}
+
+fn read_identity(path: &Path) -> Result<Option<Identity>, Fault> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(Fault::io("read", path, source)),
+    };
+    let place = path.display().to_string();
+    let version = text.lines().next().and_then(|line| line.strip_prefix("quorate identity "));
+    match version {
+        Some(FORMAT_VERSION) => {}
+        Some(found) => {
+            let what = format!("of format {found}, and this program reads {FORMAT_VERSION}");
+            return Err(Fault::Foreign { what, place });
+        }
+        None => return Err(Fault::corrupt("no identity of a member", place)),
+    }
+    let identity = decode_identity(&text);
+    identity.map(Some).ok_or_else(|| Fault::corrupt("a damaged identity", place))
+}
+
+fn decode_identity(text: &str) -> Option<Identity> {
+    let mut lines = text.lines().skip(1);
+    let mut field = |name: &str| lines.next()?.strip_prefix(name)?.strip_prefix(' ');
+    let identity = Identity {
+        cluster: field("cluster")?.parse().ok()?,
+        member: field("member")?.parse().ok()?,
+        name: field("name")?.to_owned(),
+    };
+    (encode_identity(&identity) == text).then_some(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(member: u64) -> Identity {
+        Identity { cluster: ClusterId(0xc1), member: MemberId(member), name: "n 1".to_owned() }
+    }
+
+    #[test]
+    fn a_directory_is_private_locked_and_of_one_member() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        let mut data = DataDir::open(&path).unwrap();
+        assert_eq!(data.identity(), None);
+        let mode = fs::metadata(data.wal_dir()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::Locked { .. })));
+
+        data.write_identity(&identity(7)).unwrap();
+        drop(data);
+        let mut data = DataDir::open(&path).unwrap();
+        assert_eq!(data.identity(), Some(&identity(7)));
+        data.check(ClusterId(0xc1), MemberId(7)).unwrap();
+        let other = data.write_identity(&identity(8)).unwrap_err().to_string();
+        assert!(other.contains("member 7 of cluster c1, and this is member 8"), "{other}");
+        let two_lines = Identity { name: "a\nb".to_owned(), ..identity(7) };
+        assert!(matches!(data.write_identity(&two_lines), Err(DataDirError::Name(_))));
+    }
+
+    #[test]
+    fn a_damaged_or_newer_identity_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        DataDir::open(dir.path()).unwrap().write_identity(&identity(7)).unwrap();
+        let path = dir.path().join(IDENTITY);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("member 7", "member 8")).unwrap();
+        let refused = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("a damaged identity"), "{refused}");
+        fs::write(&path, text.replace("identity 1", "identity 2")).unwrap();
+        let refused = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("format 2, and this program reads 1"), "{refused}");
+    }
+}
