@@ -62,10 +62,13 @@ pub fn decode(index: Index, data: &[u8]) -> Result<Envelope, Fault> {
             envelope.format
         )));
     }
-    if envelope.command.is_none() {
-        return Err(unknown("its command is none that this binary knows".to_owned()));
+    match &envelope.command {
+        None => Err(unknown("its command is none that this binary knows".to_owned())),
+        Some(Command::MemberChange(change)) if Kind::try_from(change.kind).is_err() => {
+            Err(unknown(format!("its change of members is of kind {}", change.kind)))
+        }
+        Some(_) => Ok(envelope),
     }
-    Ok(envelope)
 }
 
 /// The change that must travel as a conf change of Raft (with the envelope as its context); none when the command is
@@ -98,5 +101,10 @@ mod tests {
         bytes.extend([0xe2, 0x03, 0x00]);
         assert!(matches!(decode(7, &bytes), Err(Fault::Unknown { index: 7, .. })));
         assert!(matches!(decode(7, b"\xff"), Err(Fault::Unknown { .. })));
+
+        let change = MemberChange { kind: 99, member: None };
+        let envelope = Envelope::new(RequestId::default(), Command::MemberChange(change));
+        let text = decode(7, &encode(&envelope)).unwrap_err().to_string();
+        assert!(text.contains("kind 99"), "{text}");
     }
 }

@@ -247,7 +247,7 @@ mod tests {
         for (key, value) in [
             (Bytes::from_static(b"short"), value.clone()),
             (key.clone(), Bytes::from_static(b"\x09")),
-            (key.clone(), Bytes::new()),
+            (key, Bytes::new()),
             (Bytes::copy_from_slice(&5u64.to_be_bytes()), value),
         ] {
             let mut batch = Batch::new(&Nothing);

@@ -12,13 +12,33 @@
 //! dice, no version; a rejected command changes nothing; an entry that this binary does not understand is a fault.
 //! Knows nothing of: Raft, deadlines, connections, who leads.
 
+mod alarms;
+mod apply;
 pub mod check;
+mod compare;
 mod cost;
 mod envelope;
+mod leases;
+mod machine;
 mod members;
+mod query;
+mod range;
 mod reply;
+mod shared;
+mod stop;
+mod transaction;
+mod txn;
+mod wire;
 
+pub use alarms::Alarms;
 pub use cost::cost;
 pub use envelope::{Command, Envelope, conf_change, decode, encode};
+pub use leases::Lease;
+pub use machine::Machine;
 pub use members::Members;
-pub use reply::{LeaseNote, Rejection, Reply};
+pub use query::{HashRun, KvHash, Query};
+pub use range::{Budget, RangeRun};
+pub use reply::{LeaseNote, Outcome, Rejection, Reply};
+pub use shared::Shared;
+pub use stop::Answer;
+pub use wire::to_wire;

@@ -1,10 +1,13 @@
 //! What comes back from an entry: a reply, or a rejection that is the same on every member.
 
-use crate::base::LeaseId;
+use crate::base::{Index, LeaseId, RequestId};
+use crate::mvcc::EventBatch;
 use crate::proto::etcdserverpb::{
     AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
     LeaseRevokeResponse, Member, PutResponse, TxnResponse,
 };
+use crate::proto::quorate::log::MemberChange;
+use crate::storage::{Rows, Stamp};
 
 /// The answer of one command. Headers carry the revision alone; the door that answers fills in the rest.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,4 +88,23 @@ pub enum LeaseNote {
         id: LeaseId,
         remaining: i64,
     },
+}
+
+/// All that follows from one entry.
+#[derive(Debug)]
+pub struct Outcome {
+    pub index: Index,
+    /// Whom to answer; all zero for the entry of a new leader.
+    pub request: RequestId,
+    pub result: Result<Reply, Rejection>,
+    /// To be merged into the overlay together with `stamp`; empty when rejected.
+    pub rows: Rows,
+    pub stamp: Stamp,
+    /// What watchers hear; none when no key changed.
+    pub events: Option<EventBatch>,
+    /// The change of members that took effect. A conf change without it must not reach Raft's `apply_conf_change`.
+    pub members_changed: Option<MemberChange>,
+    pub leases: Vec<LeaseNote>,
+    /// Versions below are readable no more, and may be deleted from the database.
+    pub compact_to: Option<i64>,
 }

@@ -4,6 +4,7 @@ use super::intervals;
 use super::malformed::Malformed;
 use super::urls;
 use crate::base::limits;
+use crate::mvcc::check_key;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
@@ -33,12 +34,7 @@ pub fn put(request: &PutRequest) -> Result<(), Malformed> {
     if request.ignore_lease && request.lease != 0 {
         return Err(Malformed::LeaseProvided);
     }
-    let bytes = request.key.len() + request.key.iter().filter(|&&byte| byte == 0).count() + 2;
-    if bytes > limits::KEY_ESCAPED_BYTES_MAX {
-        Err(Malformed::KeyTooLong { bytes })
-    } else {
-        Ok(())
-    }
+    check_key(&request.key).map_err(|error| Malformed::KeyTooLong { bytes: error.escaped })
 }
 
 pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Malformed> {

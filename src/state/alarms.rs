@@ -1,0 +1,124 @@
+//! Alarms: what a member raised for all, and what it forbids.
+
+use std::collections::BTreeSet;
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+
+use super::cost::cost;
+use super::envelope::Command;
+use super::reply::Rejection;
+use crate::base::MemberId;
+use crate::proto::etcdserverpb::{AlarmMember, AlarmType};
+use crate::storage::{Direction, Fault, Read, Table};
+
+/// The alarms that are raised.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Alarms(BTreeSet<(MemberId, AlarmType)>);
+
+impl Alarms {
+    /// Of one type, or of every type when it is `None`; by member.
+    pub fn list(&self, wanted: AlarmType) -> Vec<AlarmMember> {
+        let raised = self.0.iter();
+        raised
+            .filter(|(_, alarm)| wanted == AlarmType::None || *alarm == wanted)
+            .map(|(member, alarm)| message(*member, *alarm))
+            .collect()
+    }
+
+    pub fn is_raised(&self, wanted: AlarmType) -> bool {
+        self.0.iter().any(|(_, alarm)| *alarm == wanted)
+    }
+
+    pub fn is_raised_by(&self, member: MemberId, wanted: AlarmType) -> bool {
+        self.0.contains(&(member, wanted))
+    }
+
+    /// Whether the command may be applied: without space nothing that grows, in a corrupt cluster no key and no lease.
+    pub fn gate(&self, command: &Command) -> Result<(), Rejection> {
+        if self.is_raised(AlarmType::Corrupt) && is_of_clients(command) {
+            return Err(Rejection::Corrupt);
+        }
+        if self.is_raised(AlarmType::Nospace) && cost(command) > 0 {
+            return Err(Rejection::NoSpace);
+        }
+        Ok(())
+    }
+
+    pub(super) fn gate_read(&self) -> Result<(), Rejection> {
+        if self.is_raised(AlarmType::Corrupt) { Err(Rejection::Corrupt) } else { Ok(()) }
+    }
+
+    /// Whether anything changed.
+    pub(super) fn set(&mut self, member: MemberId, alarm: AlarmType, raised: bool) -> bool {
+        match raised {
+            true => self.0.insert((member, alarm)),
+            false => self.0.remove(&(member, alarm)),
+        }
+    }
+
+    pub(super) fn load<R: Read>(read: &R) -> Result<Self, Fault> {
+        let mut alarms = Self::default();
+        let mut failed = None;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        read.scan(Table::Alarms, all.0, all.1, Direction::Ascending, &mut |row| {
+            let Some(alarm) = from_row(row.key) else {
+                let what = format!("no alarm in row {:02x?}", row.key);
+                failed = Some(Fault::corrupt(what, "table alarms"));
+                return ControlFlow::Break(());
+            };
+            alarms.0.insert(alarm);
+            ControlFlow::Continue(())
+        })?;
+        failed.map_or(Ok(alarms), Err)
+    }
+}
+
+fn is_of_clients(command: &Command) -> bool {
+    match command {
+        Command::Put(_)
+        | Command::DeleteRange(_)
+        | Command::Txn(_)
+        | Command::Compact(_)
+        | Command::LeaseGrant(_)
+        | Command::LeaseRevoke(_) => true,
+        Command::LeaseCheckpoint(_)
+        | Command::Alarm(_)
+        | Command::MemberChange(_)
+        | Command::MemberPublish(_) => false,
+    }
+}
+
+/// One alarm as clients see it.
+pub(super) fn message(member: MemberId, alarm: AlarmType) -> AlarmMember {
+    AlarmMember { member_id: member.0, alarm: alarm as i32 }
+}
+
+/// Key of a row in `alarms`.
+pub(super) fn to_row(member: MemberId, alarm: AlarmType) -> Bytes {
+    Bytes::from([&member.0.to_be_bytes()[..], &(alarm as i32).to_be_bytes()].concat())
+}
+
+fn from_row(key: &[u8]) -> Option<(MemberId, AlarmType)> {
+    let (member, alarm) = key.split_at_checked(8)?;
+    let member = u64::from_be_bytes(member.try_into().ok()?);
+    let alarm = AlarmType::try_from(i32::from_be_bytes(alarm.try_into().ok()?)).ok()?;
+    Some((MemberId(member), alarm))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Batch, Nothing};
+
+    #[test]
+    fn alarms_come_back_from_their_rows() {
+        let mut batch = Batch::new(&Nothing);
+        batch.put(Table::Alarms, to_row(MemberId(7), AlarmType::Nospace), "");
+        let alarms = Alarms::load(&batch).unwrap();
+        assert!(alarms.is_raised_by(MemberId(7), AlarmType::Nospace));
+        batch.put(Table::Alarms, "no alarm", "");
+        let text = Alarms::load(&batch).unwrap_err().to_string();
+        assert!(text.contains("table alarms"), "{text}");
+    }
+}

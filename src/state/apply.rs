@@ -1,0 +1,257 @@
+//! One entry: envelope, gates, command, outcome.
+//!
+//! Promises: a function of the caches and rows before it and of the entry; a rejection leaves no row behind.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::alarms;
+use super::envelope::{self, Command, Envelope};
+use super::leases::{self, Lease};
+use super::members;
+use super::reply::{LeaseNote, Outcome, Rejection, Reply};
+use super::shared::{Caches, Change};
+use super::stop::{Stop, answer};
+use super::transaction::Transaction;
+use super::{txn, wire};
+use crate::base::{LeaseId, MemberId, RequestId, limits};
+use crate::mvcc::{EventBatch, Writer};
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::etcdserverpb::{
+    AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
+    LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeResponse,
+};
+use crate::proto::quorate::log::{LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish};
+use crate::storage::{Batch, Fault, Read, Stamp, Table};
+
+/// Applies `data`; `before` has the entry's index and term already, and the revision before it.
+pub(super) fn entry<R: Read>(
+    caches: &Caches,
+    base: &R,
+    before: Stamp,
+    data: &[u8],
+) -> Result<(Outcome, Change), Fault> {
+    let mut entry = Entry::new(caches, base, before);
+    if data.is_empty() {
+        return Ok(entry.outcome(RequestId::default(), Ok(Reply::Nothing)));
+    }
+    let envelope = envelope::decode(before.applied, data)?;
+    let result = answer(entry.run(&envelope))?;
+    if result.is_err() {
+        entry = Entry::new(caches, base, before);
+    }
+    Ok(entry.outcome(envelope.request(), result))
+}
+
+/// An entry while it is applied.
+struct Entry<'a, R> {
+    caches: &'a Caches,
+    batch: Batch<'a, R>,
+    events: Option<EventBatch>,
+    members_changed: Option<MemberChange>,
+    compact_to: Option<i64>,
+    change: Change,
+}
+
+impl<'a, R: Read> Entry<'a, R> {
+    fn new(caches: &'a Caches, base: &'a R, stamp: Stamp) -> Self {
+        let change =
+            Change { stamp, counts: None, leases: Vec::new(), members: None, alarms: None };
+        Self {
+            caches,
+            batch: Batch::new(base),
+            events: None,
+            members_changed: None,
+            compact_to: None,
+            change,
+        }
+    }
+
+    fn outcome(self, request: RequestId, result: Result<Reply, Rejection>) -> (Outcome, Change) {
+        let outcome = Outcome {
+            index: self.change.stamp.applied,
+            request,
+            result,
+            rows: self.batch.into_rows(),
+            stamp: self.change.stamp,
+            events: self.events,
+            members_changed: self.members_changed,
+            leases: self.change.leases.clone(),
+            compact_to: self.compact_to,
+        };
+        (outcome, self.change)
+    }
+
+    fn run(&mut self, envelope: &Envelope) -> Result<Reply, Stop> {
+        let stamp = self.change.stamp;
+        if envelope.leader_term != 0 && envelope.leader_term != stamp.term {
+            return Err(Rejection::OtherTerm.into());
+        }
+        let Some(command) = &envelope.command else {
+            // decode() has refused it.
+            return Ok(Reply::Nothing);
+        };
+        self.caches.alarms.gate(command)?;
+        match command {
+            Command::Put(put) => Ok(Reply::Put(self.transact(|txn| txn.put(put))?)),
+            Command::DeleteRange(delete) => {
+                Ok(Reply::DeleteRange(self.transact(|txn| txn.delete_range(delete))?))
+            }
+            Command::Txn(request) => Ok(Reply::Txn(self.transact(|txn| txn::write(txn, request))?)),
+            Command::Compact(request) => self.compact(*request),
+            Command::LeaseGrant(request) => self.grant(*request),
+            Command::LeaseRevoke(request) => self.revoke(request, envelope.leader_term != 0),
+            Command::LeaseCheckpoint(request) => Ok(self.checkpoint(request)),
+            Command::Alarm(request) => Ok(self.alarm(*request)),
+            Command::MemberChange(change) => self.change_member(change),
+            Command::MemberPublish(publish) => self.publish_member(publish),
+        }
+    }
+
+    /// Runs a writing transaction; the revision grows if it changed a key.
+    fn transact<T>(
+        &mut self,
+        job: impl FnOnce(&mut Transaction<'_, 'a, R>) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let stamp = &mut self.change.stamp;
+        let main = stamp.revision + 1;
+        let mut transaction = Transaction {
+            writer: Writer::new(&mut self.batch, &self.caches.counts, main),
+            leases: &self.caches.leases,
+            compacted: stamp.compacted,
+        };
+        let reply = job(&mut transaction)?;
+        if let Some((events, counts)) = transaction.writer.finish()? {
+            stamp.revision = main;
+            self.events = Some(events);
+            self.change.counts = Some(counts);
+        }
+        Ok(reply)
+    }
+
+    /// Only publishes: the rows go later, in slices. etcd's compaction begins at -1, so 0 is allowed once; it changes
+    /// nothing here, where 0 says that nothing was compacted.
+    fn compact(&mut self, request: CompactionRequest) -> Result<Reply, Stop> {
+        let stamp = &mut self.change.stamp;
+        let compacted = if stamp.compacted == 0 { -1 } else { stamp.compacted };
+        if request.revision <= compacted {
+            return Err(Rejection::Compacted.into());
+        }
+        if request.revision > stamp.revision {
+            return Err(Rejection::FutureRev.into());
+        }
+        if request.revision > 0 {
+            stamp.compacted = request.revision;
+            self.compact_to = Some(request.revision);
+        }
+        Ok(Reply::Compact(CompactionResponse { header: wire::header(stamp.revision) }))
+    }
+
+    fn grant(&mut self, request: LeaseGrantRequest) -> Result<Reply, Stop> {
+        let LeaseGrantRequest { id, ttl } = request;
+        if id == 0 {
+            return Err(Rejection::LeaseNotFound.into());
+        }
+        if ttl > limits::LEASE_TTL_S_MAX {
+            return Err(Rejection::LeaseTtlTooLarge.into());
+        }
+        if self.caches.leases.get(id).is_some() {
+            return Err(Rejection::LeaseExist.into());
+        }
+        let lease = Lease { ttl, remaining: 0 };
+        self.batch.put(Table::Leases, leases::lease_row(id), leases::lease_value(lease));
+        self.change.leases.push(LeaseNote::Granted { id, ttl });
+        let header = wire::header(self.change.stamp.revision);
+        Ok(Reply::LeaseGrant(LeaseGrantResponse { header, id, ttl, error: String::new() }))
+    }
+
+    /// All keys of all the leases go in one revision, sorted. A client is told of a lease that is not there; for the
+    /// leader's expiry it has simply gone already.
+    fn revoke(&mut self, request: &LeaseRevoke, by_leader: bool) -> Result<Reply, Stop> {
+        let asked: BTreeSet<LeaseId> = request.ids.iter().copied().collect();
+        let known = |id: &LeaseId| self.caches.leases.get(*id).is_some();
+        let (known, unknown): (Vec<LeaseId>, Vec<LeaseId>) = asked.into_iter().partition(known);
+        if !by_leader && !unknown.is_empty() {
+            return Err(Rejection::LeaseNotFound.into());
+        }
+        let mut keys: BTreeMap<Bytes, LeaseId> = BTreeMap::new();
+        for &id in &known {
+            keys.extend(leases::keys_of(&self.batch, id)?.into_iter().map(|key| (key, id)));
+        }
+        self.transact(|txn| Ok(txn.delete_leased(keys)?))?;
+        for id in known {
+            self.batch.delete(Table::Leases, leases::lease_row(id));
+            self.change.leases.push(LeaseNote::Revoked { id });
+        }
+        let header = wire::header(self.change.stamp.revision);
+        Ok(Reply::LeaseRevoke(LeaseRevokeResponse { header }))
+    }
+
+    /// Leases that are gone are skipped.
+    fn checkpoint(&mut self, request: &LeaseCheckpoint) -> Reply {
+        for record in &request.leases {
+            let Some(lease) = self.caches.leases.get(record.id) else { continue };
+            let lease = Lease { remaining: record.remaining_ttl_s, ..lease };
+            let row = leases::lease_row(record.id);
+            self.batch.put(Table::Leases, row, leases::lease_value(lease));
+            let (id, remaining) = (record.id, record.remaining_ttl_s);
+            self.change.leases.push(LeaseNote::Checkpointed { id, remaining });
+        }
+        Reply::LeaseCheckpoint
+    }
+
+    /// A raised alarm that is raised again is answered as if it were new; one that is lowered again, by nothing.
+    fn alarm(&mut self, request: AlarmRequest) -> Reply {
+        let (member, alarm) = (MemberId(request.member_id), request.alarm());
+        let told = match (request.action(), alarm) {
+            (AlarmAction::Get, wanted) => self.caches.alarms.list(wanted),
+            (_, AlarmType::None) => Vec::new(),
+            (AlarmAction::Activate, _) => {
+                self.set_alarm(member, alarm, true);
+                vec![alarms::message(member, alarm)]
+            }
+            (AlarmAction::Deactivate, _) if self.set_alarm(member, alarm, false) => {
+                vec![alarms::message(member, alarm)]
+            }
+            (AlarmAction::Deactivate, _) => Vec::new(),
+        };
+        let header = wire::header(self.change.stamp.revision);
+        Reply::Alarm(AlarmResponse { header, alarms: told })
+    }
+
+    /// Whether anything changed.
+    fn set_alarm(&mut self, member: MemberId, alarm: AlarmType, raised: bool) -> bool {
+        let mut changed = self.caches.alarms.as_ref().clone();
+        if !changed.set(member, alarm, raised) {
+            return false;
+        }
+        match raised {
+            true => self.batch.put(Table::Alarms, alarms::to_row(member, alarm), Bytes::new()),
+            false => self.batch.delete(Table::Alarms, alarms::to_row(member, alarm)),
+        }
+        self.change.alarms = Some(changed);
+        true
+    }
+
+    fn change_member(&mut self, change: &MemberChange) -> Result<Reply, Stop> {
+        let mut changed = self.caches.members.as_ref().clone();
+        let (id, member) = changed.change(change)?;
+        let (key, value) = members::to_row(id, member.as_ref());
+        self.batch.put(Table::Members, key, value);
+        let members = changed.list();
+        self.change.members = Some(changed);
+        self.members_changed = Some(change.clone());
+        Ok(Reply::Members { member, members })
+    }
+
+    fn publish_member(&mut self, publish: &MemberPublish) -> Result<Reply, Stop> {
+        let mut changed = self.caches.members.as_ref().clone();
+        let told = publish.member.clone().unwrap_or_default();
+        let (id, member) = changed.publish(&told)?;
+        let (key, value) = members::to_row(id, Some(&member));
+        self.batch.put(Table::Members, key, value);
+        self.change.members = Some(changed);
+        Ok(Reply::Published)
+    }
+}

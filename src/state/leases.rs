@@ -1,0 +1,138 @@
+//! Leases as replicated state: granted TTLs, recorded remaining times, and which keys hang on which lease.
+//!
+//! Promises: a key hangs on at most one lease, and a row in `lease_keys` has a live key. Knows nothing of: deadlines,
+//! which only the leader's lessor has.
+
+use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
+
+use bytes::{BufMut, Bytes};
+
+use super::reply::LeaseNote;
+use crate::base::LeaseId;
+use crate::storage::{Direction, Fault, Read, Table};
+
+/// One lease, in seconds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Lease {
+    /// What was granted.
+    pub ttl: i64,
+    /// What a leader recorded as left; 0 when nothing is recorded and the full TTL counts.
+    pub remaining: i64,
+}
+
+/// All leases, in the order of their ids.
+#[derive(Debug, Default)]
+pub(super) struct Leases(BTreeMap<LeaseId, Lease>);
+
+impl Leases {
+    pub(super) fn get(&self, id: LeaseId) -> Option<Lease> {
+        self.0.get(&id).copied()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (LeaseId, Lease)> {
+        self.0.iter().map(|(&id, &lease)| (id, lease))
+    }
+
+    pub(super) fn note(&mut self, note: LeaseNote) {
+        match note {
+            LeaseNote::Granted { id, ttl } => {
+                self.0.insert(id, Lease { ttl, remaining: 0 });
+            }
+            LeaseNote::Revoked { id } => {
+                self.0.remove(&id);
+            }
+            LeaseNote::Checkpointed { id, remaining } => {
+                if let Some(lease) = self.0.get_mut(&id) {
+                    lease.remaining = remaining;
+                }
+            }
+        }
+    }
+
+    pub(super) fn load<R: Read>(read: &R) -> Result<Self, Fault> {
+        let mut leases = Self::default();
+        let mut failed = None;
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        read.scan(Table::Leases, all.0, all.1, Direction::Ascending, &mut |row| {
+            let Some((id, lease)) = from_row(row.key, row.value) else {
+                let what = format!("no lease in row {:02x?}", row.key);
+                failed = Some(Fault::corrupt(what, "table leases"));
+                return ControlFlow::Break(());
+            };
+            leases.0.insert(id, lease);
+            ControlFlow::Continue(())
+        })?;
+        failed.map_or(Ok(leases), Err)
+    }
+}
+
+/// Key of a row in `leases`; all rows of `lease_keys` that begin with it are the lease's.
+pub(super) fn lease_row(id: LeaseId) -> Bytes {
+    Bytes::copy_from_slice(&id.to_be_bytes())
+}
+
+pub(super) fn lease_value(lease: Lease) -> Bytes {
+    let mut row = Vec::with_capacity(16);
+    row.put_i64(lease.ttl);
+    row.put_i64(lease.remaining);
+    Bytes::from(row)
+}
+
+fn from_row(key: &[u8], value: &[u8]) -> Option<(LeaseId, Lease)> {
+    let id = LeaseId::from_be_bytes(key.try_into().ok()?);
+    let (ttl, remaining) = value.split_at_checked(8)?;
+    let seconds = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
+    Some((id, Lease { ttl: seconds(ttl)?, remaining: seconds(remaining)? }))
+}
+
+/// Key of a row in `lease_keys`.
+pub(super) fn attach_row(id: LeaseId, key: &[u8]) -> Bytes {
+    Bytes::from([&id.to_be_bytes()[..], key].concat())
+}
+
+/// The keys on a lease, ascending.
+pub(super) fn keys_of<R: Read>(read: &R, id: LeaseId) -> Result<Vec<Bytes>, Fault> {
+    let low = lease_row(id);
+    let mut keys = Vec::new();
+    let bounds = (Bound::Included(low.as_ref()), Bound::Unbounded);
+    read.scan(Table::LeaseKeys, bounds.0, bounds.1, Direction::Ascending, &mut |row| match row
+        .key
+        .strip_prefix(low.as_ref())
+    {
+        Some(key) => {
+            keys.push(Bytes::copy_from_slice(key));
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    })?;
+    Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::{Batch, Nothing};
+
+    #[test]
+    fn leases_come_back_from_their_rows() {
+        let mut batch = Batch::new(&Nothing);
+        let lease = Lease { ttl: 60, remaining: 7 };
+        batch.put(Table::Leases, lease_row(3), lease_value(lease));
+        assert_eq!(Leases::load(&batch).unwrap().get(3), Some(lease));
+        batch.put(Table::Leases, lease_row(4), "short");
+        let text = Leases::load(&batch).unwrap_err().to_string();
+        assert!(text.contains("table leases"), "{text}");
+    }
+
+    #[test]
+    fn the_keys_of_a_lease_are_its_own() {
+        let mut batch = Batch::new(&Nothing);
+        for (id, key) in [(1, "b"), (1, "a"), (2, "c"), (256, "d"), (-1, "e")] {
+            batch.put(Table::LeaseKeys, attach_row(id, key.as_bytes()), "");
+        }
+        assert_eq!(keys_of(&batch, 1).unwrap(), ["a", "b"]);
+        assert_eq!(keys_of(&batch, -1).unwrap(), ["e"]);
+        assert_eq!(keys_of(&batch, 3).unwrap(), Vec::<Bytes>::new());
+    }
+}
