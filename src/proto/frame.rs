@@ -8,8 +8,8 @@
 //!   method's stream    length u32 | flags u8 | body
 //! ```
 //!
-//! `length` counts what follows it. It is checked against a maximum, and nothing is set aside for bytes that have not
-//! come: whoever reads hands in the bytes it has, and an incomplete frame stays in the buffer.
+//! `length` counts what follows it. What is encoded here begins with it; what is parsed here is one whole frame
+//! without it, cut from its stream (and held against a maximum) by whoever reads.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -33,35 +33,17 @@ const FLAG_MOVED: u8 = 2;
 /// Bytes that are no frame; the connection cannot go on.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum FrameError {
-    #[error("a frame of {length} bytes where at most {max} are allowed")]
-    TooLong { length: usize, max: usize },
     #[error("a frame of {length} bytes where at least {min} are needed")]
     TooShort { length: usize, min: usize },
     #[error("a frame that is no {0}")]
     Malformed(&'static str),
 }
 
-/// Takes the bytes of one frame, without its length, off the front of `buffer`.
-pub(super) fn take_frame(
-    buffer: &mut BytesMut,
-    min: usize,
-    max: usize,
-) -> Result<Option<Bytes>, FrameError> {
-    let Some((head, _)) = buffer.split_first_chunk::<4>() else {
-        return Ok(None);
-    };
-    let length = u32::from_be_bytes(*head) as usize;
-    if length > max {
-        return Err(FrameError::TooLong { length, max });
+pub(super) fn at_least(frame: &Bytes, min: usize) -> Result<(), FrameError> {
+    if frame.len() < min {
+        return Err(FrameError::TooShort { length: frame.len(), min });
     }
-    if length < min {
-        return Err(FrameError::TooShort { length, min });
-    }
-    if buffer.len() < 4 + length {
-        return Ok(None);
-    }
-    buffer.advance(4);
-    Ok(Some(buffer.split_to(length).freeze()))
+    Ok(())
 }
 
 fn put_length(out: &mut BytesMut, length: usize) {
@@ -101,19 +83,16 @@ impl Request {
         }
     }
 
-    /// Takes one whole frame off the front of `buffer`; none while it is incomplete.
-    pub fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Self>, FrameError> {
-        let Some(mut frame) = take_frame(buffer, REQUEST_HEAD, max)? else {
-            return Ok(None);
-        };
+    pub fn parse(mut frame: Bytes) -> Result<Self, FrameError> {
+        at_least(&frame, REQUEST_HEAD)?;
         let id = frame.get_u64();
         let method = frame.get_u16();
         let flags = frame.get_u8();
         let deadline_ms = frame.get_u32();
         if flags & FLAG_CANCEL != 0 {
-            return Ok(Some(Self::Cancel { id }));
+            return Ok(Self::Cancel { id });
         }
-        Ok(Some(Self::Call { id, method, deadline_ms, body: frame }))
+        Ok(Self::Call { id, method, deadline_ms, body: frame })
     }
 }
 
@@ -154,18 +133,15 @@ impl Answer {
         }
     }
 
-    /// Takes one whole frame off the front of `buffer`; none while it is incomplete.
-    pub fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Self>, FrameError> {
-        let Some(mut frame) = take_frame(buffer, ANSWER_HEAD, max)? else {
-            return Ok(None);
-        };
+    pub fn parse(mut frame: Bytes) -> Result<Self, FrameError> {
+        at_least(&frame, ANSWER_HEAD)?;
         let id = frame.get_u64();
-        Ok(Some(match frame.get_u8() {
+        Ok(match frame.get_u8() {
             0 => Self::Message { id, body: frame },
             FLAG_ERROR => Self::Error { id, status: Status::decode(frame) },
             FLAG_MOVED => Self::Moved { id },
             _ => return Err(FrameError::Malformed("answer of this version")),
-        }))
+        })
     }
 }
 
@@ -214,17 +190,14 @@ impl StreamFrame {
         }
     }
 
-    /// Takes one whole frame off the front of `buffer`; none while it is incomplete.
-    pub fn decode(buffer: &mut BytesMut, max: usize) -> Result<Option<Self>, FrameError> {
-        let Some(mut frame) = take_frame(buffer, 1, max)? else {
-            return Ok(None);
-        };
-        Ok(Some(match frame.get_u8() {
+    pub fn parse(mut frame: Bytes) -> Result<Self, FrameError> {
+        at_least(&frame, 1)?;
+        Ok(match frame.get_u8() {
             0 => Self::Message(frame),
             FLAG_ERROR if frame.is_empty() => Self::End(Ok(())),
             FLAG_ERROR => Self::End(Err(Status::decode(frame))),
             _ => return Err(FrameError::Malformed("stream frame of this version")),
-        }))
+        })
     }
 }
 
@@ -261,32 +234,16 @@ mod tests {
     use super::super::status::{Code, Retry};
     use super::*;
 
-    /// Feeds `bytes` one by one; the frame must appear with the last one and not before.
-    fn feed<T>(
-        bytes: &[u8],
-        mut decode: impl FnMut(&mut BytesMut) -> Result<Option<T>, FrameError>,
-    ) -> T {
-        let mut buffer = BytesMut::new();
-        for (at, &byte) in bytes.iter().enumerate() {
-            buffer.put_u8(byte);
-            let frame = decode(&mut buffer).unwrap();
-            assert_eq!(frame.is_some(), at + 1 == bytes.len());
-            if let Some(frame) = frame {
-                assert!(buffer.is_empty());
-                return frame;
-            }
-        }
-        unreachable!("the last byte returns");
-    }
-
-    fn encoded(encode: impl FnOnce(&mut BytesMut)) -> BytesMut {
+    /// One encoded frame, its length checked and taken off.
+    fn framed(encode: impl FnOnce(&mut BytesMut)) -> Bytes {
         let mut out = BytesMut::new();
         encode(&mut out);
-        out
+        assert_eq!(out.get_u32() as usize, out.len());
+        out.freeze()
     }
 
     #[test]
-    fn requests_survive_being_cut_anywhere() {
+    fn requests_survive_the_wire() {
         let call = Request::Call {
             id: u64::MAX - 1,
             method: Method::Put.number(),
@@ -294,13 +251,13 @@ mod tests {
             body: Bytes::from_static(b"body"),
         };
         for request in [call, Request::Cancel { id: 7 }] {
-            let bytes = encoded(|out| request.encode(out));
-            assert_eq!(feed(&bytes, |buffer| Request::decode(buffer, 64)), request);
+            let frame = framed(|out| request.encode(out));
+            assert_eq!(Request::parse(frame), Ok(request));
         }
     }
 
     #[test]
-    fn answers_survive_being_cut_anywhere() {
+    fn answers_survive_the_wire() {
         let status = Status::new(Code::Unavailable, "etcdserver: no leader", Retry::NotProposed);
         for answer in [
             Answer::Message { id: 1, body: Bytes::new() },
@@ -308,71 +265,63 @@ mod tests {
             Answer::Error { id: 3, status },
             Answer::Moved { id: 4 },
         ] {
-            let bytes = encoded(|out| answer.encode(out));
-            assert_eq!(feed(&bytes, |buffer| Answer::decode(buffer, 64)), answer);
+            let frame = framed(|out| answer.encode(out));
+            assert_eq!(Answer::parse(frame), Ok(answer));
         }
     }
 
     #[test]
-    fn stream_frames_survive_being_cut_anywhere() {
-        for frame in [
+    fn stream_frames_survive_the_wire() {
+        for item in [
             StreamFrame::Message(Bytes::new()),
             StreamFrame::Message(Bytes::from_static(b"event")),
             StreamFrame::End(Ok(())),
             StreamFrame::End(Err(Status::unimplemented("no"))),
         ] {
-            let bytes = encoded(|out| frame.encode(out));
-            assert_eq!(feed(&bytes, |buffer| StreamFrame::decode(buffer, 64)), frame);
+            let frame = framed(|out| item.encode(out));
+            assert_eq!(StreamFrame::parse(frame), Ok(item));
         }
     }
 
     #[test]
-    fn frames_behind_each_other_come_out_in_order() {
-        let mut buffer = BytesMut::new();
-        for id in 0..3 {
-            encode_call(&mut buffer, id, 1, 0, b"abc");
-        }
-        buffer.put_u8(0);
-        for expected in 0..3 {
-            let request = Request::decode(&mut buffer, 64).unwrap();
-            assert!(matches!(request, Some(Request::Call { id, .. }) if id == expected));
-        }
-        assert_eq!(Request::decode(&mut buffer, 64), Ok(None));
-        assert_eq!(buffer.len(), 1);
+    fn the_bytes_of_a_call_stay_what_they_are() {
+        let mut out = BytesMut::new();
+        encode_call(&mut out, 2, Method::Put.number(), 1_000, b"ab");
+        let expected = [
+            0, 0, 0, 17, // length
+            0, 0, 0, 0, 0, 0, 0, 2, // id
+            0, 2, // method
+            0, // flags
+            0, 0, 3, 232, // deadline
+            b'a', b'b',
+        ];
+        assert_eq!(out[..], expected);
     }
 
     #[test]
-    fn hostile_lengths_are_refused_before_memory_is_asked_for() {
-        for length in [65u32, 1 << 31, u32::MAX] {
-            let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
-            let error = Request::decode(&mut buffer, 64).unwrap_err();
-            assert_eq!(error, FrameError::TooLong { length: length as usize, max: 64 });
-            assert!(buffer.capacity() < 1024);
+    fn hostile_frames_are_errors() {
+        for length in 0..15 {
+            let frame = Bytes::from(vec![0; length]);
+            assert_eq!(Request::parse(frame), Err(FrameError::TooShort { length, min: 15 }));
         }
-        for length in 0u32..15 {
-            let mut buffer = BytesMut::from(&length.to_be_bytes()[..]);
-            assert!(matches!(Request::decode(&mut buffer, 64), Err(FrameError::TooShort { .. })));
-        }
-        let mut answer = BytesMut::from(&[0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 1, 200][..]);
-        assert!(matches!(Answer::decode(&mut answer, 64), Err(FrameError::Malformed(_))));
-        let mut stream = BytesMut::from(&[0, 0, 0, 1, 200][..]);
-        assert!(matches!(StreamFrame::decode(&mut stream, 64), Err(FrameError::Malformed(_))));
+        let answer = Bytes::from_static(&[0, 0, 0, 0, 0, 0, 0, 1, 200]);
+        assert!(matches!(Answer::parse(answer), Err(FrameError::Malformed(_))));
+        assert!(matches!(Answer::parse(Bytes::new()), Err(FrameError::TooShort { .. })));
+        let stream = Bytes::from_static(&[200]);
+        assert!(matches!(StreamFrame::parse(stream), Err(FrameError::Malformed(_))));
+        assert!(matches!(StreamFrame::parse(Bytes::new()), Err(FrameError::TooShort { .. })));
     }
 
     #[test]
     fn random_bytes_never_panic() {
         let mut dice = fastrand::Rng::with_seed(1);
         for _ in 0..20_000 {
-            let mut bytes: Vec<u8> = (0..dice.usize(0..40)).map(|_| dice.u8(..)).collect();
-            if bytes.len() > 4 && dice.bool() {
-                bytes[..3].fill(0);
-            }
-            let buffer = BytesMut::from(&bytes[..]);
-            let _ = Request::decode(&mut buffer.clone(), 1 << 20);
-            let _ = Answer::decode(&mut buffer.clone(), 1 << 20);
-            let _ = StreamFrame::decode(&mut buffer.clone(), 1 << 20);
-            let _ = super::super::hello::Control::decode(&mut buffer.clone());
-            let _ = MovedHead::decode(&buffer);
+            let frame: Bytes = (0..dice.usize(0..40)).map(|_| dice.u8(..)).collect();
+            let _ = Request::parse(frame.clone());
+            let _ = Answer::parse(frame.clone());
+            let _ = StreamFrame::parse(frame.clone());
+            let _ = super::super::hello::Control::parse(frame.clone());
+            let _ = MovedHead::decode(&frame);
         }
     }
 

@@ -14,27 +14,13 @@
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
-use super::frame::FrameError;
+use super::frame::{FrameError, at_least};
 
 /// The version of the protocol described in docs/protocol.md.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Longest control frame, bytes; a Hello is a few dozen, a token a few hundred.
 pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
-
-/// Codes with which either end closes a connection; the close reason is a text for people.
-pub mod close {
-    /// The client is done.
-    pub const DONE: u32 = 0;
-    /// The server is shutting down; another endpoint serves.
-    pub const DRAINED: u32 = 0x101;
-    /// Bytes that are no frame, an id used twice, a Hello that did not come in time.
-    pub const PROTOCOL: u32 = 0x102;
-    /// No common protocol version.
-    pub const VERSION: u32 = 0x103;
-    /// The server has as many connections as it takes.
-    pub const BUSY: u32 = 0x104;
-}
 
 /// The client's first words.
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -83,9 +69,8 @@ pub struct SetToken {
 /// The server will close soon: what was asked is still answered, new requests belong to another endpoint.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct GoAway {
-    #[prost(uint32, tag = "1")]
-    pub code: u32,
-    #[prost(string, tag = "2")]
+    /// For people.
+    #[prost(string, tag = "1")]
     pub text: String,
 }
 
@@ -116,11 +101,9 @@ impl Control {
         out.freeze()
     }
 
-    /// Takes one whole frame off the front of `buffer`; none while it is incomplete.
-    pub fn decode(buffer: &mut BytesMut) -> Result<Option<Self>, FrameError> {
-        let Some(mut frame) = super::frame::take_frame(buffer, 1, CONTROL_BYTES_MAX)? else {
-            return Ok(None);
-        };
+    /// One whole frame, without its length.
+    pub fn parse(mut frame: Bytes) -> Result<Self, FrameError> {
+        at_least(&frame, 1)?;
         let kind = frame.get_u8();
         let control = match kind {
             1 => ClientHello::decode(frame).map(Self::ClientHello),
@@ -129,7 +112,7 @@ impl Control {
             4 => GoAway::decode(frame).map(Self::GoAway),
             other => Ok(Self::Unknown(other)),
         };
-        control.map(Some).map_err(|_| FrameError::Malformed("control message"))
+        control.map_err(|_| FrameError::Malformed("control message"))
     }
 }
 
@@ -138,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn control_frames_survive_being_cut_anywhere() {
+    fn control_frames_survive_the_wire() {
         let frames = [
             Control::ClientHello(ClientHello {
                 versions: vec![PROTOCOL_VERSION],
@@ -155,31 +138,20 @@ mod tests {
                 server: "0.1.0".to_owned(),
             }),
             Control::SetToken(SetToken { token: "simple.1".to_owned() }),
-            Control::GoAway(GoAway { code: close::DRAINED, text: "stopping".to_owned() }),
+            Control::GoAway(GoAway { text: "stopping".to_owned() }),
             Control::Unknown(99),
         ];
-        for frame in frames {
-            let bytes = frame.encode();
-            let mut buffer = BytesMut::new();
-            for &byte in &bytes[..bytes.len() - 1] {
-                buffer.put_u8(byte);
-                assert_eq!(Control::decode(&mut buffer), Ok(None));
-            }
-            buffer.put_u8(bytes[bytes.len() - 1]);
-            assert_eq!(Control::decode(&mut buffer), Ok(Some(frame)));
-            assert!(buffer.is_empty());
+        for control in frames {
+            let mut bytes = control.encode();
+            assert_eq!(bytes.get_u32() as usize, bytes.len());
+            assert_eq!(Control::parse(bytes), Ok(control));
         }
     }
 
     #[test]
-    fn hostile_control_frames_are_refused_before_memory_is_asked_for() {
-        let mut huge = BytesMut::from(&b"\xff\xff\xff\xff\x01"[..]);
-        let error = Control::decode(&mut huge).unwrap_err();
-        assert!(matches!(error, FrameError::TooLong { .. }), "{error}");
-        assert!(huge.capacity() < 1024);
-        let mut empty = BytesMut::from(&b"\0\0\0\0"[..]);
-        assert!(matches!(Control::decode(&mut empty), Err(FrameError::TooShort { .. })));
-        let mut garbage = BytesMut::from(&b"\0\0\0\x03\x01\xff\xff"[..]);
-        assert!(matches!(Control::decode(&mut garbage), Err(FrameError::Malformed(_))));
+    fn hostile_control_frames_are_errors() {
+        assert!(matches!(Control::parse(Bytes::new()), Err(FrameError::TooShort { .. })));
+        let garbage = Bytes::from_static(b"\x01\xff\xff");
+        assert!(matches!(Control::parse(garbage), Err(FrameError::Malformed(_))));
     }
 }

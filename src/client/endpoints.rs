@@ -1,0 +1,229 @@
+//! One connection at a time to several endpoints: who is next, who dials, and when a link is given up.
+//!
+//! ```text
+//!   link wanted --> current usable? --yes--> it
+//!                        | no
+//!                   one round of dialling at a time, shared by all who wait:
+//!                   the endpoint whose turn it is, a moment later the next, ... the first Hello wins
+//! ```
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::Error;
+use super::config::{Config, Endpoint};
+use super::link::Link;
+use crate::base::{Backoff, Clock, Moment, SystemClock};
+use crate::proto::hello::{ClientHello, PROTOCOL_VERSION};
+use crate::transport::{DialOptions, Dialer};
+
+/// A silent endpoint delays the next one by this much only.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// Waits between rounds in which no endpoint answered.
+const ROUND_WAIT_FIRST: Duration = Duration::from_millis(50);
+const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// A server that says nothing for so long is given up (etcdctl's).
+const IDLE: Duration = Duration::from_secs(6);
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    pub config: Config,
+    pub clock: SystemClock,
+    endpoints: Vec<Endpoint>,
+    dialer: Dialer,
+    state: Mutex<State>,
+}
+
+/// The outcome of a round of dialling, once there is one.
+type Round = watch::Receiver<Option<Result<Arc<Link>, Error>>>;
+
+#[derive(Debug)]
+struct State {
+    link: Option<Arc<Link>>,
+    round: Option<Round>,
+    /// Whose turn it is.
+    first: usize,
+    is_closed: bool,
+}
+
+impl Endpoints {
+    pub(super) fn new(config: Config) -> Result<Self, Error> {
+        let endpoints = config.parsed()?;
+        let options =
+            DialOptions { timeout: config.dial_timeout, idle: IDLE, keep_alive: Some(KEEP_ALIVE) };
+        let files = config.tls.clone().unwrap_or_default();
+        let dialer =
+            Dialer::new(&files, options).map_err(|error| Error::Config(error.to_string()))?;
+        let state = State { link: None, round: None, first: 0, is_closed: false };
+        let clock = SystemClock::new();
+        Ok(Self { config, clock, endpoints, dialer, state: Mutex::new(state) })
+    }
+
+    /// A usable link; dials as often as it takes until `until`.
+    pub(super) async fn link(self: &Arc<Self>, until: Moment) -> Result<Arc<Link>, Error> {
+        let mut backoff = Backoff::new(ROUND_WAIT_FIRST, ROUND_WAIT_MAX);
+        let mut last = None;
+        loop {
+            let Ok(outcome) = timeout(self.remaining(until), self.link_once()).await else {
+                return Err(last.unwrap_or_else(|| self.nobody_yet()));
+            };
+            let error = match outcome {
+                Err(error @ Error::Connect { .. }) => error,
+                done => return done,
+            };
+            let wait = backoff.next_wait();
+            if self.remaining(until) <= wait {
+                return Err(error);
+            }
+            last = Some(error);
+            sleep(wait).await;
+        }
+    }
+
+    /// A usable link, or the failure of one round.
+    pub(super) async fn link_once(self: &Arc<Self>) -> Result<Arc<Link>, Error> {
+        let mut round = {
+            let mut state = self.lock();
+            if state.is_closed {
+                return Err(Error::Closed);
+            }
+            if let Some(link) = &state.link {
+                if link.is_usable() {
+                    return Ok(Arc::clone(link));
+                }
+                let lost = Arc::clone(&link.endpoint);
+                state.link = None;
+                state.first = self.after(&lost);
+            }
+            match &state.round {
+                Some(round) => round.clone(),
+                None => {
+                    let round = self.begin_round(state.first);
+                    state.round = Some(round.clone());
+                    round
+                }
+            }
+        };
+        match round.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone().unwrap_or(Err(Error::Closed)),
+            // The runtime is going away.
+            Err(_) => Err(Error::Closed),
+        }
+    }
+
+    /// The member behind `link` cannot serve now: the next call goes to another endpoint, if there is one.
+    pub(super) fn turn_from(&self, link: &Arc<Link>) {
+        if self.endpoints.len() > 1 {
+            link.leave();
+        }
+    }
+
+    /// The endpoint in use, if there is a connection.
+    pub(super) fn current(&self) -> Option<Arc<Link>> {
+        self.lock().link.clone().filter(|link| link.is_usable())
+    }
+
+    pub(super) fn remaining(&self, until: Moment) -> Duration {
+        until.since(self.clock.now())
+    }
+
+    /// Closes the connection, and waits until the server has been told.
+    pub(super) async fn close(&self) {
+        let link = {
+            let mut state = self.lock();
+            state.is_closed = true;
+            state.link.take()
+        };
+        if let Some(link) = link {
+            link.close();
+        }
+        self.dialer.close().await;
+    }
+
+    fn begin_round(self: &Arc<Self>, first: usize) -> Round {
+        let (tell, told) = watch::channel(None);
+        let endpoints = Arc::clone(self);
+        tokio::spawn(async move {
+            let outcome = endpoints.race(first).await;
+            {
+                let mut state = endpoints.lock();
+                state.round = None;
+                match &outcome {
+                    Ok(link) if state.is_closed => link.close(),
+                    Ok(link) => state.link = Some(Arc::clone(link)),
+                    Err(_) => {}
+                }
+            }
+            tell.send_replace(Some(outcome));
+        });
+        told
+    }
+
+    /// The first endpoint that says Hello.
+    async fn race(self: &Arc<Self>, first: usize) -> Result<Arc<Link>, Error> {
+        let count = self.endpoints.len();
+        let mut racing = JoinSet::new();
+        let mut started = 0;
+        let mut tried = Vec::new();
+        loop {
+            if started < count {
+                let endpoints = Arc::clone(self);
+                let index = (first + started) % count;
+                racing.spawn(async move { endpoints.dial(index).await });
+                started += 1;
+            }
+            tokio::select! {
+                Some(ended) = racing.join_next() => match ended {
+                    Ok(Ok(link)) => return Ok(link),
+                    Ok(Err(text)) => tried.push(text),
+                    Err(error) => tried.push(error.to_string()),
+                },
+                () = sleep(STAGGER), if started < count => {}
+            }
+            if racing.is_empty() && started == count {
+                return Err(Error::Connect { tried });
+            }
+        }
+    }
+
+    async fn dial(&self, index: usize) -> Result<Arc<Link>, String> {
+        let endpoint = &self.endpoints[index];
+        let url = &endpoint.text;
+        let dialled = self.dialer.dial(&endpoint.url).await;
+        let connection = dialled.map_err(|why| format!("{url}: {why}"))?;
+        let hello = ClientHello {
+            versions: vec![PROTOCOL_VERSION],
+            client: self.config.name.clone(),
+            token: self.config.token.clone().unwrap_or_default(),
+        };
+        let open = Link::open(connection, Arc::clone(url), hello, self.config.unary_streams);
+        match timeout(self.config.dial_timeout, open).await {
+            Ok(opened) => opened.map_err(|why| format!("{url}: {why}")),
+            Err(_) => Err(format!("{url}: it accepted the connection and then said nothing")),
+        }
+    }
+
+    fn after(&self, url: &Arc<str>) -> usize {
+        let index = self.endpoints.iter().position(|endpoint| endpoint.text == *url);
+        index.map_or(0, |index| (index + 1) % self.endpoints.len())
+    }
+
+    fn nobody_yet(&self) -> Error {
+        let tried =
+            self.endpoints.iter().map(|endpoint| format!("{}: no answer yet", endpoint.text));
+        Error::Connect { tried: tried.collect() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // The state is whole after every statement.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

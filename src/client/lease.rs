@@ -1,0 +1,353 @@
+//! Leases: granted, revoked, and kept alive at a third of their time.
+//!
+//! One task and one stream keep all leases of a client alive. It goes on through lost connections; a lease is given
+//! up when the server says that it is unknown, or when its whole time has passed here since the last renewal that was
+//! answered: the holder must not believe in it any longer than the server does.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
+
+use super::calls::failed;
+use super::endpoints::Endpoints;
+use super::lane::Failure;
+use super::{Client, Error};
+use crate::base::{Backoff, Clock, Moment};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::{Code, Method, Retry};
+
+/// Orders that wait for the task.
+const COMMANDS_MAX: usize = 64;
+
+/// A renewal that was not answered is sent again after this, or a third of the TTL if that is less.
+const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+const LINK_WAIT: Duration = Duration::from_secs(1);
+const REOPEN_WAIT_FIRST: Duration = Duration::from_millis(25);
+const REOPEN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+type Renewed = Option<Result<pb::LeaseKeepAliveResponse, Error>>;
+
+impl Client {
+    /// A lease of at least `ttl` seconds; with `id` 0 the server chooses one.
+    pub async fn lease_grant(&self, ttl: i64, id: i64) -> Result<pb::LeaseGrantResponse, Error> {
+        self.send(pb::LeaseGrantRequest { ttl, id }).await
+    }
+
+    /// Ends a lease and deletes its keys.
+    pub async fn lease_revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Error> {
+        self.send(pb::LeaseRevokeRequest { id }).await
+    }
+
+    /// The remaining time of a lease, -1 if there is none, and its keys if asked for.
+    pub async fn lease_time_to_live(
+        &self,
+        id: i64,
+        keys: bool,
+    ) -> Result<pb::LeaseTimeToLiveResponse, Error> {
+        self.send(pb::LeaseTimeToLiveRequest { id, keys }).await
+    }
+
+    /// Every lease, as the asked member knows them.
+    pub async fn lease_list(&self) -> Result<pb::LeaseLeasesResponse, Error> {
+        self.send(pb::LeaseLeasesRequest {}).await
+    }
+
+    /// Renews a lease once; a TTL of 0 in the answer means that there is no such lease.
+    pub async fn lease_renew(&self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Error> {
+        let until = self.deadline();
+        let mut backoff = Backoff::new(REOPEN_WAIT_FIRST, REOPEN_WAIT_MAX);
+        loop {
+            let link = self.endpoints.link(until).await?;
+            let renewing = async {
+                let (mut send, mut recv) = link.stream(Method::LeaseKeepAlive).await?;
+                send.send(renewal(id)).await?;
+                send.finish();
+                recv.next().await
+            };
+            let error = match timeout(self.endpoints.remaining(until), renewing).await {
+                Ok(Ok(Some(message))) => return decode(&link.endpoint, message),
+                Ok(Ok(None)) => Error::Protocol {
+                    endpoint: Arc::clone(&link.endpoint),
+                    what: "it ended a keep-alive stream without an answer".to_owned(),
+                },
+                Ok(Err(failure)) => failed(&link, failure),
+                Err(_) => Error::Timeout {
+                    endpoint: Arc::clone(&link.endpoint),
+                    after: self.timeout,
+                    retry: Retry::NotProposed,
+                },
+            };
+            let wait = backoff.next_wait();
+            if error.code() != Code::Unavailable || self.endpoints.remaining(until) <= wait {
+                return Err(error);
+            }
+            self.endpoints.turn_from(&link);
+            sleep(wait).await;
+        }
+    }
+
+    /// Keeps a lease alive until the answer is dropped. Begins at once.
+    pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeeper, Error> {
+        let (tell, renewed) = watch::channel(None);
+        let commands = self.leases.commands(&self.endpoints);
+        commands.send(Keep { id, tell }).await.map_err(|_| Error::Closed)?;
+        Ok(LeaseKeeper { id, renewed, _commands: commands })
+    }
+}
+
+/// Keeps one lease alive; dropped, it stops doing so, and the lease lives on for its time.
+#[derive(Debug)]
+pub struct LeaseKeeper {
+    id: i64,
+    renewed: watch::Receiver<Renewed>,
+    _commands: mpsc::Sender<Keep>,
+}
+
+impl LeaseKeeper {
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+
+    /// The next renewal; a slow reader sees the latest only. An error is the end: [`Error::LeaseGone`], or the client
+    /// was closed.
+    pub async fn next(&mut self) -> Result<pb::LeaseKeepAliveResponse, Error> {
+        if let Some(Err(error)) = &*self.renewed.borrow() {
+            return Err(error.clone());
+        }
+        if self.renewed.changed().await.is_err() {
+            return Err(Error::Closed);
+        }
+        self.renewed.borrow_and_update().clone().unwrap_or(Err(Error::Closed))
+    }
+
+    /// Resolves when the lease is gone or can no longer be relied on.
+    pub async fn gone(&mut self) -> Error {
+        loop {
+            if let Err(error) = self.next().await {
+                return error;
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Keep {
+    id: i64,
+    tell: watch::Sender<Renewed>,
+}
+
+/// The renewals that a client's clones share; the task starts with the first.
+#[derive(Debug, Default)]
+pub(super) struct Keeping {
+    commands: Mutex<Option<mpsc::WeakSender<Keep>>>,
+}
+
+impl Keeping {
+    fn commands(&self, endpoints: &Arc<Endpoints>) -> mpsc::Sender<Keep> {
+        let mut slot = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(commands) = slot.as_ref().and_then(mpsc::WeakSender::upgrade)
+            && !commands.is_closed()
+        {
+            return commands;
+        }
+        let (commands, orders) = mpsc::channel(COMMANDS_MAX);
+        *slot = Some(commands.downgrade());
+        let task = Task { endpoints: Arc::clone(endpoints), kept: BTreeMap::new() };
+        tokio::spawn(task.run(orders));
+        commands
+    }
+}
+
+#[derive(Debug)]
+struct Kept {
+    tells: Vec<watch::Sender<Renewed>>,
+    /// Of the last answer, seconds; none before the first.
+    ttl: Option<i64>,
+    renew_at: Moment,
+    /// When the first renewal that is still unanswered left.
+    asked_at: Option<Moment>,
+    /// From here on the lease may be gone.
+    doubtful_at: Moment,
+}
+
+struct Task {
+    endpoints: Arc<Endpoints>,
+    kept: BTreeMap<i64, Kept>,
+}
+
+impl Task {
+    async fn run(mut self, mut orders: mpsc::Receiver<Keep>) {
+        let mut backoff = Backoff::new(REOPEN_WAIT_FIRST, REOPEN_WAIT_MAX);
+        loop {
+            while let Ok(keep) = orders.try_recv() {
+                self.keep(keep);
+            }
+            self.tidy();
+            if self.kept.is_empty() {
+                match orders.recv().await {
+                    Some(keep) => self.keep(keep),
+                    None => return,
+                }
+                continue;
+            }
+            let until = self.now() + LINK_WAIT;
+            let link = match self.endpoints.link(until).await {
+                Ok(link) => link,
+                Err(Error::Connect { .. }) => continue,
+                Err(error) => return self.fail_all(&error),
+            };
+            match self.serve(&link, &mut orders, &mut backoff).await {
+                Ok(()) => return,
+                Err(Failure::Status(status)) if status.code != Code::Unavailable => {
+                    self.fail_all(&failed(&link, Failure::Status(status)));
+                }
+                Err(Failure::Status(_)) => self.endpoints.turn_from(&link),
+                Err(Failure::Lost { .. }) => {}
+            }
+            drop(link);
+            sleep(backoff.next_wait()).await;
+        }
+    }
+
+    /// One stream; ends in peace when nobody is left.
+    async fn serve(
+        &mut self,
+        link: &super::link::Link,
+        orders: &mut mpsc::Receiver<Keep>,
+        backoff: &mut Backoff,
+    ) -> Result<(), Failure> {
+        let (mut send, mut recv) = link.stream(Method::LeaseKeepAlive).await?;
+        for kept in self.kept.values_mut() {
+            kept.renew_at = Moment::ZERO;
+        }
+        loop {
+            self.tidy();
+            for id in self.due() {
+                send.send(renewal(id)).await?;
+            }
+            tokio::select! {
+                message = recv.next() => match message? {
+                    Some(message) => {
+                        backoff.reset();
+                        if let Ok(renewed) = decode(&link.endpoint, message) {
+                            self.take(renewed);
+                        }
+                    }
+                    None => return Err(Failure::Lost {
+                        reason: "the server ended the keep-alive stream".into(),
+                        sent: true,
+                    }),
+                },
+                keep = orders.recv() => match keep {
+                    Some(keep) => self.keep(keep),
+                    None => {
+                        send.finish();
+                        return Ok(());
+                    }
+                },
+                () = sleep(self.until_next()) => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, Keep { id, tell }: Keep) {
+        let kept = self.kept.entry(id).or_insert_with(|| Kept {
+            tells: Vec::new(),
+            ttl: None,
+            renew_at: Moment::ZERO,
+            asked_at: None,
+            doubtful_at: Moment::NEVER,
+        });
+        kept.tells.push(tell);
+        kept.renew_at = Moment::ZERO;
+    }
+
+    /// Drops leases that nobody keeps, and gives up those whose time has passed.
+    fn tidy(&mut self) {
+        let now = self.now();
+        self.kept.retain(|&id, kept| {
+            kept.tells.retain(|tell| !tell.is_closed());
+            if kept.doubtful_at <= now {
+                tell_all(kept, &Err(Error::LeaseGone { id }));
+            }
+            !kept.tells.is_empty() && kept.doubtful_at > now
+        });
+    }
+
+    /// Leases to renew now; each is asked for again later if no answer comes.
+    fn due(&mut self) -> Vec<i64> {
+        let now = self.now();
+        let mut due = Vec::new();
+        for (&id, kept) in &mut self.kept {
+            if kept.renew_at <= now {
+                kept.asked_at.get_or_insert(now);
+                kept.renew_at = now + kept.ttl.map_or(RENEW_AGAIN, third).min(RENEW_AGAIN);
+                due.push(id);
+            }
+        }
+        due
+    }
+
+    fn take(&mut self, renewed: pb::LeaseKeepAliveResponse) {
+        let now = self.now();
+        let Some(kept) = self.kept.get_mut(&renewed.id) else { return };
+        if renewed.ttl <= 0 {
+            tell_all(kept, &Err(Error::LeaseGone { id: renewed.id }));
+            self.kept.remove(&renewed.id);
+            return;
+        }
+        // Counted from when it was asked for: the server cannot have renewed it earlier.
+        let asked_at = kept.asked_at.take().unwrap_or(now);
+        kept.ttl = Some(renewed.ttl);
+        kept.renew_at = now + third(renewed.ttl);
+        kept.doubtful_at = asked_at + seconds(renewed.ttl);
+        tell_all(kept, &Ok(renewed));
+    }
+
+    fn until_next(&self) -> Duration {
+        let now = self.now();
+        let next = self.kept.values().map(|kept| kept.renew_at.min(kept.doubtful_at)).min();
+        next.map_or(RENEW_AGAIN, |at| at.since(now)).min(RENEW_AGAIN)
+    }
+
+    fn fail_all(&mut self, error: &Error) {
+        for kept in std::mem::take(&mut self.kept).values() {
+            tell_all(kept, &Err(error.clone()));
+        }
+    }
+
+    fn now(&self) -> Moment {
+        self.endpoints.clock.now()
+    }
+}
+
+fn tell_all(kept: &Kept, renewed: &Result<pb::LeaseKeepAliveResponse, Error>) {
+    for tell in &kept.tells {
+        tell.send_replace(Some(renewed.clone()));
+    }
+}
+
+fn seconds(ttl: i64) -> Duration {
+    Duration::from_secs(u64::try_from(ttl).unwrap_or(0))
+}
+
+fn third(ttl: i64) -> Duration {
+    seconds(ttl) / 3
+}
+
+fn renewal(id: i64) -> Bytes {
+    pb::LeaseKeepAliveRequest { id }.encode_to_vec().into()
+}
+
+fn decode(endpoint: &Arc<str>, message: Bytes) -> Result<pb::LeaseKeepAliveResponse, Error> {
+    pb::LeaseKeepAliveResponse::decode(message).map_err(|error| Error::Protocol {
+        endpoint: Arc::clone(endpoint),
+        what: format!("a keep-alive answer cannot be read: {error}"),
+    })
+}

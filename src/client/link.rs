@@ -1,0 +1,282 @@
+//! One connection to one server: Hello, unary lanes, moved answers, streams of their own.
+//!
+//! A link is up only after the server's Hello: the dialler's TLS stack believes so earlier than the server has judged
+//! the certificate. Everything waiting on it fails together when the connection ends.
+
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::Semaphore;
+
+use super::lane::{Failure, Lane};
+use crate::base::limits;
+use crate::proto::frame::{MOVED_HEAD, MovedHead, StreamFrame, UNARY_STREAM};
+use crate::proto::hello::{CONTROL_BYTES_MAX, ClientHello, Control, PROTOCOL_VERSION, ServerHello};
+use crate::proto::{Code, Method, Retry, Status};
+use crate::transport::{CloseCode, Connection, RecvStream, SendStream};
+
+/// Bytes of requests that one place among the unanswered stands for, so that large requests cannot fill the memory.
+const BYTES_PER_PLACE: usize = 16 * 1024;
+
+/// Longest answer taken, bytes (gRPC's MaxInt32).
+const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+
+/// Answers taken from a stream at a time, bytes.
+const READ_BYTES: usize = 256 * 1024;
+
+/// Moved answers that may arrive at the same time.
+const MOVED_STREAMS_MAX: u32 = 64;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub endpoint: Arc<str>,
+    pub hello: ServerHello,
+    connection: Connection,
+    lanes: Vec<Arc<Lane>>,
+    lane_next: AtomicUsize,
+    places: Semaphore,
+    places_max: u32,
+    /// The server is going away, or this client has turned to another one.
+    is_leaving: AtomicBool,
+}
+
+impl Link {
+    /// Says Hello on a fresh connection and starts its tasks. The error is a text for people.
+    pub(super) async fn open(
+        connection: Connection,
+        endpoint: Arc<str>,
+        client: ClientHello,
+        unary_streams: usize,
+    ) -> Result<Arc<Self>, String> {
+        let why = |error: &dyn Display| why(&connection, error);
+        connection.allow_streams(0, MOVED_STREAMS_MAX);
+        let (mut send, mut recv) = connection.open_bi().await.map_err(|e| why(&e))?;
+        let hello = Control::ClientHello(client).encode();
+        send.bytes(hello).await.map_err(|e| why(&e))?;
+        let hello = loop {
+            let frame = recv.frame(CONTROL_BYTES_MAX).await.map_err(|e| why(&e))?;
+            let Some(frame) = frame else {
+                return Err(why(&"the server ended the conversation before its Hello"));
+            };
+            if let Control::ServerHello(hello) = Control::parse(frame).map_err(|e| why(&e))? {
+                break hello;
+            }
+        };
+        if hello.version != PROTOCOL_VERSION {
+            return Err(format!("the server speaks version {} of the protocol", hello.version));
+        }
+        let lanes = open_lanes(&connection, unary_streams).await?;
+        let places_max = hello.in_flight_max.max(1);
+        let link = Arc::new(Self {
+            endpoint,
+            hello,
+            connection,
+            lanes,
+            lane_next: AtomicUsize::new(0),
+            places: Semaphore::new(places_max as usize),
+            places_max,
+            is_leaving: AtomicBool::new(false),
+        });
+        tokio::spawn(read_control(Arc::downgrade(&link), send, recv));
+        tokio::spawn(read_moved(link.lanes.clone(), link.connection.clone()));
+        tokio::spawn(fail_together(link.lanes.clone(), link.connection.clone()));
+        Ok(link)
+    }
+
+    /// Whether new calls belong here.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_leaving.load(Ordering::Acquire) && self.connection.lost().is_none()
+    }
+
+    /// No new calls; what is under way still ends here.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+    }
+
+    /// One unary call; `deadline_ms` is what the server is told.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        body: &[u8],
+        deadline_ms: u32,
+    ) -> Result<Bytes, Failure> {
+        let max = self.hello.frame_bytes_max as usize;
+        if body.len() + 64 > max {
+            let text = "etcdserver: request is too large";
+            return Err(Failure::Status(Status::new(Code::InvalidArgument, text, Retry::Never)));
+        }
+        let places = u32::try_from(body.len() / BYTES_PER_PLACE).unwrap_or(u32::MAX).max(1);
+        // The semaphore is never closed.
+        let _place = self.places.acquire_many(places.min(self.places_max)).await.ok();
+        let turn = self.lane_next.fetch_add(1, Ordering::Relaxed);
+        self.lanes[turn % self.lanes.len()].call(method, body, deadline_ms).await
+    }
+
+    /// A stream of its own for `method`.
+    pub(super) async fn stream(&self, method: Method) -> Result<(StreamSend, StreamRecv), Failure> {
+        let lost = |error: &dyn Display| Failure::Lost {
+            reason: why(&self.connection, error).into(),
+            sent: false,
+        };
+        let (mut send, recv) = self.connection.open_bi().await.map_err(|e| lost(&e))?;
+        let opening = Bytes::copy_from_slice(&method.number().to_be_bytes());
+        send.bytes(opening).await.map_err(|e| lost(&e))?;
+        let connection = self.connection.clone();
+        Ok((StreamSend { connection: connection.clone(), send }, StreamRecv { connection, recv }))
+    }
+
+    /// Ends the connection.
+    pub(super) fn close(&self) {
+        self.leave();
+        self.connection.close(CloseCode::Done, "done");
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The client's half of a method's own stream.
+#[derive(Debug)]
+pub(super) struct StreamSend {
+    connection: Connection,
+    send: SendStream,
+}
+
+impl StreamSend {
+    pub(super) async fn send(&mut self, message: Bytes) -> Result<(), Failure> {
+        let mut frame = BytesMut::new();
+        StreamFrame::Message(message).encode(&mut frame);
+        self.send.bytes(frame.freeze()).await.map_err(|error| Failure::Lost {
+            reason: why(&self.connection, &error).into(),
+            sent: true,
+        })
+    }
+
+    /// Nothing more will be sent.
+    pub(super) fn finish(&mut self) {
+        self.send.finish();
+    }
+}
+
+/// The server's half of a method's own stream.
+#[derive(Debug)]
+pub(super) struct StreamRecv {
+    connection: Connection,
+    recv: RecvStream,
+}
+
+impl StreamRecv {
+    /// The next message; none when the server ended the stream in peace. Safe to drop while it waits.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let lost = |error: &dyn Display| Failure::Lost {
+            reason: why(&self.connection, error).into(),
+            sent: true,
+        };
+        let frame = self.recv.frame(ANSWER_BYTES_MAX).await.map_err(|e| lost(&e))?;
+        let Some(frame) = frame else {
+            return Err(lost(&"the server cut the stream short"));
+        };
+        match StreamFrame::parse(frame).map_err(|e| lost(&e))? {
+            StreamFrame::Message(message) => Ok(Some(message)),
+            StreamFrame::End(Ok(())) => Ok(None),
+            StreamFrame::End(Err(status)) => Err(Failure::Status(status)),
+        }
+    }
+}
+
+async fn open_lanes(
+    connection: &Connection,
+    unary_streams: usize,
+) -> Result<Vec<Arc<Lane>>, String> {
+    let count = unary_streams.clamp(1, 4) as u64;
+    let mut lanes = Vec::new();
+    for index in 0..count {
+        let lane = Arc::new(Lane::new(index, count));
+        let (mut send, recv) = connection.open_bi().await.map_err(|e| why(connection, &e))?;
+        let opening = Bytes::copy_from_slice(&UNARY_STREAM.to_be_bytes());
+        send.bytes(opening).await.map_err(|e| why(connection, &e))?;
+        tokio::spawn(write_lane(Arc::clone(&lane), send));
+        tokio::spawn(read_lane(Arc::clone(&lane), connection.clone(), recv));
+        lanes.push(lane);
+    }
+    Ok(lanes)
+}
+
+async fn write_lane(lane: Arc<Lane>, mut send: SendStream) {
+    while let Some(bytes) = lane.take_out().await {
+        // The connection's end is told by its watcher.
+        if send.bytes(bytes).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_lane(lane: Arc<Lane>, connection: Connection, mut recv: RecvStream) {
+    let mut frames = Vec::new();
+    let reason = loop {
+        match recv.frames(limits::FRAME_BYTES_MAX, READ_BYTES, &mut frames).await {
+            Ok(true) => {}
+            Ok(false) => break why(&connection, &"the server ended a unary stream"),
+            Err(error) => break why(&connection, &error),
+        }
+        if let Err(error) = lane.receive(frames.drain(..)) {
+            break error.to_string();
+        }
+    };
+    lane.fail(&reason.as_str().into());
+    connection.close(CloseCode::Protocol, &reason);
+}
+
+async fn fail_together(lanes: Vec<Arc<Lane>>, connection: Connection) {
+    let reason: Arc<str> = connection.closed().await.to_string().into();
+    for lane in lanes {
+        lane.fail(&reason);
+    }
+}
+
+async fn read_control(link: Weak<Link>, _kept_open: SendStream, mut recv: RecvStream) {
+    while let Ok(Some(frame)) = recv.frame(CONTROL_BYTES_MAX).await {
+        if let Ok(Control::GoAway(away)) = Control::parse(frame) {
+            let Some(link) = link.upgrade() else { return };
+            tracing::debug!(endpoint = %link.endpoint, reason = away.text, "server goes away");
+            link.leave();
+        }
+    }
+}
+
+async fn read_moved(lanes: Vec<Arc<Lane>>, connection: Connection) {
+    while let Ok(recv) = connection.accept_uni().await {
+        tokio::spawn(take_moved(lanes.clone(), recv));
+    }
+}
+
+/// One moved answer. If it is cut short, the connection is ending, or the caller's deadline settles it.
+async fn take_moved(lanes: Vec<Arc<Lane>>, mut recv: RecvStream) {
+    let Ok(head) = recv.exactly(MOVED_HEAD).await else { return };
+    let Some(head) = MovedHead::decode(&head) else { return };
+    let lane = &lanes[usize::try_from(head.id).unwrap_or(0) % lanes.len()];
+    let length = usize::try_from(head.length).unwrap_or(usize::MAX);
+    if !lane.awaits(head.id) || length > ANSWER_BYTES_MAX {
+        recv.stop(CloseCode::Done as u32);
+        return;
+    }
+    let mut body = BytesMut::new();
+    while body.len() < length {
+        let Ok(Some(chunk)) = recv.chunk().await else { return };
+        body.extend_from_slice(&chunk);
+    }
+    if body.len() == length {
+        lane.complete(head.id, body.freeze());
+    }
+}
+
+/// The connection's own end says more than the error of a stream on it.
+fn why(connection: &Connection, error: &dyn Display) -> String {
+    connection.lost().map_or_else(|| error.to_string(), |lost| lost.to_string())
+}

@@ -1,0 +1,122 @@
+//! A copy of one member's data, checked against the checksum that ends it.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use ring::digest;
+
+use super::calls::failed;
+use super::link::{Link, StreamRecv};
+use super::{Client, Error};
+use crate::proto::Method;
+use crate::proto::etcdserverpb as pb;
+
+/// Bytes of the SHA-256 at the end.
+const CHECKSUM_BYTES: usize = 32;
+
+impl Client {
+    /// Begins a download from the asked member.
+    pub async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let link = self.endpoints.link(self.deadline()).await?;
+        let (mut send, recv) =
+            link.stream(Method::Snapshot).await.map_err(|failure| failed(&link, failure))?;
+        let request = pb::SnapshotRequest {}.encode_to_vec();
+        send.send(request.into()).await.map_err(|failure| failed(&link, failure))?;
+        send.finish();
+        Ok(Snapshot {
+            link,
+            recv,
+            hash: digest::Context::new(&digest::SHA256),
+            bytes: 0,
+            state: State::Data,
+        })
+    }
+}
+
+/// A download: [`Snapshot::next`] until none, or [`Snapshot::save`].
+pub struct Snapshot {
+    link: Arc<Link>,
+    recv: StreamRecv,
+    hash: digest::Context,
+    bytes: u64,
+    state: State,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum State {
+    Data,
+    /// All data came; the checksum is next.
+    Checksum,
+    Done,
+}
+
+impl Snapshot {
+    /// The next piece. The last one is the checksum (32 bytes, SHA-256 of all before it), handed out only if it is
+    /// right; the pieces together are the file.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        if self.state == State::Done {
+            return Ok(None);
+        }
+        let message = self.recv.next().await.map_err(|failure| failed(&self.link, failure))?;
+        let Some(message) = message else {
+            return Err(self.corrupt("ended before its checksum"));
+        };
+        let response = pb::SnapshotResponse::decode(message).map_err(|error| Error::Protocol {
+            endpoint: Arc::clone(&self.link.endpoint),
+            what: format!("a piece of the snapshot cannot be read: {error}"),
+        })?;
+        self.take(&response)?;
+        Ok(Some(response.blob))
+    }
+
+    fn take(&mut self, response: &pb::SnapshotResponse) -> Result<(), Error> {
+        if self.state == State::Checksum {
+            let hash = self.hash.clone().finish();
+            if response.blob.len() != CHECKSUM_BYTES || hash.as_ref() != response.blob.as_ref() {
+                return Err(self.corrupt("does not match its checksum"));
+            }
+            self.state = State::Done;
+            return Ok(());
+        }
+        self.hash.update(&response.blob);
+        self.bytes += response.blob.len() as u64;
+        if response.remaining_bytes == 0 {
+            self.state = State::Checksum;
+        }
+        Ok(())
+    }
+
+    /// Bytes received, the checksum not counted.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Writes the whole to `path`, which appears only when it is complete, right and synced.
+    pub async fn save(mut self, path: &Path) -> Result<u64, Error> {
+        let mut part = path.as_os_str().to_owned();
+        part.push(".part");
+        let part = Path::new(&part);
+        let failed = |what: &str, error: std::io::Error| {
+            Error::Config(format!("cannot {what} {}: {error}", path.display()))
+        };
+        let mut file = File::create(part).map_err(|error| failed("create", error))?;
+        while let Some(piece) = self.next().await? {
+            file.write_all(&piece).map_err(|error| failed("write", error))?;
+        }
+        file.sync_all().map_err(|error| failed("sync", error))?;
+        std::fs::rename(part, path).map_err(|error| failed("rename", error))?;
+        Ok(self.bytes)
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        let endpoint = &self.link.endpoint;
+        Error::Corrupt(format!(
+            "the snapshot from {endpoint} {what} after {} bytes: take it again",
+            self.bytes
+        ))
+    }
+}
