@@ -24,6 +24,8 @@ mod event;
 mod format;
 mod hash;
 mod history;
+#[cfg(test)]
+mod model;
 mod reader;
 mod writer;
 
