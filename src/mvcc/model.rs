@@ -54,6 +54,41 @@ impl Model {
         inside.filter_map(|key| self.get(key, revision).cloned()).collect()
     }
 
+    /// Does one change with the writer and writes down in `after` what it must have done.
+    fn change(&self, writer: &mut Writer<'_, '_, Store>, change: Change, after: &mut Self) {
+        let main = writer.revision();
+        let next = |after: &Self| Revision::new(main, after.versions.len() as u32);
+        match change {
+            Change::Delete(range) => {
+                let deleted = writer.delete_range(&range).unwrap();
+                let load = |version| writer.reader().load(version).unwrap();
+                let hit = self.range(&range, main);
+                assert_eq!(deleted.iter().map(load).collect::<Vec<_>>(), hit);
+                for kv in hit {
+                    let at = next(after);
+                    after.versions.insert(kv.key, vec![(at, None)]);
+                }
+            }
+            Change::Put(key, value, lease) => {
+                let prev = writer.put(key.clone(), value.clone(), lease).unwrap();
+                let old = self.get(&key, main);
+                let prev = prev.map(|version| writer.reader().load(&version).unwrap());
+                assert_eq!(prev.as_ref(), old);
+                let kept = old.cloned().unwrap_or_default();
+                let kv = KeyValue {
+                    key: key.clone(),
+                    create_revision: old.map_or(main, |old| old.create_revision),
+                    mod_revision: main,
+                    version: kept.version + 1,
+                    value: value.unwrap_or(kept.value),
+                    lease: lease.unwrap_or(kept.lease),
+                };
+                let at = next(after);
+                after.versions.insert(key, vec![(at, Some(kv))]);
+            }
+        }
+    }
+
     /// What a finished compaction at `compacted` leaves, ascending.
     fn retained(&self, compacted: i64, keep_tombstone_at: bool) -> BTreeSet<Revision> {
         let mut kept = BTreeSet::new();
@@ -100,6 +135,11 @@ impl Model {
     }
 }
 
+enum Change {
+    Put(Bytes, Option<Bytes>, Option<i64>),
+    Delete(KeyRange),
+}
+
 struct World {
     dice: fastrand::Rng,
     store: Store,
@@ -111,6 +151,8 @@ struct World {
     compacted: i64,
     /// An older view, and its revision.
     old_view: (Store, i64),
+    /// The index was rebuilt by a walk, which may leave one small chunk at the end.
+    rebuilt: bool,
 }
 
 const SIZES: Sizes = Sizes { chunk_keys_max: 16, chunk_keys_min: 4, journal_keys_max: 60 };
@@ -128,10 +170,14 @@ impl World {
             revision: 1,
             compacted: 0,
             old_view: (empty(), 1),
+            rebuilt: false,
         }
     }
 
     fn key(&mut self) -> Bytes {
+        if self.dice.u8(0..6) == 0 {
+            return Bytes::from_static(self.dice.choice([&b"a"[..], b"hot"]).unwrap());
+        }
         let bytes = *b"\0\x01ab\xff";
         (0..self.dice.usize(1..=4)).map(|_| self.dice.choice(bytes).unwrap()).collect()
     }
@@ -155,74 +201,16 @@ impl World {
     /// One writing transaction of 1 to 4 changes, in a batch that may be dropped.
     fn write(&mut self) {
         let main = self.revision + 1;
-        let mut writes = Vec::new();
-        let mut used: BTreeSet<Bytes> = BTreeSet::new();
-        for _ in 0..self.dice.usize(1..=4) {
-            let delete = self.dice.u8(0..10) < 2;
-            let range = if delete { self.range() } else { KeyRange::Single(self.key()) };
-            let hit = self.model.range(&range, main);
-            let few = hit.len() < 12 || self.dice.u8(0..8) == 0;
-            let fresh = !used.iter().any(|key| range.contains(key));
-            if few && fresh {
-                used.extend(hit.iter().map(|kv| kv.key.clone()));
-                used.insert(range.start().clone());
-                let value = (self.dice.u8(0..8) > 0).then(|| self.value());
-                let lease = (self.dice.u8(0..4) > 0).then(|| self.dice.i64(-1..3));
-                writes.push((delete, range, value, lease));
-            }
-        }
+        let changes = self.changes(main);
         let dropped = self.dice.u8(0..10) == 0;
         let probe = self.range();
         let mut batch = Batch::new(&self.store);
         let mut writer = Writer::new(&mut batch, &self.counts, main);
         let mut after = Model::default();
-        let mut sub = 0;
-        for (delete, range, value, lease) in writes {
-            if delete {
-                let deleted = writer.delete_range(&range).unwrap();
-                let hit = self.model.range(&range, main);
-                let loaded: Vec<KeyValue> =
-                    deleted.iter().map(|version| writer.reader().load(version).unwrap()).collect();
-                assert_eq!(loaded, hit);
-                for kv in hit {
-                    after.versions.insert(kv.key, vec![(Revision::new(main, sub), None)]);
-                    sub += 1;
-                }
-            } else {
-                let key = range.start().clone();
-                let prev = writer.put(key.clone(), value.clone(), lease).unwrap();
-                let old = self.model.get(&key, main);
-                assert_eq!(
-                    prev.map(|version| writer.reader().load(&version).unwrap()).as_ref(),
-                    old
-                );
-                let kv = KeyValue {
-                    key: key.clone(),
-                    create_revision: old.map_or(main, |old| old.create_revision),
-                    mod_revision: main,
-                    version: old.map_or(1, |old| old.version + 1),
-                    value: value
-                        .unwrap_or_else(|| old.map(|o| o.value.clone()).unwrap_or_default()),
-                    lease: lease.unwrap_or_else(|| old.map_or(0, |old| old.lease)),
-                };
-                after.versions.insert(key, vec![(Revision::new(main, sub), Some(kv))]);
-                sub += 1;
-            }
+        for change in changes {
+            self.model.change(&mut writer, change, &mut after);
         }
-        // What the transaction itself counts, its own changes included.
-        let live = |key: &Bytes| match after.versions.get(key) {
-            Some(versions) => versions[0].1.is_some(),
-            None => self.model.get(key, main).is_some(),
-        };
-        let keys: BTreeSet<&Bytes> =
-            self.model.versions.keys().chain(after.versions.keys()).collect();
-        let expected = keys.iter().filter(|key| probe.contains(key) && live(key)).count();
-        let counted = writer.reader().count(&probe, writer.whole(&probe)).unwrap();
-        assert_eq!(counted, expected as u64, "{probe:?} inside a transaction");
-        let older = self.model.range(&probe, self.revision).len() as u64;
-        let counted = writer.reader_at(self.revision).count(&probe, writer.whole(&probe)).unwrap();
-        assert_eq!(counted, older, "{probe:?} before the transaction, inside it");
-
+        self.check_count_inside(&writer, &probe, &after);
         let finished = writer.finish().unwrap();
         if dropped {
             return;
@@ -244,6 +232,47 @@ impl World {
             self.check_count();
         }
         self.counts.commit(delta);
+    }
+
+    /// Changes that touch no key twice, as a checked request would.
+    fn changes(&mut self, main: i64) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let mut used: BTreeSet<Bytes> = BTreeSet::new();
+        for _ in 0..self.dice.usize(1..=4) {
+            let delete = self.dice.u8(0..10) < 2;
+            let range = if delete { self.range() } else { KeyRange::Single(self.key()) };
+            let hit = self.model.range(&range, main);
+            let few = hit.len() < 12 || self.dice.u8(0..8) == 0;
+            if !few || used.iter().any(|key| range.contains(key)) {
+                continue;
+            }
+            used.extend(hit.into_iter().map(|kv| kv.key));
+            used.insert(range.start().clone());
+            let value = (self.dice.u8(0..8) > 0).then(|| self.value());
+            let lease = (self.dice.u8(0..4) > 0).then(|| self.dice.i64(-1..3));
+            changes.push(if delete {
+                Change::Delete(range)
+            } else {
+                Change::Put(range.start().clone(), value, lease)
+            });
+        }
+        changes
+    }
+
+    /// What the transaction itself counts, its own changes included and not.
+    fn check_count_inside(&self, writer: &Writer<'_, '_, Store>, probe: &KeyRange, after: &Model) {
+        let live = |key: &Bytes| match after.versions.get(key) {
+            Some(versions) => versions[0].1.is_some(),
+            None => self.model.get(key, self.revision).is_some(),
+        };
+        let keys: BTreeSet<&Bytes> =
+            self.model.versions.keys().chain(after.versions.keys()).collect();
+        let expected = keys.iter().filter(|key| probe.contains(key) && live(key)).count();
+        let counted = writer.reader().count(probe, writer.whole(probe)).unwrap();
+        assert_eq!(counted, expected as u64, "{probe:?} inside a transaction");
+        let before = self.model.range(probe, self.revision).len() as u64;
+        let counted = writer.reader_at(self.revision).count(probe, writer.whole(probe)).unwrap();
+        assert_eq!(counted, before, "{probe:?} before the transaction, inside it");
     }
 
     fn compact(&mut self) {
@@ -422,7 +451,8 @@ impl World {
             assert!(*keys <= SIZES.chunk_keys_max);
             if let Some((_, next)) = chunks.get(at + 1) {
                 let small = (*keys).min(*next) < SIZES.chunk_keys_min;
-                assert!(!small || keys + next > SIZES.chunk_keys_max, "{chunks:?}");
+                let fits = keys + next <= SIZES.chunk_keys_max;
+                assert!(!(small && fits) || self.rebuilt, "{chunks:?}");
             }
         }
         let loaded = Counts::load_sized(&self.store, self.revision, SIZES).unwrap();
@@ -434,7 +464,7 @@ impl World {
 
 #[test]
 fn a_random_walk_agrees_with_a_model_that_remembers_everything() {
-    for seed in 0..12 {
+    for seed in 0..8 {
         let mut world = World::new(seed);
         let mut chunks_most = 0;
         for step in 0..700 {
@@ -473,6 +503,7 @@ fn a_missing_table_of_counts_is_rebuilt_and_saved() {
         .unwrap();
     assert!(!bare.is_empty());
     merge(&mut world.store, bare);
+    world.rebuilt = true;
     world.counts = Counts::load_sized(&world.store, world.revision, SIZES).unwrap();
     assert_eq!(
         world.counts.total() as usize,

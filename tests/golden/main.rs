@@ -1,3 +1,4 @@
 //! Behaviour as transcripts, and files that must equal what they are generated from.
 
 mod generated;
+mod mvcc;
