@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::{Bytes, BytesMut};
 
-use super::counts::{self, Whole};
+use super::count::{self, Whole};
 use super::event::{KeyValue, Version};
 use super::format::{self, Meta, Record};
 use crate::base::{KeyRange, Revision};
@@ -165,10 +165,10 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(Slice { kvs, end })
     }
 
-    /// Live keys of the range, from the count index where it can help (seams: counts) and by a walk of the rest.
+    /// Live keys of the range, from the count index where it can help and by a walk of the rest.
     /// `whole` was taken from the shared index after this reader's view.
     pub fn count(&self, range: &KeyRange, whole: Option<Whole>) -> Result<u64, Fault> {
-        counts::count(self.read, self.revision, range, whole)
+        count::count(self.read, self.revision, range, whole)
     }
 
     /// Live keys of the range, one by one.
