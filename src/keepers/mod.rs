@@ -1,1 +1,10 @@
-//! (room under construction)
+//! Our own chores, which propose like clients: each is a pure `next` and a short loop around it.
+//!
+//! They enter by the same `engine::Handle` as everybody else; what only a leader may propose carries its term, and is
+//! refused at apply in any other.
+
+mod leases;
+mod run;
+
+pub use leases::{EXPIRY_INTERVAL, Expiry, RECORD_INTERVAL, Recorder};
+pub use run::{Keeper, run};

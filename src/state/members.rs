@@ -156,7 +156,8 @@ impl Members {
         }
     }
 
-    pub(super) fn load<R: Read>(read: &R) -> Result<Self, Fault> {
+    /// The members in the rows of `read`; the table is small.
+    pub fn load<R: Read>(read: &R) -> Result<Self, Fault> {
         let mut members = Self::default();
         let mut failed = None;
         let all = (Bound::Unbounded, Bound::Unbounded);

@@ -19,7 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ring::digest::{Context, SHA256};
 
 use super::db::Database;
-use super::{Fault, Stamp, StoreConfig, directory, env};
+use super::{Fault, Stamp, StoreConfig, View, directory, env};
 use crate::base::limits;
 
 const MAGIC: [u8; 8] = *b"QRTSNAP\n";
@@ -262,6 +262,13 @@ impl Staged {
 
     pub fn stamp(&self) -> Stamp {
         self.stamp
+    }
+
+    /// What it holds, before it is installed.
+    pub fn view(&self) -> Result<View, Fault> {
+        let database = Arc::clone(&self.database);
+        let view = View::open(database, Arc::default(), None, self.stamp)?;
+        view.ok_or_else(|| Fault::corrupt("a stamp that is not its own", "a staged snapshot"))
     }
 
     pub(super) fn adopt(self) -> (Arc<Database>, Stamp) {

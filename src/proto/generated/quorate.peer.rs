@@ -73,17 +73,17 @@ pub mod propose_outcome {
         }
     }
 }
-/// Renewals of leases, from a member that is not the leader.
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+/// The renewal of a lease, from a member that is not the leader.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeepAliveRequest {
-    #[prost(int64, repeated, tag = "1")]
-    pub ids: ::prost::alloc::vec::Vec<i64>,
+    #[prost(int64, tag = "1")]
+    pub id: i64,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct KeepAliveResponse {
-    /// One for each id, in order: the TTL in seconds, 0 for a lease that is unknown or expired.
-    #[prost(int64, repeated, tag = "1")]
-    pub ttls: ::prost::alloc::vec::Vec<i64>,
+    /// The TTL in seconds, 0 for a lease that is unknown or expired.
+    #[prost(int64, tag = "1")]
+    pub ttl: i64,
     /// Set instead when this member cannot answer as leader.
     #[prost(bool, tag = "2")]
     pub no_leader: bool,

@@ -1,0 +1,102 @@
+//! The checkpoint thread's turn: the only writer of LMDB.
+//!
+//! A sealed overlay becomes one durable transaction with its applied index; between checkpoints, slices of compaction
+//! delete what was compacted away, each with its cursor in the same transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::{ApplierMessage, CheckpointMessage, DriverMessage, Finished, Shared};
+use crate::base::{Moment, limits};
+use crate::mvcc::compact_slice;
+use crate::storage::Fault;
+
+/// Rows a slice looks at, at least and at most; between them its time decides.
+const SLICE_ROWS_MIN: usize = 64;
+const SLICE_ROWS_MAX: usize = 65_536;
+
+/// See the module.
+pub struct Checkpoint {
+    shared: Arc<Shared>,
+    /// Compact up to here; 0 is nothing.
+    target: i64,
+    /// Deleted up to here by this process.
+    compacted: i64,
+    slice_rows: usize,
+    waiting: Vec<(i64, Finished)>,
+}
+
+impl Checkpoint {
+    pub(super) fn new(shared: Arc<Shared>, target: i64) -> Self {
+        let slice_rows = shared.config.compaction_rows;
+        Self { shared, target, compacted: 0, slice_rows, waiting: Vec::new() }
+    }
+
+    /// One turn; true if there was anything to do.
+    pub fn turn(&mut self, _now: Moment) -> Result<bool, Fault> {
+        let messages = self.shared.checkpoint.drain();
+        let mut busy = !messages.is_empty();
+        for message in messages {
+            match message {
+                CheckpointMessage::Checkpoint { sealed, mark } => {
+                    let report = self.shared.store.checkpoint(sealed)?;
+                    tracing::debug!(?report, index = mark.index, "checkpoint");
+                    self.shared.applier.push_internal(ApplierMessage::CheckpointDone);
+                    self.shared.driver.push_internal(DriverMessage::Checkpointed(mark));
+                }
+                CheckpointMessage::Compact(revision) => self.target = self.target.max(revision),
+                CheckpointMessage::WhenCompacted { revision, done } => {
+                    self.waiting.push((revision, done));
+                }
+                CheckpointMessage::Restarted { compacted } => {
+                    self.target = compacted;
+                    self.compacted = 0;
+                }
+            }
+        }
+        busy |= self.compact()?;
+        let compacted = self.compacted;
+        for (_, done) in self.waiting.extract_if(.., |(revision, _)| *revision <= compacted) {
+            done(Ok(()));
+        }
+        Ok(busy)
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.is_compaction_due()
+    }
+
+    /// Only what the database holds may be deleted from it.
+    fn is_compaction_due(&self) -> bool {
+        self.compacted < self.target && self.shared.store.durable().compacted >= self.target
+    }
+
+    /// One slice; true if there may be more.
+    fn compact(&mut self) -> Result<bool, Fault> {
+        if !self.is_compaction_due() {
+            if self.compacted < self.target && !self.waiting.is_empty() {
+                self.shared.applier.push_internal(ApplierMessage::Seal(None));
+            }
+            return Ok(false);
+        }
+        let (target, rows) = (self.target, self.slice_rows);
+        let began = self.shared.clock.now();
+        let progress = self.shared.store.sweep(|sweep| compact_slice(sweep, target, rows))?;
+        let took = self.shared.clock.now().since(began);
+        self.pace(took);
+        if progress.done {
+            self.compacted = target;
+        }
+        Ok(true)
+    }
+
+    /// The next slice takes about its share of time.
+    fn pace(&mut self, took: Duration) {
+        if took.is_zero() {
+            return;
+        }
+        let rows =
+            if took > limits::COMPACTION_SLICE { self.slice_rows / 2 } else { self.slice_rows * 2 };
+        self.slice_rows = rows.clamp(SLICE_ROWS_MIN, SLICE_ROWS_MAX);
+    }
+}

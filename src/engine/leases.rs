@@ -1,0 +1,170 @@
+//! Renewals and remaining times: answered by the leader's lessor, asked for by everybody else.
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio::sync::oneshot;
+
+use super::error::Error;
+use super::handle::Handle;
+use super::lessor::Renewal;
+use super::outbox::{AskKind, Lost};
+use super::shared::AskReply;
+use super::waiters::Done;
+use crate::base::{LeaseId, MemberId, Moment, Term};
+use crate::proto::quorate::log::lease_checkpoint::Remaining;
+use crate::proto::quorate::log::{LeaseCheckpoint, LeaseRevoke};
+use crate::proto::quorate::peer::{
+    KeepAliveRequest, KeepAliveResponse, TimeToLiveRequest, TimeToLiveResponse,
+};
+use crate::state::Command;
+
+/// Told the TTL in seconds, 0 for a lease that is unknown or expired.
+pub type Renewed = Box<dyn FnOnce(Result<i64, Error>) + Send>;
+
+impl Handle {
+    /// The TTL of the renewed lease in seconds; 0 if it is unknown or has expired.
+    pub async fn keep_alive(&self, id: LeaseId, deadline: Moment) -> Result<i64, Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.renew(id, deadline, Box::new(move |result| drop(sender.send(result))));
+        receiver.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// The same with a callback.
+    pub fn renew(&self, id: LeaseId, deadline: Moment, renewed: Renewed) {
+        match self.renew_here(id) {
+            Renewal::NotLeader => self.ask_renewal(id, deadline, renewed),
+            renewal => self.end_renewal(renewal, id, deadline, renewed),
+        }
+    }
+
+    /// Remaining seconds; -1 for an unknown lease.
+    pub async fn time_to_live(&self, id: LeaseId, deadline: Moment) -> Result<i64, Error> {
+        if let Some(ttl) = self.remaining_here(id) {
+            return Ok(ttl);
+        }
+        let Some(leader) = self.other_leader() else { return Err(Error::NoLeader) };
+        let body = Bytes::from(TimeToLiveRequest { id }.encode_to_vec());
+        let (sender, receiver) = oneshot::channel();
+        let answered = Box::new(move |answer| drop(sender.send(answer)));
+        self.shared.outbox.ask(leader, AskKind::TimeToLive, body, deadline, answered);
+        let answer: Result<Bytes, Lost> = receiver.await.unwrap_or(Err(Lost));
+        let answer = answer.map_err(|Lost| Error::ConnectionLost { leader })?;
+        match TimeToLiveResponse::decode(answer) {
+            Ok(response) if !response.no_leader => Ok(response.ttl),
+            _ => Err(Error::NoLeader),
+        }
+    }
+
+    /// Expired leases and the term in which they may be revoked; nothing unless this member leads.
+    pub fn expired(&self, count_max: usize) -> Option<(Term, Vec<LeaseId>)> {
+        let now = self.shared.clock.now();
+        let lessor = self.shared.lessor();
+        let ids = lessor.expired(now, count_max);
+        lessor.term().filter(|_| !ids.is_empty()).map(|term| (term, ids))
+    }
+
+    /// Long leases whose remaining time is to be recorded, and the term.
+    pub fn leases_to_record(&self) -> Option<(Term, Vec<(LeaseId, i64)>)> {
+        let now = self.shared.clock.now();
+        let lessor = self.shared.lessor();
+        let leases = lessor.to_record(now);
+        lessor.term().filter(|_| !leases.is_empty()).map(|term| (term, leases))
+    }
+
+    fn renew_here(&self, id: LeaseId) -> Renewal {
+        let now = self.shared.clock.now();
+        if !self.shared.raft_status().has_quorum {
+            return Renewal::NotLeader;
+        }
+        self.shared.lessor().renew(id, now)
+    }
+
+    fn remaining_here(&self, id: LeaseId) -> Option<i64> {
+        let now = self.shared.clock.now();
+        let lessor = self.shared.lessor();
+        if !lessor.is_leading() || lessor.term().is_none() {
+            return None;
+        }
+        Some(lessor.remaining_s(id, now).unwrap_or(-1))
+    }
+
+    fn other_leader(&self) -> Option<MemberId> {
+        self.shared.raft_status().leader.filter(|&leader| leader != self.shared.config.member)
+    }
+
+    /// A leader's answer; what has to enter the log first is waited for.
+    fn end_renewal(&self, renewal: Renewal, id: LeaseId, deadline: Moment, renewed: Renewed) {
+        match renewal {
+            Renewal::Ttl(ttl) => renewed(Ok(ttl)),
+            Renewal::Unknown => renewed(Ok(0)),
+            Renewal::NotLeader => renewed(Err(Error::NoLeader)),
+            // Its keys may still be seen: the answer waits until they are gone.
+            Renewal::Expired => {
+                let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![id] });
+                let done = Box::new(move |result: Result<_, Error>| renewed(result.map(|_| 0)));
+                self.submit_leading(revoke, deadline, done);
+            }
+            Renewal::NeedsReset => {
+                let leases = vec![Remaining { id, remaining_ttl_s: 0 }];
+                let command = Command::LeaseCheckpoint(LeaseCheckpoint { leases });
+                let handle = self.clone();
+                let done = Box::new(move |result: Result<_, Error>| match result {
+                    Ok(_) => handle.end_reset(id, renewed),
+                    Err(error) => renewed(Err(error)),
+                });
+                self.submit_leading(command, deadline, done);
+            }
+        }
+    }
+
+    /// A command that only this leader may give, while it leads.
+    fn submit_leading(&self, command: Command, deadline: Moment, done: Done) {
+        let term = self.shared.lessor().term();
+        match term {
+            Some(term) => self.submit_as(command, term, deadline, done),
+            None => done(Err(Error::NoLeader)),
+        }
+    }
+
+    /// The record is forgotten, and that renewed it: what is left to say is its TTL.
+    fn end_reset(&self, id: LeaseId, renewed: Renewed) {
+        match self.renew_here(id) {
+            Renewal::Ttl(ttl) => renewed(Ok(ttl)),
+            Renewal::Unknown | Renewal::Expired => renewed(Ok(0)),
+            // Recorded again in between, or no leader any more: the client repeats its keep-alive.
+            Renewal::NeedsReset | Renewal::NotLeader => renewed(Err(Error::LeaderChanged)),
+        }
+    }
+
+    fn ask_renewal(&self, id: LeaseId, deadline: Moment, renewed: Renewed) {
+        let Some(leader) = self.other_leader() else {
+            renewed(Err(Error::NoLeader));
+            return;
+        };
+        let body = Bytes::from(KeepAliveRequest { id }.encode_to_vec());
+        let answered = Box::new(move |answer: Result<Bytes, Lost>| {
+            let response = answer.ok().and_then(|body| KeepAliveResponse::decode(body).ok());
+            renewed(match response {
+                Some(response) if !response.no_leader => Ok(response.ttl),
+                _ => Err(Error::NoLeader),
+            });
+        });
+        self.shared.outbox.ask(leader, AskKind::KeepAlive, body, deadline, answered);
+    }
+
+    /// Another member asks for a renewal.
+    pub(super) fn renew_for_peer(&self, id: LeaseId, deadline: Moment, reply: AskReply) {
+        let renewal = self.renew_here(id);
+        let renewed: Renewed = Box::new(move |result| {
+            let (ttl, no_leader) = result.map_or((0, true), |ttl| (ttl, false));
+            reply(Bytes::from(KeepAliveResponse { ttl, no_leader }.encode_to_vec()));
+        });
+        self.end_renewal(renewal, id, deadline, renewed);
+    }
+
+    pub(super) fn time_to_live_for_peer(&self, id: LeaseId) -> Bytes {
+        let ttl = self.remaining_here(id);
+        let response = TimeToLiveResponse { ttl: ttl.unwrap_or(0), no_leader: ttl.is_none() };
+        Bytes::from(response.encode_to_vec())
+    }
+}
