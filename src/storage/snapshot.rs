@@ -25,6 +25,8 @@ use crate::base::limits;
 const MAGIC: [u8; 8] = *b"QRTSNAP\n";
 const FORMAT: u32 = 1;
 const DATA_FILE: &str = "data.mdb";
+/// LMDB's two meta pages, of 4 KiB at the least.
+const EMPTY_BYTES: u64 = 8_192;
 
 /// Why a snapshot was not accepted: the attempt failed, this member is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +48,11 @@ pub enum SnapshotError {
     #[error("the snapshot is damaged: its SHA-256 differs from the header's")]
     Checksum,
 
-    #[error("the snapshot's rows are at {found:?}, its header says {expected:?}")]
+    #[error("the snapshot's rows are at {found}, its header says {expected}")]
     Stamp { found: Stamp, expected: Stamp },
 
     #[error("the snapshot holds no database that can be read: {0}")]
-    Content(Fault),
+    Content(String),
 
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -222,11 +224,14 @@ impl Stage {
         }
         self.file.sync_all().map_err(|error| Fault::io("sync", &path, error))?;
         drop(self.file);
-        let claimed = env::bytes_claimed(&path, &self.config).map_err(SnapshotError::Content)?;
+        if self.header.length < EMPTY_BYTES {
+            return Err(SnapshotError::Length { found: self.received, expected: EMPTY_BYTES });
+        }
+        let claimed = env::bytes_claimed(&path, &self.config).map_err(unreadable)?;
         if claimed > self.header.length {
             return Err(SnapshotError::Length { found: self.header.length, expected: claimed });
         }
-        let found = env::stamp_of_file(&path, &self.config).map_err(SnapshotError::Content)?;
+        let found = env::stamp_of_file(&path, &self.config).map_err(unreadable)?;
         if found != expected {
             return Err(SnapshotError::Stamp { found, expected });
         }
@@ -277,6 +282,14 @@ impl Staged {
     }
 }
 
+/// What is wrong with a file that arrived whole: no reason for this member to stop.
+fn unreadable(fault: Fault) -> SnapshotError {
+    match fault {
+        Fault::Corrupt { what, .. } => SnapshotError::Content(what),
+        fault => SnapshotError::Content(fault.to_string()),
+    }
+}
+
 /// A directory that goes away unless it was renamed.
 struct Part(PathBuf);
 
@@ -309,4 +322,28 @@ fn digest(file: &mut File) -> io::Result<(u64, [u8; 32])> {
     let mut sha256 = [0; 32];
     sha256.copy_from_slice(sum.finish().as_ref());
     Ok((length, sha256))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_is_88_bytes_and_these() {
+        let header = SnapshotHeader {
+            stamp: Stamp { applied: 1, term: 2, revision: 3, compacted: 4 },
+            length: 5,
+            sha256: [6; 32],
+        };
+        let bytes = header.encode();
+        let words: Vec<u64> = bytes[12..52]
+            .chunks(8)
+            .map(|word| u64::from_be_bytes(word.try_into().unwrap()))
+            .collect();
+        assert_eq!(&bytes[..12], b"QRTSNAP\n\0\0\0\x01");
+        assert_eq!(words, [1, 2, 3, 4, 5]);
+        assert_eq!((&bytes[52..84], bytes.len()), ([6; 32].as_slice(), SnapshotHeader::BYTES));
+        assert_eq!(SnapshotHeader::decode(&bytes).unwrap(), header);
+        assert!(SnapshotHeader::decode(&bytes[..87]).is_err());
+    }
 }

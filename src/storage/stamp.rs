@@ -4,6 +4,7 @@
 //! describes: a database that holds a change without the index that made it (or the reverse) cannot be written.
 //! Knows nothing of: the other rows of `meta`, which belong to the rooms above.
 
+use std::fmt;
 use std::path::Path;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -90,6 +91,13 @@ impl Stamp {
             }),
             _ => Err(Fault::corrupt(format!("a stamp of {} bytes", row.len()), "table meta")),
         }
+    }
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { applied, term, revision, compacted } = self;
+        write!(f, "index {applied} of term {term}, revision {revision}, compacted {compacted}")
     }
 }
 

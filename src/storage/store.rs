@@ -18,6 +18,7 @@ use std::time::Duration;
 use super::db::Database;
 use super::overlay::Layer;
 use super::snapshot::{SnapshotCopy, SnapshotHeader, Stage, Staged};
+use super::view::Layers;
 use super::{Fault, Rows, Stamp, Sweep, View, directory};
 use crate::base::{Moment, limits};
 
@@ -158,12 +159,7 @@ impl Store {
     /// The state as it is now. A fault when LMDB refuses a reader.
     pub fn view(&self) -> Result<View, Fault> {
         loop {
-            let (database, active, sealed, stamp) = {
-                let live = self.live();
-                let layers = (Arc::clone(&live.active), live.sealed.clone());
-                (Arc::clone(&live.database), layers.0, layers.1, live.applied)
-            };
-            if let Some(view) = View::open(database, active, sealed, stamp)? {
+            if let Some(view) = View::open(self.layers())? {
                 return Ok(view);
             }
         }
@@ -282,6 +278,16 @@ impl Store {
         drop(staged);
     }
 
+    fn layers(&self) -> Layers {
+        let live = self.live();
+        Layers {
+            database: Arc::clone(&live.database),
+            active: Arc::clone(&live.active),
+            sealed: live.sealed.clone(),
+            stamp: live.applied,
+        }
+    }
+
     fn live(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -296,4 +302,259 @@ fn with_stamp(mut rows: Rows, stamp: Stamp) -> Rows {
         rows.insert((super::Table::Meta, key), Some(value));
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+    use std::ops::{Bound, ControlFlow};
+    use std::sync::atomic::AtomicBool;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::storage::{Direction, Read, Table, Write};
+
+    fn config() -> StoreConfig {
+        StoreConfig { map_bytes: 16 << 20, readers: 16, ..StoreConfig::default() }
+    }
+
+    fn stamp(n: u64) -> Stamp {
+        Stamp { applied: n, term: 1, revision: i64::try_from(n).unwrap(), compacted: 0 }
+    }
+
+    fn row(table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Rows {
+        Rows::from([((table, key.into()), Some(value.into()))])
+    }
+
+    /// Entry `n`: one revision, which never changes, and one row that every entry writes again.
+    fn entry(n: u64) -> Rows {
+        let key = Bytes::copy_from_slice(&n.to_be_bytes());
+        let mut rows = row(Table::Revisions, key.clone(), "v");
+        rows.extend(row(Table::Leases, "latest", key));
+        rows
+    }
+
+    fn checkpoint(store: &Store) -> CheckpointReport {
+        store.checkpoint(store.seal().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_seal_is_due_by_bytes_by_rows_and_by_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig {
+            seal_bytes: 1_000,
+            seal_rows: 3,
+            seal_age: Duration::from_secs(5),
+            ..config()
+        };
+        let store = Store::create(dir.path(), config, Rows::new(), Stamp::EMPTY).unwrap();
+        let now = Moment::from_millis(60_000);
+        assert!(!store.seal_due(now) && store.seal().is_none());
+
+        store.merge(row(Table::Leases, "a", "1"), stamp(1), now);
+        assert!(!store.seal_due(now + Duration::from_secs(4)));
+        assert!(store.seal_due(now + Duration::from_secs(5)));
+        let sealed = store.seal().unwrap();
+        store.merge(row(Table::Leases, "a", vec![0; 1_000]), stamp(2), now);
+        assert!(!store.seal_due(now), "one is sealed");
+        store.checkpoint(sealed).unwrap();
+        assert!(store.seal_due(now), "by bytes");
+        checkpoint(&store);
+
+        let mut rows = Rows::new();
+        for n in 0..3u8 {
+            rows.extend(row(Table::Revisions, vec![n + 1], ""));
+        }
+        store.merge(rows.clone(), stamp(3), now);
+        assert!(!store.seal_due(now), "appended rows share their pages");
+        rows.extend(row(Table::Keys, "a", ""));
+        rows.extend(row(Table::Keys, "b", ""));
+        rows.extend(row(Table::Keys, "c", ""));
+        store.merge(rows, stamp(4), now);
+        assert!(store.seal_due(now), "by rows");
+    }
+
+    #[test]
+    fn readers_miss_no_row_while_rows_move_to_the_database() {
+        const ENTRIES: u64 = 3_000;
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path(), config(), Rows::new(), stamp(0)).unwrap();
+        let is_done = AtomicBool::new(false);
+        let check = || {
+            let view = store.view().unwrap();
+            let end = view.stamp().applied;
+            let (low, mut expected) = (Bound::Unbounded, 1);
+            let high = end.to_be_bytes();
+            view.scan(
+                Table::Revisions,
+                low,
+                Bound::Included(&high),
+                Direction::Ascending,
+                &mut |row| {
+                    assert_eq!(row.key, u64::to_be_bytes(expected));
+                    expected += 1;
+                    ControlFlow::Continue(())
+                },
+            )
+            .unwrap();
+            assert_eq!(expected, end + 1, "a hole, or rows that are missing at the end");
+            if end > 0 {
+                let latest = view.get(Table::Leases, b"latest").unwrap().unwrap();
+                assert!(latest.as_ref() >= high.as_slice(), "older than the stamp");
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_done.load(Ordering::Relaxed) {
+                        check();
+                    }
+                });
+            }
+            for n in 1..=ENTRIES {
+                store.merge(entry(n), stamp(n), Moment::ZERO);
+                if n % 7 == 0 {
+                    checkpoint(&store);
+                }
+            }
+            is_done.store(true, Ordering::Relaxed);
+        });
+        check();
+    }
+
+    #[test]
+    fn a_checkpoint_between_layers_and_transaction_hides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path(), config(), entry(1), stamp(1)).unwrap();
+        store.merge(entry(2), stamp(2), Moment::ZERO);
+        let sealed = store.seal().unwrap();
+        store.merge(entry(3), stamp(3), Moment::ZERO);
+
+        // The sealed layer commits: its row is met twice, and handed out once.
+        let layers = store.layers();
+        store.checkpoint(sealed).unwrap();
+        let view = View::open(layers).unwrap().unwrap();
+        let mut seen = Vec::new();
+        let (low, high) = (Bound::Unbounded, Bound::Unbounded);
+        view.scan(Table::Revisions, low, high, Direction::Descending, &mut |row| {
+            seen.push(row.key[7]);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(seen, [3, 2, 1]);
+
+        // What was merged later commits: the layers are too old for this database.
+        let layers = store.layers();
+        store.merge(entry(4), stamp(4), Moment::ZERO);
+        checkpoint(&store);
+        assert!(View::open(layers).unwrap().is_none());
+        assert_eq!(store.view().unwrap().stamp(), stamp(4));
+    }
+
+    #[test]
+    fn a_dropped_store_opens_again_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let dirs: Vec<_> = (0..9).map(|n| dir.path().join(n.to_string())).collect();
+        let mut stores: Vec<_> = dirs
+            .iter()
+            .map(|dir| Store::create(dir, config(), Rows::new(), stamp(0)).unwrap())
+            .collect();
+        for n in 1..=50 {
+            for (store, dir) in stores.iter_mut().zip(&dirs) {
+                store.merge(entry(n), stamp(n), Moment::ZERO);
+                checkpoint(store);
+                store.merge(entry(n + 1), stamp(n + 1), Moment::ZERO);
+                let parked = dir.join("parked");
+                let other = Store::create(&parked, config(), Rows::new(), stamp(0));
+                drop(std::mem::replace(store, other.unwrap()));
+                *store = Store::open(dir, config()).unwrap();
+                assert_eq!((store.stamp(), store.durable()), (stamp(n), stamp(n)));
+                fs::remove_dir_all(parked).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_view_keeps_the_database_open_and_a_second_open_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path(), config(), Rows::new(), stamp(0)).unwrap();
+        let view = store.view().unwrap();
+        drop(store);
+        let refused = Store::open(dir.path(), config()).unwrap_err().to_string();
+        assert!(refused.starts_with("cannot open in the database"), "{refused}");
+        drop(view);
+        Store::open(dir.path(), config()).unwrap();
+    }
+
+    #[test]
+    fn a_full_map_is_a_fault_that_says_what_to_do_and_loses_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let small = StoreConfig { map_bytes: 256 << 10, ..config() };
+        let store = Store::create(dir.path(), small, entry(1), stamp(1)).unwrap();
+        store.merge(row(Table::Keys, "big", vec![0; 300 << 10]), stamp(2), Moment::ZERO);
+        let fault = store.checkpoint(store.seal().unwrap()).unwrap_err().to_string();
+        assert!(fault.contains("its whole map of 262144 bytes; raise quota"), "{fault}");
+        drop(store);
+        let store = Store::open(dir.path(), config()).unwrap();
+        assert_eq!(store.stamp(), stamp(1));
+        store.merge(row(Table::Keys, "big", vec![0; 300 << 10]), stamp(2), Moment::ZERO);
+        assert_eq!(checkpoint(&store).stamp, stamp(2));
+        let (file_bytes, used_bytes) = store.size().unwrap();
+        assert!(used_bytes >= 300 << 10 && file_bytes >= used_bytes, "{file_bytes} {used_bytes}");
+    }
+
+    #[test]
+    fn more_views_than_readers_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let few = StoreConfig { readers: 2, ..config() };
+        let store = Store::create(dir.path(), few, Rows::new(), stamp(0)).unwrap();
+        let views = [store.view().unwrap(), store.view().unwrap()];
+        let refused = store.view().err().unwrap().to_string();
+        assert!(refused.contains("MDB_READERS_FULL"), "{refused}");
+        drop(views);
+        store.view().unwrap();
+    }
+
+    #[test]
+    fn a_failed_sweep_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(dir.path(), config(), entry(1), stamp(1)).unwrap();
+        let failed = store.sweep(|sweep| {
+            sweep.delete(Table::Leases, b"latest")?;
+            assert_eq!(sweep.get(Table::Leases, b"latest")?, None);
+            Err::<(), _>(Fault::corrupt("something", "a test"))
+        });
+        assert!(failed.is_err());
+        assert!(store.view().unwrap().get(Table::Leases, b"latest").unwrap().is_some());
+    }
+
+    #[test]
+    fn a_member_that_joins_takes_a_snapshot_over_its_empty_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let (theirs, ours) = (dir.path().join("theirs"), dir.path().join("ours"));
+        let sender = Store::create(&theirs, config(), Rows::new(), stamp(0)).unwrap();
+        for n in 1..=500 {
+            sender.merge(entry(n), stamp(n), Moment::ZERO);
+        }
+        checkpoint(&sender);
+        let joiner = Store::create(&ours, config(), Rows::new(), Stamp::EMPTY).unwrap();
+        assert_eq!(joiner.stamp().applied, 0);
+
+        let mut copy = sender.copy().unwrap();
+        let mut stage = joiner.stage(copy.header()).unwrap();
+        let mut bytes = Vec::new();
+        copy.read_to_end(&mut bytes).unwrap();
+        for chunk in bytes.chunks(limits::SNAPSHOT_CHUNK_BYTES) {
+            stage.write(chunk).unwrap();
+        }
+        joiner.install(stage.finish().unwrap()).unwrap();
+        assert_eq!((joiner.stamp(), joiner.durable()), (stamp(500), stamp(500)));
+        joiner.merge(entry(501), stamp(501), Moment::ZERO);
+        checkpoint(&joiner);
+        drop(joiner);
+        let joiner = Store::open(&ours, config()).unwrap();
+        let latest = joiner.view().unwrap().get(Table::Leases, b"latest").unwrap().unwrap();
+        assert_eq!(latest.as_ref(), 501u64.to_be_bytes());
+    }
 }

@@ -23,45 +23,47 @@ use super::overlay::{Layer, Walk};
 use super::read::is_inverted;
 use super::{Direction, Fault, Read, Row, Stamp, Table};
 
+/// What a view is taken of, as it was under the store's lock.
+#[derive(Clone, Debug)]
+pub(super) struct Layers {
+    pub(super) database: Arc<Database>,
+    pub(super) active: Arc<Layer>,
+    pub(super) sealed: Option<Arc<Layer>>,
+    pub(super) stamp: Stamp,
+}
+
 /// A read-only door to one state; may move between threads, and pins LMDB's pages while it lives.
 pub struct View {
-    // Dropped before the database, which closes when its last holder goes.
+    // Dropped before the layers: the database closes when its last holder goes.
     txn: ReadTxn,
-    database: Arc<Database>,
-    active: Arc<Layer>,
-    sealed: Option<Arc<Layer>>,
-    stamp: Stamp,
+    layers: Layers,
 }
 
 impl View {
-    /// None when LMDB has overtaken `stamp` since the layers were taken: then they must be taken again.
-    pub(super) fn open(
-        database: Arc<Database>,
-        active: Arc<Layer>,
-        sealed: Option<Arc<Layer>>,
-        stamp: Stamp,
-    ) -> Result<Option<Self>, Fault> {
-        let txn = database.read_txn()?;
-        let below = database.stamp(&txn)?;
-        let is_overtaken = below.applied > stamp.applied;
-        Ok((!is_overtaken).then_some(Self { txn, database, active, sealed, stamp }))
+    /// Begins the transaction under `layers`. None when LMDB has overtaken their stamp since they were taken: then
+    /// they must be taken again.
+    pub(super) fn open(layers: Layers) -> Result<Option<Self>, Fault> {
+        let txn = layers.database.read_txn()?;
+        let is_overtaken = layers.database.stamp(&txn)?.applied > layers.stamp.applied;
+        Ok((!is_overtaken).then_some(Self { txn, layers }))
     }
 
     /// What was applied when this view was taken.
     pub fn stamp(&self) -> Stamp {
-        self.stamp
+        self.layers.stamp
     }
 }
 
 impl Read for View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        if let Some(row) = self.active.get(table, key) {
+        let Layers { database, active, sealed, .. } = &self.layers;
+        if let Some(row) = active.get(table, key) {
             return Ok(row);
         }
-        if let Some(row) = self.sealed.as_ref().and_then(|sealed| sealed.get(table, key)) {
+        if let Some(row) = sealed.as_ref().and_then(|sealed| sealed.get(table, key)) {
             return Ok(row);
         }
-        self.database.get(&self.txn, table, key)
+        database.get(&self.txn, table, key)
     }
 
     fn scan(
@@ -75,11 +77,12 @@ impl Read for View {
         if is_inverted(&low, &high) {
             return Ok(());
         }
+        let database = &self.layers.database;
         let walk = |layer| Walk::new(layer, table, low, high, direction);
-        let mut active = walk(&self.active);
-        let mut sealed = self.sealed.as_deref().map(walk);
-        let mut below = self.database.walk(&self.txn, table, low, high, direction)?;
-        let mut row_below = self.database.row(below.next())?;
+        let mut active = walk(&self.layers.active);
+        let mut sealed = self.layers.sealed.as_deref().map(walk);
+        let mut below = database.walk(&self.txn, table, low, high, direction)?;
+        let mut row_below = database.row(below.next())?;
         loop {
             let keys =
                 [active.peek(), sealed.as_ref().and_then(Walk::peek), row_below.map(|row| row.key)];
@@ -101,7 +104,7 @@ impl Read for View {
                 return Ok(());
             }
             if is_below {
-                row_below = self.database.row(below.next())?;
+                row_below = database.row(below.next())?;
             }
         }
     }
@@ -113,5 +116,91 @@ fn nearest(keys: [Option<&[u8]>; 3], direction: Direction) -> Option<&[u8]> {
     match direction {
         Direction::Ascending => keys.min(),
         Direction::Descending => keys.max(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::base::Moment;
+    use crate::storage::{Rows, Store, StoreConfig};
+
+    type Model = BTreeMap<Bytes, Bytes>;
+
+    fn key(dice: &mut fastrand::Rng) -> Bytes {
+        Bytes::from(format!("{:02}", dice.u32(0..60)))
+    }
+
+    fn bound(dice: &mut fastrand::Rng) -> Bound<Bytes> {
+        match dice.u32(0..4) {
+            0 => Bound::Unbounded,
+            1 => Bound::Excluded(key(dice)),
+            _ => Bound::Included(key(dice)),
+        }
+    }
+
+    /// Every scan and every get of `view` says what the ordered map says.
+    fn compare(view: &View, model: &Model, dice: &mut fastrand::Rng) {
+        let (low, high) = (bound(dice), bound(dice));
+        let range = (low.as_ref().map(Bytes::as_ref), high.as_ref().map(Bytes::as_ref));
+        let is_within = |key: &Bytes| std::ops::RangeBounds::<[u8]>::contains(&range, key.as_ref());
+        let mut expected: Vec<(Bytes, Bytes)> = model
+            .iter()
+            .filter(|(key, _)| is_within(key))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        for direction in [Direction::Ascending, Direction::Descending] {
+            let mut seen = Vec::new();
+            view.scan(Table::Leases, range.0, range.1, direction, &mut |row| {
+                seen.push((Bytes::copy_from_slice(row.key), Bytes::copy_from_slice(row.value)));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(seen, expected, "{range:?} {direction:?}");
+            expected.reverse();
+        }
+        let key = key(dice);
+        assert_eq!(view.get(Table::Leases, &key).unwrap(), model.get(&key).cloned());
+    }
+
+    #[test]
+    fn a_view_says_what_an_ordered_map_says_wherever_its_rows_are() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { map_bytes: 16 << 20, readers: 8, ..StoreConfig::default() };
+        let mut stamp = Stamp::EMPTY;
+        let store = Store::create(dir.path(), config, Rows::new(), stamp).unwrap();
+        let (mut model, mut sealed) = (Model::new(), None);
+        let mut dice = fastrand::Rng::with_seed(23);
+        for step in 0..1_500 {
+            match dice.u32(0..10) {
+                0 => sealed = store.seal().or(sealed),
+                1 => drop(sealed.take().map(|sealed| store.checkpoint(sealed).unwrap())),
+                _ => {
+                    let mut rows = Rows::new();
+                    for _ in 0..dice.u32(1..4) {
+                        let (key, value) = (key(&mut dice), Bytes::from(format!("{step}")));
+                        let value = dice.bool().then_some(value);
+                        match &value {
+                            Some(value) => model.insert(key.clone(), value.clone()),
+                            None => model.remove(&key),
+                        };
+                        rows.insert((Table::Leases, key), value);
+                    }
+                    stamp.applied += 1;
+                    store.merge(rows, stamp, Moment::ZERO);
+                }
+            }
+            let view = store.view().unwrap();
+            assert_eq!(view.stamp(), stamp);
+            compare(&view, &model, &mut dice);
+        }
+    }
+
+    #[test]
+    fn a_view_moves_between_threads() {
+        fn is_send<T: Send>() {}
+        is_send::<View>();
     }
 }
