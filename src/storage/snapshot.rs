@@ -19,6 +19,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use ring::digest::{Context, SHA256};
 
 use super::db::Database;
+use super::view::Layers;
 use super::{Fault, Stamp, StoreConfig, View, directory, env};
 use crate::base::limits;
 
@@ -271,8 +272,7 @@ impl Staged {
 
     /// What it holds, before it is installed.
     pub fn view(&self) -> Result<View, Fault> {
-        let database = Arc::clone(&self.database);
-        let view = View::open(database, Arc::default(), None, self.stamp)?;
+        let view = View::open(Layers::of(Arc::clone(&self.database), self.stamp))?;
         view.ok_or_else(|| Fault::corrupt("a stamp that is not its own", "a staged snapshot"))
     }
 

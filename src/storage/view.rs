@@ -32,6 +32,13 @@ pub(super) struct Layers {
     pub(super) stamp: Stamp,
 }
 
+impl Layers {
+    /// A database alone, without an overlay.
+    pub(super) fn of(database: Arc<Database>, stamp: Stamp) -> Self {
+        Self { database, active: Arc::default(), sealed: None, stamp }
+    }
+}
+
 /// A read-only door to one state; may move between threads, and pins LMDB's pages while it lives.
 pub struct View {
     // Dropped before the layers: the database closes when its last holder goes.
