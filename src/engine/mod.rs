@@ -32,6 +32,8 @@ mod readers;
 mod shared;
 mod snapshots;
 mod status;
+#[cfg(test)]
+mod tests;
 mod threads;
 mod trim;
 mod waiters;
