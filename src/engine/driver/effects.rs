@@ -96,14 +96,16 @@ impl Driver {
         while let Some(pending) = self.pending.front()
             && (pending.number <= written || !pending.is_written)
         {
-            last = Some(pending.number);
+            if pending.is_written {
+                last = Some(pending.number);
+            }
             messages.extend(self.pending.pop_front().into_iter().flat_map(|ready| ready.messages));
         }
         if let Some(number) = last {
             // Core first: a message of Ready n says "I have n", and Core must know so too.
             self.core.persisted(number);
-            self.send(messages);
         }
+        self.send(messages);
     }
 
     /// One write per peer and class.
