@@ -34,8 +34,10 @@ impl Wal {
         }
         let last = &sources[sources.len() - 1];
         replay.segment(last, None)?;
-        let cut = replay.settle_tail(last)?;
+        let cut = replay.judge_tail(last)?;
         let restart = replay.check_applied(applied, generation)?;
+        // Nothing was written so far: what is refused is left as it was found.
+        replay.settle_tail(last, cut.as_ref())?;
 
         let mut hard_state = replay.hard_state;
         hard_state.commit = hard_state.commit.max(applied.0);
@@ -259,10 +261,8 @@ impl Replay {
         }
     }
 
-    /// The log ends here: a torn batch is wiped, everything else behind the end is damage. Then the newest batch is
-    /// written once more before the sync, because after an fdatasync that failed, the page cache may call clean what
-    /// never reached the disk.
-    fn settle_tail(&mut self, last: &Source) -> Result<Option<TornTail>, Fault> {
+    /// The log ends here. What stands behind the end is a torn batch, if anything; everything else is damage.
+    fn judge_tail(&mut self, last: &Source) -> Result<Option<TornTail>, Fault> {
         let generation = last.header.generation;
         let offset = self.segments.back().map_or(SEGMENT_HEADER_BYTES, |segment| segment.used);
         let mut scan = Scan::new(last.file.as_ref(), generation)?;
@@ -276,17 +276,24 @@ impl Replay {
             let what = format!("{what}, and {commit} was committed as {witness} says");
             return Err(damage(what, generation, offset));
         }
-        let name = segment_name(generation);
+        let bytes = scan.torn_bytes(offset, !last.header.recycled)?;
+        let torn = TornTail { file: segment_name(generation), offset, bytes };
+        Ok((bytes > 0).then_some(torn))
+    }
+
+    /// Wipes a torn batch, and writes the newest one once more before the sync: after an fdatasync that failed, the
+    /// page cache may call clean what never reached the disk.
+    fn settle_tail(&self, last: &Source, cut: Option<&TornTail>) -> Result<(), Fault> {
+        let name = segment_name(last.header.generation);
         let failed = |source| Fault::io("write the log segment", &name, source);
-        let torn = scan.torn_bytes(offset, !last.header.recycled)?;
-        if torn > 0 {
-            last.file.write_at(&vec![0; torn as usize], offset).map_err(failed)?;
+        if let Some(torn) = cut {
+            let zeros = vec![0; torn.bytes as usize];
+            last.file.write_at(&zeros, torn.offset).map_err(failed)?;
         }
         if let Some((at, bytes)) = &self.newest {
             last.file.write_at(bytes, *at).map_err(failed)?;
         }
-        last.file.sync_data().map_err(failed)?;
-        Ok((torn > 0).then(|| TornTail { file: name.clone(), offset, bytes: torn }))
+        last.file.sync_data().map_err(failed)
     }
 
     /// Whether the log goes on from what is applied; if not, the mark that says why it is to be restarted there.

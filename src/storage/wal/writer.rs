@@ -212,14 +212,18 @@ impl Wal {
         Ok((writer, offsets))
     }
 
+    /// Term of the entry before one that is about to be written.
     fn term_before(&self, index: Index) -> Result<Term, Fault> {
-        index.checked_sub(1).and_then(|before| self.terms.term(before)).ok_or_else(|| {
-            let base = self.terms.base().0;
-            Fault::corrupt(
-                format!("entry {index} would be written over a log trimmed to {base}"),
-                "a batch of the log",
-            )
-        })
+        let base = self.terms.base().0;
+        let what = if index <= self.hard_state.commit {
+            format!("entry {index} would be replaced, and it was committed")
+        } else {
+            match index.checked_sub(1).and_then(|before| self.terms.term(before)) {
+                Some(term) => return Ok(term),
+                None => format!("entry {index} would be written over a log trimmed to {base}"),
+            }
+        };
+        Err(Fault::corrupt(what, "a batch of the log"))
     }
 
     /// Keeps account of a batch that is on the disk.
