@@ -140,8 +140,21 @@ pub const WATCH_STREAM_QUEUE_BYTES_MAX: usize = 4 << 20;
 /// Watchers on one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 100_000;
 
+/// Watch requests of one stream that wait for the hub to see what the store has; reading of more waits.
+pub const WATCH_REQUESTS_DEFERRED_MAX: usize = 1_024;
+
 /// Revisions one catching-up slice reads.
 pub const WATCH_CATCHUP_REVISIONS: usize = 1_000;
+
+/// Keys and values one catching-up slice reads, bytes; a slice always has one whole revision.
+pub const WATCH_CATCHUP_BYTES_MAX: usize = 4 << 20;
+
+/// Last revisions kept in RAM for watchers that are nearly there: under load, reads of the history alone would never
+/// catch up with the last few.
+pub const WATCH_RECENT_REVISIONS_MAX: usize = 1_024;
+
+/// The same, bytes.
+pub const WATCH_RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// How often a quiet watcher that asked for it is told the revision.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
