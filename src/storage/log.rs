@@ -363,3 +363,59 @@ impl Plan {
         Ok(entries)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::base::{ClusterId, MemberId};
+    use crate::storage::{DirDisk, HardState, Wal, WalBatch, WalConfig};
+
+    fn entry(index: Index) -> Entry {
+        let data = Bytes::from(vec![index as u8; (index * 37 % 500) as usize]);
+        Entry { term: 1, index, data, ..Entry::default() }
+    }
+
+    #[test]
+    fn readers_see_whole_entries_while_segments_are_used_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = WalConfig::new(ClusterId(1), MemberId(1));
+        config.segment_bytes = 8192;
+        config.cache_bytes = 2000;
+        let disk = Arc::new(DirDisk::new(dir.path()));
+        let (mut wal, log) = Wal::create(disk, config, (1, 1), HardState::default()).unwrap();
+        let (done, log) = (AtomicBool::new(false), &log);
+        thread::scope(|scope| {
+            for seed in 0..2 {
+                let done = &done;
+                scope.spawn(move || {
+                    let mut dice = fastrand::Rng::with_seed(seed);
+                    let mut read = 0;
+                    while !done.load(Ordering::Relaxed) || read == 0 {
+                        let low = dice.u64(log.first_index()..=log.last_index() + 1);
+                        for found in log.read(low, low + 30, dice.usize(..5000)).unwrap() {
+                            assert_eq!(found, entry(found.index));
+                            read += 1;
+                        }
+                    }
+                });
+            }
+            let mut next = 2;
+            for round in 0..400 {
+                let entries: Vec<Entry> = (next..next + 1 + round % 5).map(entry).collect();
+                next += entries.len() as u64;
+                log.extend(&entries);
+                wal.append(WalBatch { entries, ..WalBatch::default() }).unwrap();
+                if round % 7 == 0 {
+                    wal.trim(next.saturating_sub(60)).unwrap();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        assert!(log.first_index() > 1_000);
+    }
+}
