@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use rustls::RootCertStore;
 use rustls::crypto::ring::sign::any_supported_type;
+#[cfg(feature = "server")]
+use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::Error;
@@ -36,6 +38,7 @@ pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, Error> {
 }
 
 /// The revocation lists of a PEM file (`X509 CRL`), or the single list of a DER file.
+#[cfg(feature = "server")]
 pub(super) fn revocation_lists(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
@@ -77,6 +80,7 @@ pub(super) fn certified_key(cert: &Path, key: &Path) -> Result<Arc<CertifiedKey>
 }
 
 /// A warning if others on this machine can read the key.
+#[cfg(feature = "server")]
 pub(super) fn key_warning(key: &Path) -> Option<String> {
     #[cfg(unix)]
     {

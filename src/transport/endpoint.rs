@@ -1,1 +1,169 @@
-//! (being built)
+//! One listen address: who may begin a handshake, who is admitted after it, and where he goes from there.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
+use quinn::{EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::timeout;
+
+use super::accepted::{self, Caller};
+use super::greet::{chain, until_refused};
+use super::shared::Shared;
+use super::{ClientConnection, CloseCode, Connection, Error, Listener, quic};
+use crate::base::limits;
+use crate::tls::{self, Doors, Keychain, Protocol};
+
+/// Bytes of early packets kept for one caller, and for all of them, while they wait for their turn.
+const INCOMING_BYTES_MAX: u64 = 64 * 1024;
+const INCOMING_BYTES_TOTAL_MAX: u64 = 16 << 20;
+
+pub(super) struct Endpoint {
+    pub(super) quic: quinn::Endpoint,
+    /// The address in use.
+    pub(super) address: SocketAddr,
+    doors: Doors,
+    handshakes: Arc<Semaphore>,
+    clients: Arc<Semaphore>,
+    members: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// Binds; must be called inside the runtime that will serve it.
+    pub(super) fn bind(listener: Listener, keychain: &Arc<Keychain>) -> Result<Self, Error> {
+        let doors = listener.doors;
+        let tls = keychain.server_config(doors)?;
+        let crypto = QuicServerConfig::try_from(tls)
+            .map_err(|error| tls::Error::Settings(error.to_string()))?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(quic::accepting());
+        // A client may change its address; a member that does is dialled again.
+        config.migration(doors.clients.is_some());
+        config.max_incoming(2 * limits::HANDSHAKES_MAX);
+        config.incoming_buffer_size(INCOMING_BYTES_MAX);
+        config.incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
+        let fail = |source| Error::Bind { address: listener.address, source };
+        let socket = UdpSocket::bind(listener.address).map_err(fail)?;
+        let address = socket.local_addr().map_err(fail)?;
+        let runtime = Arc::new(TokioRuntime);
+        let quic = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+            .map_err(fail)?;
+        Ok(Self {
+            quic,
+            address,
+            doors,
+            handshakes: Arc::new(Semaphore::new(2 * limits::HANDSHAKES_MAX)),
+            clients: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            members: Arc::new(Semaphore::new(limits::PEER_CONNECTIONS_MAX)),
+        })
+    }
+
+    /// Takes callers until `stop` says so.
+    pub(super) async fn serve(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                incoming = self.quic.accept() => match incoming {
+                    Some(incoming) => self.knock(&shared, incoming),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// Before a single signature is made: under load, a caller proves its address first; beyond, it is refused.
+    fn knock(self: &Arc<Self>, shared: &Arc<Shared>, incoming: Incoming) {
+        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
+            return incoming.refuse();
+        };
+        let loaded = self.handshakes.available_permits() < limits::HANDSHAKES_MAX;
+        if loaded && !incoming.remote_address_validated() && incoming.may_retry() {
+            // Fails only for one that may not be sent a Retry.
+            let _ = incoming.retry();
+            return;
+        }
+        tokio::spawn(Arc::clone(self).welcome(Arc::clone(shared), incoming, permit));
+    }
+
+    async fn welcome(
+        self: Arc<Self>,
+        shared: Arc<Shared>,
+        incoming: Incoming,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let remote = incoming.remote_address();
+        let Ok(connecting) = incoming.accept() else { return };
+        let quic = match timeout(limits::HELLO_DEADLINE, connecting).await {
+            Ok(Ok(quic)) => quic,
+            Ok(Err(error)) => {
+                if shared.may_complain(format!("handshake {}", remote.ip())) {
+                    tracing::warn!(%remote, reason = %super::Lost::from(error), "a handshake failed");
+                }
+                return;
+            }
+            Err(_) => return,
+        };
+        drop(permit);
+        let chain = chain(&quic);
+        let Some(protocol) = protocol(&quic) else {
+            return quic.close(CloseCode::Protocol.code(), b"no protocol was chosen");
+        };
+        let config = &shared.config;
+        let admitted = config.keychain.admit(protocol, self.doors, &chain, config.clock.wall_ms());
+        let identity = match admitted {
+            Ok(identity) => identity.map(Arc::new),
+            Err(refusal) => {
+                if shared.may_complain(format!("admit {} {}", remote.ip(), refusal.serial)) {
+                    tracing::warn!(%remote, reason = %refusal, ?protocol, "refused a caller");
+                }
+                return quic.close(CloseCode::NotAdmitted.code(), refusal.reason.as_bytes());
+            }
+        };
+        match protocol {
+            Protocol::Peer => {
+                let Ok(_held) = self.members.try_acquire() else {
+                    return quic.close(CloseCode::Busy.code(), b"too many connections of members");
+                };
+                quic.set_receive_window(limits::PEER_WINDOW_BYTES.into());
+                quic.set_send_window(u64::from(limits::PEER_WINDOW_BYTES));
+                let connection = Connection::new(quic);
+                let doors = self.doors;
+                accepted::serve(shared, Caller { connection, chain, identity, doors }).await;
+            }
+            Protocol::Client => {
+                let Ok(_held) = self.clients.try_acquire() else {
+                    return quic.close(CloseCode::Busy.code(), b"too many connections");
+                };
+                let connection = Connection::new(quic);
+                connection.allow_streams(limits::CONNECTION_STREAMS_MAX, 0);
+                let listener = self.address;
+                shared.clients.connection(ClientConnection {
+                    connection: connection.clone(),
+                    identity: identity.clone(),
+                    listener,
+                });
+                let refused =
+                    until_refused(&config.keychain, &config.clock, identity.as_deref(), |now| {
+                        config.keychain.admit(protocol, self.doors, &chain, now)
+                    });
+                tokio::select! {
+                    _ = connection.closed() => {}
+                    refusal = refused => {
+                        tracing::warn!(%remote, reason = %refusal, "closed a client's connection");
+                        connection.close(CloseCode::NotAdmitted, &refusal.reason);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn protocol(quic: &quinn::Connection) -> Option<Protocol> {
+    let data = quic.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    Protocol::from_alpn(&data.protocol?)
+}

@@ -1,5 +1,6 @@
 //! What can go wrong between two ends, in words for the one who has to mend it.
 
+#[cfg(feature = "server")]
 use std::io;
 use std::net::SocketAddr;
 
@@ -88,6 +89,9 @@ pub enum DialError {
     NoAnswer { address: SocketAddr, tcp_answers: bool },
     #[error("{address}: {lost}")]
     Lost { address: SocketAddr, lost: Lost },
+    /// We do not accept who answered.
+    #[error("{address}: {text}")]
+    Refused { address: SocketAddr, code: CloseCode, text: String },
     #[error("{0}")]
     Settings(String),
 }
@@ -99,6 +103,9 @@ pub enum AskError {
     /// It never left: safe to ask again.
     #[error("not connected to that member")]
     Unreachable,
+    /// It never left, because nobody answered the dial: safe to ask again.
+    #[error(transparent)]
+    Dial(DialError),
     /// It never left, because too many are waiting: safe to ask again, later.
     #[error("too many questions are waiting for that member")]
     Busy,

@@ -1,94 +1,34 @@
 //! The door of a member's transport: starts its endpoints, and the verbs by which the node drives it.
 
-use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
 
-use super::{AskError, ClientInbound, Error, PeerInbound, SnapshotError, Url, Versions};
-use crate::base::{Clock, ClusterId, MemberId, Moment};
-use crate::tls::{Doors, Keychain};
+use super::endpoint::Endpoint;
+use super::shared::Shared;
+use super::{
+    AskError, Class, ClientInbound, CloseCode, Config, DialError, Error, PeerAddress, PeerInbound,
+    PeerStatus, SnapshotError, ask, dial, snapshot,
+};
+use crate::base::{MemberId, Moment};
+use crate::tls;
 
-/// Streams of messages that do not wait for each other.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Class {
-    /// Heartbeats and votes.
-    Control,
-    Append,
-}
-
-/// One UDP address and what it lets in.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
-    pub doors: Doors,
-}
-
-impl Listener {
-    /// The endpoints for `listen-peer-urls` and `listen-client-urls`: one per address, for both where both name it.
-    pub fn of(peers: &[Url], clients: &[Url]) -> Result<Vec<Self>, Error> {
-        let mut listeners: BTreeMap<SocketAddr, Doors> = BTreeMap::new();
-        let all = peers.iter().map(|url| (url, true)).chain(clients.iter().map(|url| (url, false)));
-        for (url, for_peers) in all {
-            let doors = listeners.entry(url.bind_address()?).or_default();
-            let door = if for_peers { &mut doors.peers } else { &mut doors.clients };
-            if door.is_some_and(|scheme| scheme != url.scheme) {
-                return Err(Error::Listeners(format!("{url} is listed with http and https")));
-            }
-            *door = Some(url.scheme);
-        }
-        Ok(listeners.into_iter().map(|(address, doors)| Self { address, doors }).collect())
-    }
-}
-
-/// What a member's transport is built from.
-#[derive(Clone)]
-pub struct Config {
-    pub cluster: ClusterId,
-    pub member: MemberId,
-    pub name: String,
-    /// Drawn at each start of the process: tells a restart from a second connection.
-    pub boot_nonce: u64,
-    pub versions: Versions,
-    /// `initial-advertise-peer-urls`: where others dial this member.
-    pub advertise_peer_urls: Vec<Url>,
-    pub listeners: Vec<Listener>,
-    pub keychain: Arc<Keychain>,
-    pub clock: Arc<dyn Clock>,
-    /// Kinds of ask that one who is no member yet may ask.
-    pub guest_asks: Vec<u16>,
-    /// Messages waiting for one peer and class; `limits::OUTBOX_BYTES_MAX`.
-    pub outbox_bytes_max: usize,
-}
-
-/// Where a member can be dialled; the URLs are tried in turn.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PeerAddress {
-    pub member: MemberId,
-    pub urls: Vec<Url>,
-}
-
-/// How the connection that we dialled to one member stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PeerStatus {
-    pub member: MemberId,
-    pub connected: bool,
-    /// Since when it is, or is not.
-    pub since: Moment,
-    pub url: Option<Url>,
-    pub rtt: Option<Duration>,
-    pub outbox_bytes: usize,
-    /// Messages dropped since the start.
-    pub dropped: u64,
-    /// Why the last dial, or the last connection, failed.
-    pub last_error: Option<String>,
-}
+/// How long other sides are given to hear that this one stops.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// A running transport. Its verbs may be called from any thread and return at once, unless they say otherwise.
-pub struct Transport {}
+pub struct Transport {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddr>,
+    stop: watch::Sender<bool>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
 
 impl Transport {
     /// Binds every listener (an address that cannot be had is the error), then starts a thread for each.
@@ -97,19 +37,44 @@ impl Transport {
         peers: Arc<dyn PeerInbound>,
         clients: Arc<dyn ClientInbound>,
     ) -> Result<Self, Error> {
-        let _ = (config, peers, clients);
-        Ok(Self {})
+        let mut bound = Vec::new();
+        for listener in &config.listeners {
+            let runtime = runtime()?;
+            let entered = runtime.enter();
+            let endpoint = Arc::new(Endpoint::bind(*listener, &config.keychain)?);
+            drop(entered);
+            bound.push((runtime, endpoint));
+        }
+        // Members are dialled from the thread that members dial: what they say meets on one thread.
+        let home = config.listeners.iter().position(|listener| listener.doors.peers.is_some());
+        let home = home.unwrap_or_default();
+        let Some((runtime, _)) = bound.get(home) else {
+            return Err(Error::Listeners("there is no listen URL".into()));
+        };
+        let entered = runtime.enter();
+        let socket = dial::socket()
+            .map_err(|error: DialError| Error::Tls(tls::Error::Settings(error.to_string())))?;
+        drop(entered);
+        let shared = Shared::new(config, peers, clients, runtime.handle().clone(), socket);
+        let addresses = bound.iter().map(|(_, endpoint)| endpoint.address).collect();
+        let (stop, stopped) = watch::channel(false);
+        let transport = Self { shared, addresses, stop, threads: Mutex::default() };
+        for (position, (runtime, endpoint)) in bound.into_iter().enumerate() {
+            let dials = position == home;
+            transport.spawn(runtime, endpoint, stopped.clone(), dials)?;
+        }
+        Ok(transport)
     }
 
     /// The addresses in use, in the order of `Config::listeners`; a port of 0 has become a real one.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        Vec::new()
+        self.addresses.clone()
     }
 
     /// The members to be connected to, all of them but this one: new ones are dialled, missing ones dropped, and
     /// those whose standing is `Removed` are told so.
     pub fn set_peers(&self, peers: &[PeerAddress]) {
-        let _ = peers;
+        self.shared.set_peers(peers);
     }
 
     /// Puts a message into a member's outbox. False: it was dropped, because the member is not known, not to be
@@ -118,13 +83,13 @@ impl Transport {
         self.send_all(to, class, vec![message])
     }
 
-    /// The same for many: one lock, one wake-up.
+    /// The same for many: one lock, one wake-up. False if any was dropped.
     pub fn send_all(&self, to: MemberId, class: Class, messages: Vec<Bytes>) -> bool {
-        let _ = (to, class, messages);
-        false
+        self.shared.peer(to).is_some_and(|peer| peer.put(&self.shared, class, messages))
     }
 
-    /// Asks a member and hands the answer to `done`, once, on a transport thread.
+    /// Asks a member and hands the answer to `done`, once, on a transport thread (or at once on this one, if the
+    /// question cannot leave).
     pub fn ask_then(
         &self,
         to: MemberId,
@@ -133,8 +98,24 @@ impl Transport {
         deadline: Moment,
         done: impl FnOnce(Result<Bytes, AskError>) + Send + 'static,
     ) {
-        let _ = (to, kind, body, deadline);
-        done(Err(AskError::Unreachable));
+        let peer = self.shared.peer(to);
+        let Some((peer, connection)) = peer.and_then(|peer| {
+            let connection = peer.connection()?;
+            Some((peer, connection))
+        }) else {
+            return done(Err(AskError::Unreachable));
+        };
+        let Ok(permit) = Arc::clone(&peer.asks).try_acquire_owned() else {
+            return done(Err(AskError::Busy));
+        };
+        let left = deadline.since(self.shared.now());
+        // Should the runtime end first, the task is dropped, and with it the answer is given.
+        let mut done = Answer(Some(done));
+        self.shared.runtime.spawn(async move {
+            let answer = tokio::time::timeout(left, ask::ask(&connection, kind, body)).await;
+            drop(permit);
+            done.give(answer.unwrap_or(Err(AskError::Deadline)));
+        });
     }
 
     /// The same, for tasks of any runtime.
@@ -154,7 +135,8 @@ impl Transport {
     }
 
     /// Streams `length` bytes from `reader`, behind everything else that goes to this member, and returns when the
-    /// member's machine has them all, or at the first failure. Blocks: call it on a thread of its own.
+    /// member's machine has them all, or at the first failure. Blocks: call it on a thread of its own, never on one
+    /// with a runtime.
     pub fn send_snapshot(
         &self,
         to: MemberId,
@@ -162,42 +144,96 @@ impl Transport {
         reader: &mut dyn Read,
         length: u64,
     ) -> Result<(), SnapshotError> {
-        let _ = (to, header, reader, length);
-        Err(SnapshotError::Unreachable)
+        let peer = self.shared.peer(to).ok_or(SnapshotError::Unreachable)?;
+        let _alone = peer.snapshots.try_acquire().map_err(|_| SnapshotError::Busy)?;
+        let connection = peer.connection().ok_or(SnapshotError::Unreachable)?;
+        snapshot::send(&self.shared.runtime, connection, header, reader, length)
     }
 
-    /// One line for each member of the last `set_peers`, by id.
+    /// One for each member of the last `set_peers`, by id (and for those that introduced themselves since).
     pub fn status(&self) -> Vec<PeerStatus> {
-        Vec::new()
+        self.shared.peers().iter().map(|peer| peer.status()).collect()
     }
 
     /// Whether messages can leave for this member now.
     pub fn connected(&self, member: MemberId) -> bool {
-        let _ = member;
-        false
+        self.shared.peer(member).is_some_and(|peer| peer.connection().is_some())
     }
 
     /// Closes every connection, tells the other sides, and ends the threads. Blocks for about a second at most.
-    pub fn shutdown(&self) {}
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+
+    fn spawn(
+        &self,
+        runtime: Runtime,
+        endpoint: Arc<Endpoint>,
+        stop: watch::Receiver<bool>,
+        dials: bool,
+    ) -> Result<(), Error> {
+        let shared = Arc::clone(&self.shared);
+        let name = format!("quic-{}", endpoint.address.port());
+        let run = move || {
+            runtime.block_on(async {
+                Arc::clone(&endpoint).serve(Arc::clone(&shared), stop).await;
+                if dials {
+                    for peer in shared.peers() {
+                        peer.retire();
+                    }
+                    shared.socket.close(CloseCode::Done.code(), b"this member stops");
+                }
+                endpoint.quic.close(CloseCode::Done.code(), b"this member stops");
+                let idle = async {
+                    endpoint.quic.wait_idle().await;
+                    if dials {
+                        shared.socket.wait_idle().await;
+                    }
+                };
+                // Whoever has not heard by then will notice the silence.
+                let _ = tokio::time::timeout(FAREWELL, idle).await;
+            });
+            // A resolver that hangs must not hold us.
+            runtime.shutdown_background();
+        };
+        let thread = thread::Builder::new().name(name).spawn(run).map_err(Error::Thread)?;
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
 }
 
-/// Who asks before it is a member.
-#[derive(Clone)]
-pub struct Guest {
-    pub name: String,
-    pub versions: Versions,
-    pub keychain: Arc<Keychain>,
-    pub clock: Arc<dyn Clock>,
+impl Drop for Transport {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
 }
 
-/// One ask of one who is no member yet, to whoever lives at `url`. Blocks: it brings its own runtime.
-pub fn inquire(
-    guest: &Guest,
-    url: &Url,
-    kind: u16,
-    body: Bytes,
-    timeout: Duration,
-) -> Result<Bytes, AskError> {
-    let _ = (guest, url, kind, body, timeout);
-    Err(AskError::Unreachable)
+/// An answer that is given exactly once, also when the one who has it is dropped.
+struct Answer<F: FnOnce(Result<Bytes, AskError>)>(Option<F>);
+
+impl<F: FnOnce(Result<Bytes, AskError>)> Answer<F> {
+    fn give(&mut self, answer: Result<Bytes, AskError>) {
+        if let Some(done) = self.0.take() {
+            done(answer);
+        }
+    }
+}
+
+impl<F: FnOnce(Result<Bytes, AskError>)> Drop for Answer<F> {
+    fn drop(&mut self) {
+        self.give(Err(AskError::Lost));
+    }
+}
+
+fn runtime() -> Result<Runtime, Error> {
+    Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error: io::Error| Error::Thread(error))
 }

@@ -18,12 +18,20 @@
 
 #[cfg(feature = "server")]
 mod accepted;
+#[cfg(feature = "server")]
+mod ask;
 mod close;
+#[cfg(feature = "server")]
+mod config;
 mod connection;
 mod dial;
 #[cfg(feature = "server")]
 mod endpoint;
 mod error;
+#[cfg(feature = "server")]
+mod greet;
+#[cfg(feature = "server")]
+mod guest;
 #[cfg(feature = "server")]
 mod hello;
 #[cfg(feature = "server")]
@@ -36,6 +44,8 @@ mod outbox;
 mod peer;
 mod quic;
 #[cfg(feature = "server")]
+mod shared;
+#[cfg(feature = "server")]
 mod snapshot;
 mod stream;
 #[cfg(all(test, feature = "server"))]
@@ -45,17 +55,21 @@ mod throttle;
 mod url;
 
 pub use close::CloseCode;
+#[cfg(feature = "server")]
+pub use config::{Class, Config, Listener, PeerAddress, PeerStatus};
 pub use connection::Connection;
 pub use dial::{DialOptions, Dialer};
 #[cfg(feature = "server")]
 pub use error::{AskError, Error, SnapshotError};
 pub use error::{DialError, Lost, StreamError};
 #[cfg(feature = "server")]
+pub use guest::{Guest, inquire};
+#[cfg(feature = "server")]
 pub use hello::Versions;
 #[cfg(feature = "server")]
 pub use inbound::{AskReply, ClientConnection, ClientInbound, PeerInbound, Standing};
 #[cfg(feature = "server")]
-pub use member::{Class, Config, Guest, Listener, PeerAddress, PeerStatus, Transport, inquire};
+pub use member::Transport;
 #[cfg(feature = "server")]
 pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};

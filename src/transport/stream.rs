@@ -1,5 +1,7 @@
 //! Byte streams with frames on them: a `u32` length (big endian, of what follows), then so many bytes.
 
+use std::time::Duration;
+
 use bytes::{Buf, Bytes, BytesMut};
 use quinn::VarInt;
 use tokio::time::timeout;
@@ -34,7 +36,7 @@ impl SendStream {
         let mut chunks = Vec::new();
         let mut small = BytesMut::new();
         for body in bodies {
-            small.extend_from_slice(&frame_length(&body)?);
+            small.extend_from_slice(&length_of(body.len())?);
             if body.len() <= COPIED_BYTES_MAX {
                 small.extend_from_slice(&body);
             } else {
@@ -46,6 +48,14 @@ impl SendStream {
             chunks.push(small.freeze());
         }
         self.chunks(&mut chunks).await
+    }
+
+    /// One frame whose body is `prefix`, then `body`.
+    pub async fn prefixed(&mut self, prefix: &[u8], body: Bytes) -> Result<(), StreamError> {
+        let mut head = BytesMut::with_capacity(4 + prefix.len());
+        head.extend_from_slice(&length_of(prefix.len() + body.len())?);
+        head.extend_from_slice(prefix);
+        self.chunks(&mut [head.freeze(), body]).await
     }
 
     /// Bytes as they are, without a length; consumes them.
@@ -195,12 +205,10 @@ impl RecvStream {
     }
 }
 
-fn frame_length(body: &Bytes) -> Result<[u8; 4], StreamError> {
-    match u32::try_from(body.len()) {
+fn length_of(bytes: usize) -> Result<[u8; 4], StreamError> {
+    match u32::try_from(bytes) {
         Ok(length) => Ok(length.to_be_bytes()),
-        Err(_) => {
-            Err(StreamError::TooLong { bytes: body.len() as u64, bytes_max: u32::MAX as usize })
-        }
+        Err(_) => Err(StreamError::TooLong { bytes: bytes as u64, bytes_max: u32::MAX as usize }),
     }
 }
 
@@ -217,6 +225,6 @@ fn take_frame(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, 
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
-fn rest_deadline(bytes: usize) -> std::time::Duration {
-    limits::HELLO_DEADLINE + std::time::Duration::from_secs((bytes / (64 * 1024)) as u64)
+fn rest_deadline(bytes: usize) -> Duration {
+    limits::HELLO_DEADLINE + Duration::from_secs((bytes / (64 * 1024)) as u64)
 }

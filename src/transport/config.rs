@@ -1,0 +1,85 @@
+//! What a member's transport is built from, and what it reports.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Error, Url, Versions};
+use crate::base::{Clock, ClusterId, MemberId, Moment};
+use crate::tls::{Doors, Keychain};
+
+/// Streams of messages that do not wait for each other.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Class {
+    /// Heartbeats and votes.
+    Control,
+    Append,
+}
+
+/// One UDP address and what it lets in.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub doors: Doors,
+}
+
+impl Listener {
+    /// The endpoints for `listen-peer-urls` and `listen-client-urls`: one per address, for both where both name it.
+    pub fn of(peers: &[Url], clients: &[Url]) -> Result<Vec<Self>, Error> {
+        let mut listeners: BTreeMap<SocketAddr, Doors> = BTreeMap::new();
+        let all = peers.iter().map(|url| (url, true)).chain(clients.iter().map(|url| (url, false)));
+        for (url, for_peers) in all {
+            let doors = listeners.entry(url.bind_address()?).or_default();
+            let door = if for_peers { &mut doors.peers } else { &mut doors.clients };
+            if door.is_some_and(|scheme| scheme != url.scheme) {
+                return Err(Error::Listeners(format!("{url} is listed with http and https")));
+            }
+            *door = Some(url.scheme);
+        }
+        Ok(listeners.into_iter().map(|(address, doors)| Self { address, doors }).collect())
+    }
+}
+
+/// What a member's transport is built from.
+#[derive(Clone)]
+pub struct Config {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+    pub name: String,
+    /// Drawn at each start of the process: tells a restart from a second connection.
+    pub boot_nonce: u64,
+    pub versions: Versions,
+    /// `initial-advertise-peer-urls`: where others dial this member.
+    pub advertise_peer_urls: Vec<Url>,
+    pub listeners: Vec<Listener>,
+    pub keychain: Arc<Keychain>,
+    pub clock: Arc<dyn Clock>,
+    /// Kinds of ask that one who is no member yet may ask.
+    pub guest_asks: Vec<u16>,
+    /// Messages waiting for one peer and class; `limits::OUTBOX_BYTES_MAX`.
+    pub outbox_bytes_max: usize,
+}
+
+/// Where a member can be dialled; the URLs are tried in turn.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PeerAddress {
+    pub member: MemberId,
+    pub urls: Vec<Url>,
+}
+
+/// How the connection that we dialled to one member stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerStatus {
+    pub member: MemberId,
+    pub connected: bool,
+    /// Since when it is, or is not.
+    pub since: Moment,
+    pub url: Option<Url>,
+    pub rtt: Option<Duration>,
+    pub outbox_bytes: usize,
+    /// Messages dropped since the start.
+    pub dropped: u64,
+    /// Why the last dial, or the last connection, failed.
+    pub last_error: Option<String>,
+}

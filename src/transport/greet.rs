@@ -1,0 +1,104 @@
+//! Dials a member and exchanges Hello with it: only after that is a connection one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use quinn::Endpoint;
+use rustls::pki_types::CertificateDer;
+use tokio::time::timeout;
+
+use super::dial::{connect, quic_config};
+use super::hello::{HELLO_BYTES_MAX, Hello};
+use super::{CloseCode, Connection, DialError, Lost, StreamError, Url, quic};
+use crate::base::{Clock, limits};
+use crate::tls::{Identity, Keychain};
+
+/// A member that answered, and whom both sides accept.
+pub(super) struct Greeted {
+    pub(super) connection: Connection,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) identity: Option<Identity>,
+    pub(super) theirs: Hello,
+}
+
+/// Dials `url` and says `mine`.
+pub(super) async fn greet(
+    endpoint: &Endpoint,
+    keychain: &Keychain,
+    clock: &dyn Clock,
+    mine: &Hello,
+    url: &Url,
+) -> Result<Greeted, DialError> {
+    let settings = |error: String| DialError::Settings(error);
+    let tls = keychain.peer_dialler(url.scheme).map_err(|error| settings(error.to_string()))?;
+    let config = quic_config(tls, &quic::dialling_members()).map_err(settings)?;
+    let quic = connect(endpoint, &config, url, limits::DIAL_DEADLINE).await?;
+    let address = quic.remote_address();
+    let chain = chain(&quic);
+    let connection = Connection::new(quic);
+    let refuse = |code, text: String| {
+        connection.close(code, &text);
+        DialError::Refused { address, code, text }
+    };
+    let identity = keychain
+        .admit_dialled(url.scheme, &chain, clock.wall_ms())
+        .map_err(|refusal| refuse(CloseCode::NotAdmitted, refusal.to_string()))?;
+    let theirs = match timeout(limits::DIAL_DEADLINE, exchange(&connection, mine)).await {
+        Ok(Ok(theirs)) => theirs,
+        Ok(Err(StreamError::Lost(lost))) => return Err(DialError::Lost { address, lost }),
+        // A refusal can reach us as the end of the stream, a moment before it reaches us as itself.
+        Ok(Err(error)) => match connection.lost() {
+            Some(lost) => return Err(DialError::Lost { address, lost }),
+            None => return Err(refuse(CloseCode::Protocol, error.to_string())),
+        },
+        Err(_) => return Err(refuse(CloseCode::Slow, "no Hello in time".into())),
+    };
+    if let Some(objection) = theirs.objection(mine, identity.as_ref()) {
+        return Err(refuse(objection.code, objection.text));
+    }
+    Ok(Greeted { connection, chain, identity, theirs })
+}
+
+/// The certificates that the other side showed; empty if it showed none.
+pub(super) fn chain(quic: &quinn::Connection) -> Vec<CertificateDer<'static>> {
+    let shown = quic.peer_identity();
+    shown.and_then(|any| any.downcast().ok()).map(|chain| *chain).unwrap_or_default()
+}
+
+async fn exchange(connection: &Connection, mine: &Hello) -> Result<Hello, StreamError> {
+    let (mut send, mut recv) = connection.open_bi().await?;
+    send.frame(mine.encode_to_vec().into()).await?;
+    send.finish();
+    let frame = recv.frame(HELLO_BYTES_MAX).await?.ok_or(StreamError::Truncated)?;
+    decode(&frame)
+}
+
+/// Reads a Hello frame.
+pub(super) fn decode(frame: &Bytes) -> Result<Hello, StreamError> {
+    Hello::decode(frame.as_ref())
+        .map_err(|error| StreamError::Lost(Lost::Other(format!("that is no Hello: {error}"))))
+}
+
+/// Waits until the one who was admitted would not be admitted any more: its certificate has ended, or the trust was
+/// reloaded and is against it.
+pub(super) async fn until_refused(
+    keychain: &Arc<Keychain>,
+    clock: &Arc<dyn Clock>,
+    identity: Option<&Identity>,
+    admit: impl Fn(i64) -> Result<Option<Identity>, crate::tls::Refusal>,
+) -> crate::tls::Refusal {
+    let mut generation = keychain.generation();
+    let ends_ms = identity.map_or(i64::MAX, |identity| identity.not_after_ms);
+    loop {
+        tokio::time::sleep(limits::CERTIFICATE_SWEEP).await;
+        let (now_ms, current) = (clock.wall_ms(), keychain.generation());
+        if now_ms < ends_ms && current == generation {
+            continue;
+        }
+        generation = current;
+        if let Err(refusal) = admit(now_ms) {
+            return refusal;
+        }
+    }
+}
