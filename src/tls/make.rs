@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType, SerialNumber,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::Error;
+use super::{Description, Error};
 use crate::base::{ClusterId, MemberId};
 
 /// When a certificate begins and how long it lives. The beginning lies an hour back, for clocks that differ.
@@ -95,6 +96,44 @@ pub fn server(authority: &Authority, subject: &Subject, validity: Validity) -> R
 /// For a client; its common name is the user it is, where authentication is on.
 pub fn client(authority: &Authority, subject: &Subject, validity: Validity) -> Result<Made, Error> {
     signed(authority, subject, validity, &[ExtendedKeyUsagePurpose::ClientAuth])
+}
+
+/// A revocation list of these certificates of the authority, PEM. It replaces any older one: a list names all.
+pub fn revocation_list(
+    authority: &Authority,
+    revoked: &[CertificateDer<'_>],
+    validity: Validity,
+) -> Result<String, Error> {
+    let epoch = rcgen::date_time_ymd(1970, 1, 1);
+    let now_s = validity.wall_ms.div_euclid(1_000);
+    let now = epoch + seconds(now_s - SKEW_S);
+    let revoked_certs = revoked
+        .iter()
+        .map(|certificate| {
+            let shown = Description::of(certificate).map_err(Error::Make)?;
+            let serial: Vec<u8> = shown
+                .serial
+                .split(':')
+                .filter_map(|byte| u8::from_str_radix(byte, 16).ok())
+                .collect();
+            Ok(RevokedCertParams {
+                serial_number: SerialNumber::from_slice(&serial),
+                revocation_time: now,
+                reason_code: None,
+                invalidity_date: None,
+            })
+        })
+        .collect::<Result<_, Error>>()?;
+    let list = CertificateRevocationListParams {
+        this_update: now,
+        next_update: epoch + seconds(now_s + i64::from(validity.days) * DAY_S),
+        // Grows with each list that is made later, as the standard wants it.
+        crl_number: SerialNumber::from_slice(&now_s.to_be_bytes()),
+        issuing_distribution_point: None,
+        revoked_certs,
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    Ok(list.signed_by(&authority.issuer)?.pem()?)
 }
 
 impl Made {

@@ -22,6 +22,9 @@ use crate::tls::{Doors, Identity, Protocol};
 /// Streams of one who may only ask.
 const GUEST_STREAMS_MAX: u32 = 4;
 
+/// quinn tells the other side of free streams by the eighth: with a quarter more, all that may be used can be.
+const PEER_STREAMS_BOTH_WAYS_MAX: u32 = limits::PEER_ASKS_MAX + limits::PEER_ASKS_MAX / 4;
+
 /// Longest header of a snapshot, bytes.
 const SNAPSHOT_HEADER_BYTES_MAX: usize = 1 << 20;
 
@@ -50,7 +53,7 @@ pub(super) async fn serve(shared: Arc<Shared>, caller: Caller) {
     if guest {
         connection.allow_streams(GUEST_STREAMS_MAX, 0);
     } else {
-        connection.allow_streams(limits::PEER_ASKS_MAX, limits::PEER_STREAMS_UNI_MAX);
+        connection.allow_streams(PEER_STREAMS_BOTH_WAYS_MAX, limits::PEER_STREAMS_UNI_MAX);
         shared.accepted(&theirs, &connection);
     }
     let config = &shared.config;

@@ -61,8 +61,10 @@ impl Connection {
         self.quic.close_reason().map(Lost::from)
     }
 
+    /// IPv4 as IPv4, also where the socket is one of both.
     pub fn remote_address(&self) -> SocketAddr {
-        self.quic.remote_address()
+        let address = self.quic.remote_address();
+        SocketAddr::new(address.ip().to_canonical(), address.port())
     }
 
     pub fn rtt(&self) -> Duration {

@@ -169,7 +169,7 @@ fn alert(code: u64) -> Option<&'static str> {
     let number = code.checked_sub(0x100).filter(|number| *number < 0x100)?;
     Some(match number {
         42 => "the certificate is bad (missing name, wrong purpose or signature)",
-        43 => "the kind of certificate is not supported",
+        43 => "the certificate is not for this purpose, or of a kind that is not supported",
         44 => "the certificate is revoked",
         45 => "the certificate has expired, or is not yet valid",
         46 => "the certificate is not accepted",

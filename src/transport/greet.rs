@@ -34,9 +34,9 @@ pub(super) async fn greet(
     let tls = keychain.peer_dialler(url.scheme).map_err(|error| settings(error.to_string()))?;
     let config = quic_config(tls, &quic::dialling_members()).map_err(settings)?;
     let quic = connect(endpoint, &config, url, limits::DIAL_DEADLINE).await?;
-    let address = quic.remote_address();
     let chain = chain(&quic);
     let connection = Connection::new(quic);
+    let address = connection.remote_address();
     let refuse = |code, text: String| {
         connection.close(code, &text);
         DialError::Refused { address, code, text }

@@ -1,0 +1,5 @@
+//! Real QUIC on loopback: who gets in, and what members say to each other.
+
+mod members;
+mod mtls;
+mod rig;
