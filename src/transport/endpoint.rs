@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
@@ -13,7 +14,7 @@ use super::greet::{chain, until_refused};
 use super::shared::Shared;
 use super::{ClientConnection, CloseCode, Connection, Error, Listener, quic};
 use crate::base::limits;
-use crate::tls::{self, Doors, Keychain, Protocol};
+use crate::tls::{self, Doors, Identity, Keychain, Protocol};
 
 /// Bytes of early packets kept for one caller, and for all of them, while they wait for their turn.
 const INCOMING_BYTES_MAX: u64 = 64 * 1024;
@@ -124,43 +125,59 @@ impl Endpoint {
                 return quic.close(CloseCode::NotAdmitted.code(), refusal.reason.as_bytes());
             }
         };
+        let admitted = Admitted { quic, chain, identity };
         match protocol {
-            Protocol::Peer => {
-                let Ok(_held) = self.members.try_acquire() else {
-                    return quic.close(CloseCode::Busy.code(), b"too many connections of members");
-                };
-                quic.set_receive_window(limits::PEER_WINDOW_BYTES.into());
-                quic.set_send_window(u64::from(limits::PEER_WINDOW_BYTES));
-                let connection = Connection::new(quic);
-                let doors = self.doors;
-                accepted::serve(shared, Caller { connection, chain, identity, doors }).await;
-            }
-            Protocol::Client => {
-                let Ok(_held) = self.clients.try_acquire() else {
-                    return quic.close(CloseCode::Busy.code(), b"too many connections");
-                };
-                let connection = Connection::new(quic);
-                connection.allow_streams(limits::CONNECTION_STREAMS_MAX, 0);
-                let listener = self.address;
-                shared.clients.connection(ClientConnection {
-                    connection: connection.clone(),
-                    identity: identity.clone(),
-                    listener,
-                });
-                let refused =
-                    until_refused(&config.keychain, &config.clock, identity.as_deref(), |now| {
-                        config.keychain.admit(protocol, self.doors, &chain, now)
-                    });
-                tokio::select! {
-                    _ = connection.closed() => {}
-                    refusal = refused => {
-                        tracing::warn!(%remote, reason = %refusal, "closed a client's connection");
-                        connection.close(CloseCode::NotAdmitted, &refusal.reason);
-                    }
-                }
+            Protocol::Peer => self.member(shared, admitted).await,
+            Protocol::Client => self.client(&shared, admitted).await,
+        }
+    }
+
+    async fn member(&self, shared: Arc<Shared>, admitted: Admitted) {
+        let Admitted { quic, chain, identity } = admitted;
+        let Ok(_held) = self.members.try_acquire() else {
+            return quic.close(CloseCode::Busy.code(), b"too many connections of members");
+        };
+        quic.set_receive_window(limits::PEER_WINDOW_BYTES.into());
+        quic.set_send_window(u64::from(limits::PEER_WINDOW_BYTES));
+        let connection = Connection::new(quic);
+        let doors = self.doors;
+        accepted::serve(shared, Caller { connection, chain, identity, doors }).await;
+    }
+
+    /// Hands the client over, and stays beside it to the end of its connection or of its certificate.
+    async fn client(&self, shared: &Shared, admitted: Admitted) {
+        let Admitted { quic, chain, identity } = admitted;
+        let Ok(_held) = self.clients.try_acquire() else {
+            return quic.close(CloseCode::Busy.code(), b"too many connections");
+        };
+        let connection = Connection::new(quic);
+        connection.allow_streams(limits::CONNECTION_STREAMS_MAX, 0);
+        shared.clients.connection(ClientConnection {
+            connection: connection.clone(),
+            identity: identity.clone(),
+            listener: self.address,
+        });
+        let config = &shared.config;
+        let identity = identity.as_deref();
+        let refused = until_refused(&config.keychain, &config.clock, identity, |now| {
+            config.keychain.admit(Protocol::Client, self.doors, &chain, now)
+        });
+        tokio::select! {
+            _ = connection.closed() => {}
+            refusal = refused => {
+                let remote = connection.remote_address();
+                tracing::warn!(%remote, reason = %refusal, "closed a client's connection");
+                connection.close(CloseCode::NotAdmitted, &refusal.reason);
             }
         }
     }
+}
+
+/// A caller after its handshake and the verdict on its certificate.
+struct Admitted {
+    quic: quinn::Connection,
+    chain: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<Identity>>,
 }
 
 fn protocol(quic: &quinn::Connection) -> Option<Protocol> {

@@ -48,7 +48,8 @@ mod shared;
 #[cfg(feature = "server")]
 mod snapshot;
 mod stream;
-#[cfg(all(test, feature = "server"))]
+#[cfg(test)]
+#[cfg(feature = "server")]
 mod tests;
 #[cfg(feature = "server")]
 mod throttle;
