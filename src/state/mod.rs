@@ -22,6 +22,8 @@ mod leases;
 mod machine;
 mod members;
 mod query;
+#[cfg(test)]
+mod random;
 mod range;
 mod reply;
 mod shared;

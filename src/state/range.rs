@@ -302,6 +302,18 @@ impl RangeRun {
         Ok(true)
     }
 
+    /// What only the loaded values can decide.
+    fn finish(&self, place: &mut Place) {
+        let Some((SortTarget::Value, ascending)) = self.plan.sort else { return };
+        place.kvs.sort_by(|a, b| directed(a.value.cmp(&b.value), ascending));
+        place.more = cut(&mut place.kvs, self.plan.limit);
+        if self.request.keys_only {
+            for kv in &mut place.kvs {
+                kv.value = Bytes::new();
+            }
+        }
+    }
+
     fn passes(&self, version: &Found<'_>) -> bool {
         let RangeRequest {
             min_mod_revision,
@@ -315,20 +327,6 @@ impl RangeRun {
         };
         within(version.revision.main, min_mod_revision, max_mod_revision)
             && within(version.create_revision(), min_create_revision, max_create_revision)
-    }
-}
-
-impl RangeRun {
-    /// What only the loaded values can decide.
-    fn finish(&self, place: &mut Place) {
-        let Some((SortTarget::Value, ascending)) = self.plan.sort else { return };
-        place.kvs.sort_by(|a, b| directed(a.value.cmp(&b.value), ascending));
-        place.more = cut(&mut place.kvs, self.plan.limit);
-        if self.request.keys_only {
-            for kv in &mut place.kvs {
-                kv.value = Bytes::new();
-            }
-        }
     }
 }
 

@@ -61,6 +61,23 @@ pub trait Write: Read {
     fn delete(&mut self, table: Table, key: &[u8]) -> Result<(), Fault>;
 }
 
+impl<R: Read> Read for &R {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        (**self).get(table, key)
+    }
+
+    fn scan(
+        &self,
+        table: Table,
+        low: Bound<&[u8]>,
+        high: Bound<&[u8]>,
+        direction: Direction,
+        each: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        (**self).scan(table, low, high, direction, each)
+    }
+}
+
 /// A store without rows: under a [`Batch`](super::Batch) it makes a store in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct Nothing;

@@ -6,5 +6,7 @@ mod generated;
 #[expect(dead_code, reason = "the simulated world uses more of its disk than the transcripts do")]
 #[path = "../sim/disk.rs"]
 mod sim_disk;
+mod state;
+mod state_print;
 mod store;
 mod wal;

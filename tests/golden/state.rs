@@ -1,0 +1,555 @@
+//! Scripts of the state machine: entries in, answers out; a row or an event is printed only where a tag asks for it.
+//!
+//! Every request passes the shape check first, as at every door. After every entry the machine is loaded anew from the
+//! rows and must be what it was; every range is also read in the smallest slices and must be the same.
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use goldenscript::{Argument, ArgumentConsumer, Command as Line};
+use quorate::base::{ClusterId, MemberId, RequestId};
+use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
+use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
+use quorate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
+use quorate::proto::etcdserverpb::request_op::Request;
+use quorate::proto::etcdserverpb::{
+    AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest,
+    Member, MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+};
+use quorate::proto::quorate::log::member_change::Kind;
+use quorate::proto::quorate::log::{
+    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, lease_checkpoint::Remaining,
+};
+use quorate::state::check;
+use quorate::state::{
+    Budget, Command, Envelope, LeaseNote, Machine, Outcome, Query, RangeRun, Reply, cost, encode,
+};
+use quorate::storage::{Batch, Nothing, Read, Row, Table};
+
+use crate::state_print::{
+    malformed_line, print_answer, print_kv, print_member, print_range, print_reply, print_txn, text,
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+#[test]
+fn state_scripts() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/state");
+    let mut scripts: Vec<_> =
+        std::fs::read_dir(directory).unwrap().map(|e| e.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    for script in scripts {
+        println!("{}", script.display());
+        goldenscript::run(&mut World::new(), script).unwrap();
+    }
+}
+
+/// A store in memory and its machine.
+struct World {
+    rows: Batch<'static, Nothing>,
+    machine: Machine,
+    term: u64,
+    counter: u64,
+    /// Transactions being written down, outermost first, with the branch that each inner one goes to.
+    open: Vec<(TxnRequest, bool)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let members = [member(1, "http://10.0.0.1:2380", false)];
+        let (rows, stamp) = Machine::genesis(ClusterId(0xc), &members);
+        let mut world = Batch::new(&Nothing);
+        merge(&mut world, rows);
+        let machine = Machine::load(&world, stamp).unwrap();
+        Self { rows: world, machine, term: 1, counter: 0, open: Vec::new() }
+    }
+
+    fn query(&self) -> Query<&Batch<'static, Nothing>> {
+        Query::new(&self.rows, self.machine.stamp(), self.machine.shared())
+    }
+
+    fn apply(&mut self, line: &Line, command: Command, leader_term: u64) -> Result<String> {
+        self.counter += 1;
+        let request = RequestId { member: MemberId(1), nonce: 7, counter: self.counter };
+        let envelope = Envelope { leader_term, ..Envelope::new(request, command) };
+        let index = self.machine.stamp().applied + 1;
+        let before = self.machine.stamp();
+        let outcome = self.machine.apply(&self.rows, index, self.term, &encode(&envelope))?;
+        assert_eq!(outcome.request, request);
+        if outcome.result.is_err() {
+            assert!(
+                outcome.rows.is_empty() && outcome.events.is_none() && outcome.leases.is_empty()
+            );
+            assert_eq!(
+                (outcome.stamp.revision, outcome.stamp.compacted),
+                (before.revision, before.compacted)
+            );
+        }
+        assert_eq!(outcome.events.is_some(), outcome.stamp.revision > before.revision);
+        let printed = self.print_outcome(line, &outcome)?;
+        merge(&mut self.rows, outcome.rows);
+        self.machine.publish();
+        self.assert_restart_changes_nothing();
+        Ok(printed)
+    }
+
+    fn assert_restart_changes_nothing(&self) {
+        let again = Machine::load(&self.rows, self.machine.stamp()).unwrap();
+        assert_eq!(again.members(), self.machine.members());
+        assert_eq!(again.cluster(), self.machine.cluster());
+        let (again, shared) = (again.shared(), self.machine.shared());
+        assert_eq!(again.leases(), shared.leases());
+        assert_eq!(again.alarms(), shared.alarms());
+        assert_eq!(again.key_count(), shared.key_count());
+    }
+
+    fn print_outcome(&self, line: &Line, outcome: &Outcome) -> Result<String> {
+        let mut out = match &outcome.result {
+            Ok(reply) => print_reply(reply)?,
+            Err(rejection) => format!("rejected: {rejection}\n"),
+        };
+        if line.tags.contains("events") {
+            for event in outcome.events.iter().flat_map(|batch| &batch.events) {
+                let kv = print_kv(&quorate::state::to_wire(event.kv.clone()));
+                let prev = event.prev.map(|prev| format!(" replacing {prev}")).unwrap_or_default();
+                writeln!(out, "event {:?} {kv}{prev}", event.kind)?;
+            }
+        }
+        if line.tags.contains("rows") {
+            for ((table, key), value) in &outcome.rows {
+                let value = value.as_ref().map_or_else(|| "gone".to_owned(), |value| text(value));
+                writeln!(out, "row {} {} = {value}", table.name(), text(key))?;
+            }
+        }
+        for note in &outcome.leases {
+            match note {
+                LeaseNote::Granted { id, ttl } => writeln!(out, "lessor: granted {id} for {ttl}s")?,
+                LeaseNote::Revoked { id } => writeln!(out, "lessor: revoked {id}")?,
+                LeaseNote::Checkpointed { id, remaining } => {
+                    writeln!(out, "lessor: {id} has {remaining}s left")?;
+                }
+            }
+        }
+        if let Some(change) = &outcome.members_changed {
+            let id = change.member.as_ref().map_or(0, |member| member.id);
+            writeln!(out, "changed: {:?} {id}", change.kind())?;
+        }
+        if let Some(revision) = outcome.compact_to {
+            writeln!(out, "compaction: to {revision}")?;
+        }
+        Ok(out)
+    }
+
+    fn range(&self, request: &RangeRequest) -> Result<String> {
+        if let Err(malformed) = check::range(request) {
+            return Ok(malformed_line(&malformed));
+        }
+        let whole = self.query().range(request)?;
+        let mut run = RangeRun::new(request.clone());
+        let budget = Budget { bytes_max: 1, visits_max: 1 };
+        let sliced = loop {
+            match self.query().range_slice(&mut run, budget)? {
+                Ok(None) => {}
+                Ok(Some(response)) => break Ok(response),
+                Err(rejection) => break Err(rejection),
+            }
+        };
+        assert_eq!(sliced, whole, "slices make a difference");
+        print_answer(whole, |response| print_range(&response))
+    }
+
+    fn txn(&mut self, line: &Line, request: TxnRequest) -> Result<String> {
+        if let Err(malformed) = check::txn(&request) {
+            return Ok(malformed_line(&malformed));
+        }
+        if !check::is_read_only(&request) {
+            return self.apply(line, Command::Txn(request), 0);
+        }
+        let barrier = if check::needs_barrier(&request) { "after a barrier" } else { "locally" };
+        let printed = print_answer(self.query().txn(&request)?, |response| print_txn(&response))?;
+        Ok(format!("read {barrier}\n{printed}"))
+    }
+
+    fn operation(&mut self, line: &Line) -> Result<()> {
+        let mut words = line.consume_args();
+        let success = line.name == "then";
+        let verb = positional(&mut words)?;
+        if verb == "txn" {
+            self.open.push((TxnRequest::default(), success));
+            return Ok(());
+        }
+        let request = match verb.as_str() {
+            "put" => Some(Request::RequestPut(put_request(&mut words)?)),
+            "range" => Some(Request::RequestRange(range_request(&mut words)?)),
+            "delete" => Some(Request::RequestDeleteRange(delete_request(&mut words)?)),
+            "nothing" => None,
+            other => return Err(format!("no operation {other}").into()),
+        };
+        self.add(RequestOp { request }, success)
+    }
+
+    fn add(&mut self, op: RequestOp, success: bool) -> Result<()> {
+        let (txn, _) = self.open.last_mut().ok_or("no txn is open")?;
+        if success {
+            txn.success.push(op)
+        } else {
+            txn.failure.push(op)
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, line: &Line) -> Result<String> {
+        let (txn, success) = self.open.pop().ok_or("no txn is open")?;
+        if self.open.is_empty() {
+            return self.txn(line, txn);
+        }
+        self.add(RequestOp { request: Some(Request::RequestTxn(txn)) }, success)?;
+        Ok(String::new())
+    }
+
+    fn lease(&mut self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        let term = words.lookup_parse("term")?.unwrap_or(0);
+        let command = match line.name.as_str() {
+            "grant" => {
+                let request =
+                    LeaseGrantRequest { id: number(&mut words)?, ttl: number(&mut words)? };
+                if let Err(malformed) = check::lease_grant(&request) {
+                    return Ok(malformed_line(&malformed));
+                }
+                Command::LeaseGrant(request)
+            }
+            "revoke" => {
+                let ids = words.rest_pos().iter().map(|id| id.parse()).collect::<Result<_>>()?;
+                Command::LeaseRevoke(LeaseRevoke { ids })
+            }
+            _ => {
+                let record = |arg: &&Argument| -> Result<Remaining> {
+                    let id = arg.name().parse()?;
+                    Ok(Remaining { id, remaining_ttl_s: arg.parse()? })
+                };
+                let leases = words.rest_key().iter().map(record).collect::<Result<_>>()?;
+                Command::LeaseCheckpoint(LeaseCheckpoint { leases })
+            }
+        };
+        words.reject_rest()?;
+        self.apply(line, command, term)
+    }
+
+    fn leases(&self) -> Result<String> {
+        let mut out = String::new();
+        let query = self.query();
+        for (id, lease) in query.leases() {
+            let keys: Vec<String> = query.lease_keys(id)?.iter().map(|key| text(key)).collect();
+            let keys = keys.join(" ");
+            writeln!(
+                out,
+                "lease {id} ttl={} remaining={} keys=[{keys}]",
+                lease.ttl, lease.remaining
+            )?;
+        }
+        Ok(out)
+    }
+
+    fn member(&mut self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        let verb = positional(&mut words)?;
+        let id = number(&mut words)?;
+        let url = words.next_pos().map(|arg| arg.value.clone()).unwrap_or_default();
+        let peer_ur_ls = if url.is_empty() { Vec::new() } else { vec![url] };
+        let mut changed = Member { id, peer_ur_ls: peer_ur_ls.clone(), ..Member::default() };
+        let kind = match verb.as_str() {
+            "add" | "learner" => {
+                let is_learner = verb == "learner";
+                if let Err(malformed) =
+                    check::member_add(&MemberAddRequest { peer_ur_ls, is_learner })
+                {
+                    return Ok(malformed_line(&malformed));
+                }
+                if is_learner { Kind::AddLearner } else { Kind::AddVoter }
+            }
+            "promote" => Kind::Promote,
+            "remove" => Kind::Remove,
+            "update" => {
+                if let Err(malformed) =
+                    check::member_update(&MemberUpdateRequest { id, peer_ur_ls })
+                {
+                    return Ok(malformed_line(&malformed));
+                }
+                Kind::Update
+            }
+            "publish" => {
+                changed.name = positional(&mut words)?;
+                changed.client_ur_ls = std::mem::take(&mut changed.peer_ur_ls);
+                let publish = MemberPublish { member: Some(changed) };
+                return self.apply(line, Command::MemberPublish(publish), 0);
+            }
+            other => return Err(format!("no change {other}").into()),
+        };
+        words.reject_rest()?;
+        let change = MemberChange { kind: kind as i32, member: Some(changed) };
+        self.apply(line, Command::MemberChange(change), 0)
+    }
+
+    fn members(&self) -> Result<String> {
+        let members = self.query().members();
+        let mut out = String::new();
+        for member in members.list() {
+            writeln!(out, "{}", print_member(&member))?;
+        }
+        writeln!(out, "voters={:?} learners={:?}", members.voters(), members.learners())?;
+        Ok(out)
+    }
+
+    fn alarm(&mut self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        let action = positional(&mut words)?.to_uppercase();
+        let alarm = positional(&mut words)?.to_uppercase();
+        let request = AlarmRequest {
+            action: AlarmAction::from_str_name(&action).ok_or("action?")? as i32,
+            alarm: AlarmType::from_str_name(&alarm).ok_or("alarm?")? as i32,
+            member_id: words.lookup_parse("member")?.unwrap_or(0),
+        };
+        words.reject_rest()?;
+        self.apply(line, Command::Alarm(request), 0)
+    }
+
+    fn hash(&self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        let revision = words.lookup_parse("rev")?.unwrap_or(0);
+        print_answer(self.query().hash_kv(revision)?, |answer| {
+            let compacted = answer.compact_revision;
+            Ok(format!(
+                "hash={:08x} compact={compacted} to={}\n",
+                answer.hash, answer.hash_revision
+            ))
+        })
+    }
+
+    fn history(&self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        let from = number(&mut words)?;
+        print_answer(self.query().history(from, i64::MAX, usize::MAX, usize::MAX)?, |history| {
+            let mut out = String::new();
+            for batch in history.batches {
+                for event in batch.events {
+                    let kv = print_kv(&quorate::state::to_wire(event.kv));
+                    writeln!(out, "{} {:?} {kv}", batch.revision, event.kind)?;
+                }
+            }
+            writeln!(out, "through {}", history.through)?;
+            Ok(out)
+        })
+    }
+
+    fn table(&self, line: &Line) -> Result<String> {
+        let name = positional(&mut line.consume_args())?;
+        let table =
+            Table::ALL.into_iter().find(|table| table.name() == name).ok_or("no such table")?;
+        let mut out = String::new();
+        let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+        let direction = quorate::storage::Direction::Ascending;
+        self.rows.scan(table, all.0, all.1, direction, &mut |Row { key, value }| {
+            out += &format!("{} = {}\n", text(key), text(value));
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(out)
+    }
+}
+
+impl goldenscript::Runner for World {
+    fn run(&mut self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        match line.name.as_str() {
+            "put" => {
+                let request = put_request(&mut words)?;
+                match check::put(&request) {
+                    Ok(()) => self.apply(line, Command::Put(request), 0),
+                    Err(malformed) => Ok(malformed_line(&malformed)),
+                }
+            }
+            "delete" => {
+                let request = delete_request(&mut words)?;
+                match check::delete_range(&request) {
+                    Ok(()) => self.apply(line, Command::DeleteRange(request), 0),
+                    Err(malformed) => Ok(malformed_line(&malformed)),
+                }
+            }
+            "range" => self.range(&range_request(&mut words)?),
+            "txn" => {
+                self.open.push((TxnRequest::default(), true));
+                Ok(String::new())
+            }
+            "if" => {
+                let compare = compare(&mut words)?;
+                let (txn, _) = self.open.last_mut().ok_or("no txn is open")?;
+                txn.compare.push(compare);
+                Ok(String::new())
+            }
+            "then" | "else" => self.operation(line).map(|()| String::new()),
+            "end" => self.end(line),
+            "cost" => {
+                let (txn, _) = self.open.pop().ok_or("no txn is open")?;
+                Ok(format!("{} bytes\n", cost(&Command::Txn(txn))))
+            }
+            "compact" => {
+                let request = CompactionRequest { revision: number(&mut words)?, physical: false };
+                self.apply(line, Command::Compact(request), 0)
+            }
+            "grant" | "revoke" | "checkpoint" => self.lease(line),
+            "leases" => self.leases(),
+            "member" => self.member(line),
+            "members" => self.members(),
+            "alarm" => self.alarm(line),
+            "hash" => self.hash(line),
+            "history" => self.history(line),
+            "table" => self.table(line),
+            "term" => {
+                self.term = number(&mut words)?;
+                let index = self.machine.stamp().applied + 1;
+                let outcome = self.machine.apply(&self.rows, index, self.term, &[])?;
+                assert_eq!(outcome.result, Ok(Reply::Nothing));
+                self.machine.publish();
+                Ok(String::new())
+            }
+            other => Err(format!("no command {other}").into()),
+        }
+    }
+}
+
+fn merge(store: &mut Batch<'static, Nothing>, rows: quorate::storage::Rows) {
+    for ((table, key), value) in rows {
+        match value {
+            Some(value) => store.put(table, key, value),
+            None => store.delete(table, key),
+        }
+    }
+}
+
+fn member(id: u64, url: &str, is_learner: bool) -> Member {
+    Member { id, peer_ur_ls: vec![url.to_owned()], is_learner, ..Member::default() }
+}
+
+fn positional(words: &mut ArgumentConsumer<'_>) -> Result<String> {
+    Ok(words.next_pos().ok_or("a word is missing")?.value.clone())
+}
+
+fn number<T: std::str::FromStr>(words: &mut ArgumentConsumer<'_>) -> Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    words.next_pos().ok_or("a number is missing")?.parse()
+}
+
+fn key(words: &mut ArgumentConsumer<'_>) -> Bytes {
+    words.next_pos().map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default()
+}
+
+/// The words that stand alone behind the keys.
+fn flags(words: &mut ArgumentConsumer<'_>, known: &[&str]) -> Result<Vec<String>> {
+    let flags: Vec<String> = words.rest_pos().iter().map(|arg| arg.value.clone()).collect();
+    words.reject_rest()?;
+    match flags.iter().find(|flag| !known.contains(&flag.as_str())) {
+        Some(flag) => Err(format!("no flag {flag}").into()),
+        None => Ok(flags),
+    }
+}
+
+fn put_request(words: &mut ArgumentConsumer<'_>) -> Result<PutRequest> {
+    let (key, value) = (key(words), key(words));
+    let lease = words.lookup_parse("lease")?.unwrap_or(0);
+    let flags = flags(words, &["prev", "ignore_value", "ignore_lease"])?;
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let (prev_kv, ignore_value, ignore_lease) =
+        (has("prev"), has("ignore_value"), has("ignore_lease"));
+    Ok(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
+}
+
+fn delete_request(words: &mut ArgumentConsumer<'_>) -> Result<DeleteRangeRequest> {
+    let key = key(words);
+    let range_end =
+        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
+    let prev_kv = !flags(words, &["prev"])?.is_empty();
+    Ok(DeleteRangeRequest { key, range_end, prev_kv })
+}
+
+fn range_request(words: &mut ArgumentConsumer<'_>) -> Result<RangeRequest> {
+    let key = key(words);
+    let range_end =
+        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
+    let order = words.lookup("order").map(|arg| arg.value.to_uppercase());
+    let target = words.lookup("target").map(|arg| arg.value.to_uppercase());
+    let named = |name: &str| name.parse().map_err(|_| format!("no enum {name}"));
+    let mut request = RangeRequest {
+        key,
+        range_end,
+        sort_order: match &order {
+            None => 0,
+            Some(name) => {
+                SortOrder::from_str_name(name).map_or_else(|| named(name), |o| Ok(o as i32))?
+            }
+        },
+        sort_target: match &target {
+            None => 0,
+            Some(name) => {
+                SortTarget::from_str_name(name).map_or_else(|| named(name), |t| Ok(t as i32))?
+            }
+        },
+        ..RangeRequest::default()
+    };
+    for (name, field) in [
+        ("limit", &mut request.limit),
+        ("rev", &mut request.revision),
+        ("min_mod", &mut request.min_mod_revision),
+        ("max_mod", &mut request.max_mod_revision),
+        ("min_create", &mut request.min_create_revision),
+        ("max_create", &mut request.max_create_revision),
+    ] {
+        *field = words.lookup_parse(name)?.unwrap_or(0);
+    }
+    for flag in flags(words, &["keys_only", "count_only", "serializable"])? {
+        match flag.as_str() {
+            "keys_only" => request.keys_only = true,
+            "count_only" => request.count_only = true,
+            _ => request.serializable = true,
+        }
+    }
+    Ok(request)
+}
+
+/// `TARGET KEY RESULT NUMBER-OR-VALUE`, `union=TARGET` where the union says something else.
+fn compare(words: &mut ArgumentConsumer<'_>) -> Result<Compare> {
+    let target = positional(words)?;
+    let key = key(words);
+    let result = positional(words)?;
+    let operand = words.next_pos().map(|arg| arg.value.clone());
+    let union = words.lookup("union").map_or_else(|| target.clone(), |arg| arg.value.clone());
+    let range_end =
+        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
+    words.reject_rest()?;
+    let target_union = match operand {
+        None => None,
+        Some(value) if union == "value" => Some(TargetUnion::Value(value.into())),
+        Some(number) => {
+            let number = number.parse()?;
+            Some(match union.as_str() {
+                "version" => TargetUnion::Version(number),
+                "create" => TargetUnion::CreateRevision(number),
+                "mod" => TargetUnion::ModRevision(number),
+                _ => TargetUnion::Lease(number),
+            })
+        }
+    };
+    let target = CompareTarget::from_str_name(&target.to_uppercase()).ok_or("target?")? as i32;
+    let result = match result.as_str() {
+        "eq" => CompareResult::Equal as i32,
+        "gt" => CompareResult::Greater as i32,
+        "lt" => CompareResult::Less as i32,
+        "ne" => CompareResult::NotEqual as i32,
+        number => number.parse()?,
+    };
+    Ok(Compare { result, target, key, range_end, target_union })
+}
