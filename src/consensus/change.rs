@@ -51,14 +51,12 @@ impl Change {
     }
 
     pub(super) fn to_raft(&self) -> eraftpb::ConfChange {
-        let mut change = eraftpb::ConfChange::default();
-        change.change_type = match self.kind {
+        let change_type = match self.kind {
             ChangeKind::AddVoter => eraftpb::ConfChangeType::AddNode,
             ChangeKind::AddLearner => eraftpb::ConfChangeType::AddLearnerNode,
             ChangeKind::Remove => eraftpb::ConfChangeType::RemoveNode,
         };
-        change.node_id = self.member.0;
-        change
+        eraftpb::ConfChange { change_type, node_id: self.member.0, ..Default::default() }
     }
 }
 

@@ -41,10 +41,8 @@ impl CheckpointMark {
 }
 
 pub(super) fn conf_state(voters: &[MemberId], learners: &[MemberId]) -> eraftpb::ConfState {
-    let mut conf = eraftpb::ConfState::default();
-    conf.voters = voters.iter().map(|member| member.0).collect();
-    conf.learners = learners.iter().map(|member| member.0).collect();
-    conf
+    let ids = |members: &[MemberId]| members.iter().map(|member| member.0).collect();
+    eraftpb::ConfState { voters: ids(voters), learners: ids(learners), ..Default::default() }
 }
 
 fn sorted(ids: &[u64]) -> Vec<MemberId> {

@@ -31,24 +31,25 @@ const KINDS: [(Kind, MessageType); 12] = [
 /// A checked message as the crate's; none for a kind that has no counterpart.
 pub(super) fn to_raft(message: RaftMessage, kind: Kind) -> Option<eraftpb::Message> {
     let (_, msg_type) = KINDS.iter().find(|(ours, _)| *ours == kind)?;
-    let mut out = eraftpb::Message::default();
-    out.msg_type = *msg_type;
-    out.from = message.from;
-    out.to = message.to;
-    out.term = message.term;
-    out.log_term = message.log_term;
-    out.index = message.index;
-    out.commit = message.commit;
-    out.commit_term = message.commit_term;
-    out.reject = message.reject;
-    out.reject_hint = message.reject_hint;
+    let mut out = eraftpb::Message {
+        msg_type: *msg_type,
+        from: message.from,
+        to: message.to,
+        term: message.term,
+        log_term: message.log_term,
+        index: message.index,
+        commit: message.commit,
+        commit_term: message.commit_term,
+        reject: message.reject,
+        reject_hint: message.reject_hint,
+        ..Default::default()
+    };
     if let Some(mark) = message.snapshot_mark() {
         out.set_snapshot(mark.to_snapshot());
     }
     match kind {
         Kind::ReadIndex | Kind::ReadIndexResponse => {
-            let mut entry = eraftpb::Entry::default();
-            entry.data = message.context;
+            let entry = eraftpb::Entry { data: message.context, ..Default::default() };
             out.set_entries(vec![entry].into());
         }
         _ => {
@@ -122,9 +123,7 @@ pub(super) fn to_stored(entry: eraftpb::Entry) -> Entry {
 }
 
 pub(super) fn raft_entry(kind: EntryKind, term: u64, index: u64, bytes: Bytes) -> eraftpb::Entry {
-    let mut entry = eraftpb::Entry::default();
-    entry.term = term;
-    entry.index = index;
+    let mut entry = eraftpb::Entry { term, index, ..Default::default() };
     match kind {
         EntryKind::Normal => entry.data = bytes,
         EntryKind::ConfChange => {

@@ -406,10 +406,12 @@ impl Core {
             return;
         }
         self.unflushed_bytes = 0;
-        let mut message = eraftpb::Message::default();
-        message.msg_type = MessageType::MsgPropose;
-        message.from = self.config.id.0;
-        message.set_entries(std::mem::take(&mut self.unflushed).into());
+        let message = eraftpb::Message {
+            msg_type: MessageType::MsgPropose,
+            from: self.config.id.0,
+            entries: std::mem::take(&mut self.unflushed).into(),
+            ..Default::default()
+        };
         if self.raw.step(message).is_err() {
             // Unreachable: `admit` asked for everything the crate asks for. Who stops leading appends nothing more in
             // this term, so what was promised is answered as overwritten.

@@ -67,10 +67,12 @@ impl LogView {
         learners: &[MemberId],
         checkpoint: CheckpointMark,
     ) -> Self {
-        let mut hard = eraftpb::HardState::default();
-        hard.term = hard_state.term;
-        hard.vote = hard_state.vote;
-        hard.commit = hard_state.commit;
+        let hard = eraftpb::HardState {
+            term: hard_state.term,
+            vote: hard_state.vote,
+            commit: hard_state.commit,
+            ..Default::default()
+        };
         Self {
             log,
             initial: RaftState::new(hard, conf_state(voters, learners)),

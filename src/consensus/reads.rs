@@ -84,3 +84,36 @@ impl Reads {
         !self.lost.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_answered_once_and_never_comes_again() {
+        let mut reads = Reads::new(MemberId(1), 9);
+        reads.observe(2, 1);
+        let (first, context) = reads.ask();
+        let (second, other) = reads.ask();
+        assert_ne!(context, other);
+        assert_eq!(reads.answered(&context, 5), Some((first, 5)));
+        assert_eq!(reads.answered(&context, 6), None);
+
+        // The leader changes: what waits is lost, and a late answer finds nobody.
+        reads.observe(2, 3);
+        assert_eq!(reads.take_lost(), [second]);
+        assert_eq!(reads.answered(&other, 6), None);
+
+        // Another boot's answer is not ours.
+        let mut reborn = Reads::new(MemberId(1), 10);
+        reborn.ask();
+        assert_eq!(reborn.answered(&context, 5), None);
+    }
+
+    #[test]
+    fn reads_without_an_answer_do_not_pile_up() {
+        let mut reads = Reads::new(MemberId(1), 9);
+        let asked: Vec<ReadId> = (0..READS_MAX + 2).map(|_| reads.ask().0).collect();
+        assert_eq!(reads.take_lost(), &asked[..2]);
+    }
+}

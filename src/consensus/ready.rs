@@ -15,6 +15,7 @@ use crate::storage::{HardState, WalBatch};
 use super::convert::{from_raft, to_stored};
 use super::core::Outstanding;
 use super::effects::{Effects, Outgoing, Persist, Role};
+use super::wire::Kind;
 use super::{CheckpointMark, Core, status};
 
 impl Core {
@@ -56,19 +57,27 @@ impl Core {
         if effects.persist.is_none() && self.outstanding.is_empty() {
             self.raw.on_persist_ready(self.last_ready);
         }
-        // A leader may send before its own disk is done (thesis 10.2.1), but not before its term is durable: a single
-        // voter leads within one call, and a learner that took an entry of a term which the crash forgets would keep it
-        // against another entry of the same index and term.
-        let at_once = if self.raw.raft.state == StateRole::Leader {
-            !self.outstanding.iter().any(|ready| ready.elects)
-        } else {
-            self.outstanding.is_empty()
-        };
-        if at_once {
-            effects.send = messages;
-        } else {
-            effects.after_persist = messages;
+        for outgoing in messages {
+            if self.may_leave(&outgoing) {
+                effects.send.push(outgoing);
+            } else {
+                effects.after_persist.push(outgoing);
+            }
         }
+    }
+
+    /// A leader may send before its own disk is done (thesis 10.2.1), but not before its term is durable: a single
+    /// voter leads within one call, and a learner that took an entry of a term which the crash forgets would keep it
+    /// against another entry of the same index and term. Everybody else's messages wait for the disk; only those that
+    /// promise nothing but the term do not wait for entries, so that a read costs no fdatasync.
+    fn may_leave(&self, outgoing: &Outgoing) -> bool {
+        let promises_term_alone =
+            matches!(outgoing.message.known_kind(), Ok(Kind::HeartbeatResponse | Kind::ReadIndex));
+        let leads = self.raw.raft.state == StateRole::Leader;
+        if leads || promises_term_alone {
+            return !self.outstanding.iter().any(|ready| ready.elects);
+        }
+        self.outstanding.is_empty()
     }
 
     /// Puts the Ready's entries or snapshot into the log and says what the disk has to do about it.

@@ -271,3 +271,132 @@ impl RaftMessage {
         (u64::from_be_bytes(member) != asker).then_some("somebody else's read")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn append(index: u64, log_term: u64, entries: &[(u64, u64)]) -> RaftMessage {
+        let entry =
+            |(index, term): &(u64, u64)| Entry { index: *index, term: *term, ..Entry::default() };
+        let entries = entries.iter().map(entry).collect();
+        let kind = Kind::Append as i32;
+        RaftMessage {
+            kind,
+            from: 1,
+            to: 2,
+            term: 3,
+            index,
+            log_term,
+            entries,
+            ..RaftMessage::default()
+        }
+    }
+
+    fn plain(kind: i32) -> RaftMessage {
+        RaftMessage {
+            kind,
+            from: 1,
+            to: 2,
+            term: 3,
+            index: 5,
+            log_term: 2,
+            ..RaftMessage::default()
+        }
+    }
+
+    fn refused(message: &RaftMessage) -> String {
+        RaftMessage::decode(message.encode()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_sound_survives_its_bytes() {
+        let mut heartbeat = plain(Kind::Heartbeat as i32);
+        heartbeat.context = Bytes::from_static(&[7; READ_CONTEXT_BYTES]);
+        for message in [append(4, 2, &[(5, 2), (6, 3)]), append(0, 0, &[(1, 1)]), heartbeat] {
+            assert_eq!(RaftMessage::decode(message.encode()).unwrap(), message);
+        }
+    }
+
+    #[test]
+    fn rubbish_and_unknown_kinds_are_refused() {
+        let garbage = RaftMessage::decode(Bytes::from_static(&[0xff; 40]));
+        assert!(matches!(garbage, Err(Invalid::Undecodable(_))));
+        for kind in [0, 13, -1] {
+            assert!(refused(&plain(kind)).contains("unknown kind"));
+        }
+    }
+
+    #[test]
+    fn appends_are_one_run_of_entries_behind_their_index() {
+        assert!(refused(&append(4, 2, &[(6, 3)])).contains("follow each other"));
+        assert!(refused(&append(4, 2, &[(5, 3), (5, 3)])).contains("follow each other"));
+        assert!(refused(&append(4, 2, &[(5, 1)])).contains("terms go back"));
+        assert!(refused(&append(4, 2, &[(5, 4)])).contains("lie ahead"));
+        assert!(refused(&append(4, 4, &[])).contains("ahead of the term"));
+        assert!(refused(&append(4, 0, &[(5, 3)])).contains("index without a term"));
+        let mut of_tomorrow = append(4, 2, &[(5, 3)]);
+        of_tomorrow.entries[0].kind = 2;
+        assert!(refused(&of_tomorrow).contains("unknown kind"));
+        let mut large = append(4, 2, &[(5, 3)]);
+        large.entries[0].data = vec![0; limits::FRAME_BYTES_MAX + 1].into();
+        assert!(refused(&large).contains("too large"));
+    }
+
+    #[test]
+    fn terms_numbers_members_and_contexts_have_bounds() {
+        let mut message = plain(Kind::Vote as i32);
+        message.term = 0;
+        assert!(refused(&message).contains("unexpected term"));
+        message.term = NUMBER_MAX + 1;
+        assert!(refused(&message).contains("out of range"));
+        let mut message = plain(Kind::Heartbeat as i32);
+        message.to = 1;
+        assert!(refused(&message).contains("no sender"));
+        let mut message = plain(Kind::Heartbeat as i32);
+        message.context = vec![0; CONTEXT_BYTES_MAX + 1].into();
+        assert!(refused(&message).contains("too long"));
+        let mut message = append(4, 2, &[(5, 3)]);
+        message.kind = Kind::Heartbeat as i32;
+        assert!(refused(&message).contains("unexpected entries"));
+    }
+
+    #[test]
+    fn reads_are_the_askers_own() {
+        let mut read = plain(Kind::ReadIndex as i32);
+        assert!(refused(&read).contains("unexpected term"));
+        read.term = 0;
+        assert!(refused(&read).contains("no read context"));
+        let context = |member: u64| Bytes::from([member, 9, 9].map(u64::to_be_bytes).concat());
+        read.context = context(2);
+        assert!(refused(&read).contains("somebody else's"));
+        read.context = context(1);
+        assert_eq!(RaftMessage::decode(read.encode()).unwrap(), read);
+    }
+
+    #[test]
+    fn a_snapshot_names_its_members_once() {
+        let with = |voters: &[u64], learners: &[u64], term: u64| {
+            let ids = |ids: &[u64]| ids.iter().copied().map(MemberId).collect();
+            let mut message = plain(Kind::Snapshot as i32);
+            message.set_snapshot(&CheckpointMark {
+                index: 9,
+                term,
+                voters: ids(voters),
+                learners: ids(learners),
+            });
+            message
+        };
+        let sound = with(&[1, 2], &[3], 2);
+        let mark = RaftMessage::decode(sound.encode()).unwrap().snapshot_mark().unwrap();
+        assert_eq!((mark.index, mark.learners), (9, vec![MemberId(3)]));
+        assert!(refused(&plain(Kind::Snapshot as i32)).contains("no snapshot"));
+        assert!(refused(&with(&[], &[3], 2)).contains("without voters"));
+        assert!(refused(&with(&[1, 1], &[], 2)).contains("twice the same"));
+        assert!(refused(&with(&[1, 2], &[2], 2)).contains("twice the same"));
+        assert!(refused(&with(&[0], &[], 2)).contains("twice the same"));
+        assert!(refused(&with(&[1], &[], 4)).contains("later term"));
+        let many: Vec<u64> = (1..=limits::MEMBERS_MAX as u64 + 1).collect();
+        assert!(refused(&with(&many, &[], 2)).contains("too many members"));
+    }
+}

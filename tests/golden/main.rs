@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
+mod consensus;
 mod generated;
 #[expect(dead_code, reason = "the simulated world uses more of its disk than the transcripts do")]
 #[path = "../sim/disk.rs"]
