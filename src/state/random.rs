@@ -6,7 +6,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 
 use super::*;
-use crate::base::{ClusterId, KeyRange, LeaseId, MemberId, RequestId, limits};
+use crate::base::{ClusterId, KeyRange, LeaseId, MemberId, Moment, RequestId, limits};
 use crate::mvcc::EventKind;
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{
@@ -15,7 +15,7 @@ use crate::proto::etcdserverpb::{
 };
 use crate::proto::mvccpb;
 use crate::proto::quorate::log::{LeaseCheckpoint, LeaseRevoke, lease_checkpoint::Remaining};
-use crate::storage::{Batch, Nothing, Rows, Stamp};
+use crate::storage::{Batch, Nothing, Rows, Stamp, Store, StoreConfig};
 
 type Model = BTreeMap<Bytes, mvccpb::KeyValue>;
 
@@ -227,6 +227,40 @@ fn same_entries_make_the_same_rows_and_a_restart_changes_nothing() {
     for seed in 1..=2 {
         run(seed, 7_000);
     }
+}
+
+#[test]
+fn over_a_real_store_with_checkpoints_the_rows_are_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut in_memory = Replica::new();
+    let member = Member { id: 1, peer_ur_ls: vec!["http://a:1".into()], ..Member::default() };
+    let (rows, stamp) = Machine::genesis(ClusterId(1), &[member]);
+    let config = StoreConfig { map_bytes: 256 << 20, ..StoreConfig::default() };
+    let store = Store::create(directory.path(), config, rows, stamp).unwrap();
+    let mut machine = Machine::load(&store.view().unwrap(), stamp).unwrap();
+    let mut rng = Rng::with_seed(5);
+    for counter in 1..=1_500 {
+        let revision = machine.stamp().revision;
+        let data = encode(&Envelope::new(RequestId::default(), command(&mut rng, revision)));
+        let wanted = in_memory.apply(&data);
+        in_memory.machine.publish();
+        let view = store.view().unwrap();
+        let outcome = machine.apply(&view, wanted.index, 1, &data).unwrap();
+        assert_eq!((&outcome.rows, &outcome.result), (&wanted.rows, &wanted.result));
+        store.merge(outcome.rows, outcome.stamp, Moment::ZERO);
+        machine.publish();
+        if counter % 100 == 0
+            && let Some(sealed) = store.seal()
+        {
+            store.checkpoint(sealed).unwrap();
+        }
+        if counter % 400 == 0 {
+            machine = Machine::load(&store.view().unwrap(), store.stamp()).unwrap();
+        }
+    }
+    let query = Query::of(store.view().unwrap(), machine.shared());
+    let wanted = in_memory.query(in_memory.machine.stamp()).hash_kv(0).unwrap();
+    assert_eq!(query.hash_kv(0).unwrap(), wanted);
 }
 
 #[test]
