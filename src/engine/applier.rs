@@ -84,7 +84,12 @@ impl Applier {
 
     /// More is committed than applied, and nothing holds the applier back.
     pub fn has_work(&self) -> bool {
-        self.applied < self.commit && !self.is_behind()
+        self.applied < self.commit && !self.is_passed_over() && !self.is_behind()
+    }
+
+    /// There is work, and checkpoint or hub hold it back.
+    pub fn is_held(&self) -> bool {
+        self.applied < self.commit && self.is_behind()
     }
 
     pub fn applied(&self) -> Index {
@@ -109,6 +114,11 @@ impl Applier {
         }
     }
 
+    /// The log begins behind what is to be applied next: a snapshot is about to be installed.
+    fn is_passed_over(&self) -> bool {
+        self.applied + 1 < self.shared.log.first_index()
+    }
+
     /// The checkpoint or the hub cannot keep up: the log on disk grows instead of the RAM.
     fn is_behind(&self) -> bool {
         self.shared.store.overlay_bytes() > self.shared.config.overlay_apply_bytes_max
@@ -116,8 +126,7 @@ impl Applier {
     }
 
     fn apply_committed(&mut self, now: Moment) -> Result<bool, Fault> {
-        // Behind the log's beginning only a snapshot helps, and it is on its way.
-        if self.applied >= self.commit || self.applied + 1 < self.shared.log.first_index() {
+        if self.applied >= self.commit || self.is_passed_over() {
             return Ok(false);
         }
         let budget = self.shared.config.apply_batch_bytes;

@@ -77,9 +77,9 @@ impl Threads {
         start(
             "apply",
             Box::new(move |shared| {
-                let busy = applier.turn(shared.clock.now())?;
+                applier.turn(shared.clock.now())?;
                 if !applier.has_work() {
-                    shared.applier.wait(if busy { HELD_WAIT } else { IDLE_WAIT });
+                    shared.applier.wait(if applier.is_held() { HELD_WAIT } else { IDLE_WAIT });
                 }
                 Ok(())
             }),

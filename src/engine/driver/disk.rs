@@ -12,8 +12,12 @@ impl Driver {
             0 => None,
             nanos => Some(Moment(nanos - 1)),
         };
-        let status = self.core.status();
         let timeout = self.shared.config.election_timeout();
+        if watchdog::judge(since, now, timeout, true) == Verdict::Fine {
+            self.core.hold(false);
+            return;
+        }
+        let status = self.core.status();
         let leads_others = status.progress.iter().any(|peer| !peer.learner);
         let verdict = watchdog::judge(since, now, timeout, leads_others);
         self.core.hold(verdict != Verdict::Fine);
