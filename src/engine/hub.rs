@@ -1,33 +1,282 @@
-//! stub
-use super::shared::Shared;
+//! The watch thread's turn: events to the hub, deliveries to the streams.
+//!
+//! The hub decides; this turn reads for it (slices of history, previous values) and moves what it delivers into each
+//! stream's port. It may take its time: writers are answered before their events come here, and a slow stream stops
+//! only itself.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::shared::{Shared, lock};
 use crate::base::Moment;
-use crate::mvcc::EventBatch;
-use crate::storage::Fault;
-use std::sync::Arc;
+use crate::mvcc::{EventBatch, History, KeyValue};
+use crate::state::Query;
+use crate::storage::{Fault, View};
+use crate::watch::{Config, Delivery, HistoryWanted, Hub, Spec, StreamId};
+
 pub(super) enum HubMessage {
     Events(Vec<Arc<EventBatch>>),
     Compacted(i64),
     Restarted { revision: i64, compacted: i64 },
+    Open(StreamId, Arc<Port>),
+    Create { stream: StreamId, spec: Spec, seen: i64 },
+    Cancel { stream: StreamId, id: i64 },
+    Progress { stream: StreamId, seen: i64 },
+    Drained { stream: StreamId, bytes: usize },
+    Close(StreamId),
 }
+
+/// Previous key-values of a batch, in the order of its events.
+pub type Previous = Arc<Vec<Option<KeyValue>>>;
+
+/// One message of a stream; `previous` is there if one of its watchers asked for previous values.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    pub delivery: Delivery,
+    pub previous: Option<Previous>,
+}
+
+/// Between the watch thread and a stream's task.
+#[derive(Default)]
+pub(super) struct Port {
+    queue: Mutex<VecDeque<Delivered>>,
+    filled: Notify,
+    is_full: AtomicBool,
+    is_closed: AtomicBool,
+}
+
+/// See the module.
 pub struct HubTurn {
     shared: Arc<Shared>,
+    hub: Hub,
+    ports: BTreeMap<StreamId, Arc<Port>>,
+    /// A slice of history was read in the last turn: there may be more.
+    has_more: bool,
 }
+
+impl HubTurn {
+    pub(super) fn new(shared: Arc<Shared>, revision: i64, compacted: i64) -> Self {
+        let hub = Hub::new(Config::default(), revision, compacted);
+        Self { shared, hub, ports: BTreeMap::new(), has_more: false }
+    }
+
+    /// Bounds that a simulated world wants small; before the first turn.
+    pub fn configure(&mut self, config: Config) {
+        self.hub = Hub::new(
+            config,
+            self.shared.store.stamp().revision,
+            self.shared.store.stamp().compacted,
+        );
+    }
+
+    /// One turn; true if there was anything to do.
+    pub fn turn(&mut self, now: Moment) -> Result<bool, Fault> {
+        let messages = self.shared.hub.drain();
+        let mut busy = !messages.is_empty();
+        for message in messages {
+            self.handle(message, now);
+        }
+        self.hub.tick(now);
+        self.has_more = false;
+        if let Some(wanted) = self.hub.next_slice() {
+            self.read_slice(wanted)?;
+            self.has_more = true;
+            busy = true;
+        }
+        busy |= self.deliver()?;
+        Ok(busy)
+    }
+
+    /// History is still to be read for somebody.
+    pub fn has_work(&self) -> bool {
+        self.has_more
+    }
+
+    /// When a quiet watcher is to be told the revision.
+    pub fn wake_at(&self) -> Option<Moment> {
+        self.hub.next_tick()
+    }
+
+    fn handle(&mut self, message: HubMessage, now: Moment) {
+        match message {
+            HubMessage::Events(batches) => {
+                for batch in batches {
+                    self.hub.publish(batch);
+                }
+            }
+            HubMessage::Compacted(revision) => self.hub.compacted(revision),
+            HubMessage::Restarted { revision, compacted } => {
+                self.hub.restarted(revision, compacted);
+            }
+            HubMessage::Open(stream, port) => {
+                self.hub.open(stream);
+                self.ports.insert(stream, port);
+            }
+            HubMessage::Create { stream, spec, seen } => self.hub.create(stream, spec, seen, now),
+            HubMessage::Cancel { stream, id } => self.hub.cancel(stream, id),
+            HubMessage::Progress { stream, seen } => self.hub.progress(stream, seen),
+            HubMessage::Drained { stream, bytes } => self.hub.drained(stream, bytes),
+            HubMessage::Close(stream) => {
+                self.hub.close(stream);
+                self.ports.remove(&stream);
+            }
+        }
+    }
+
+    fn read_slice(&mut self, wanted: HistoryWanted) -> Result<(), Fault> {
+        let HistoryWanted { number, from, to, revisions_max, bytes_max } = wanted;
+        let query = self.query()?;
+        let history = query.history(from, to, revisions_max, bytes_max)?;
+        // Compacted meanwhile: told nothing, and whoever needs it is canceled by the revision that goes with it.
+        let nothing = |_| History { batches: Vec::new(), through: from - 1 };
+        self.hub.history(number, history.unwrap_or_else(nothing), query.compacted());
+        Ok(())
+    }
+
+    fn query(&self) -> Result<Query, Fault> {
+        Ok(Query::of(self.shared.store.view()?, Arc::clone(&self.shared.state)))
+    }
+
+    fn deliver(&mut self) -> Result<bool, Fault> {
+        let deliveries = self.hub.take_deliveries();
+        if deliveries.is_empty() {
+            return Ok(false);
+        }
+        let mut previous = PreviousValues::default();
+        let mut touched: BTreeMap<StreamId, Vec<Delivered>> = BTreeMap::new();
+        for (stream, delivery) in deliveries {
+            let previous = previous.of(&delivery, || self.query())?;
+            touched.entry(stream).or_default().push(Delivered { delivery, previous });
+        }
+        for (stream, deliveries) in touched {
+            if let Some(port) = self.ports.get(&stream) {
+                port.is_full.store(self.hub.is_full(stream), Ordering::Release);
+                lock(&port.queue).extend(deliveries);
+                port.filled.notify_one();
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Drop for HubTurn {
+    /// The engine stops: every stream's task is woken to find out.
+    fn drop(&mut self) {
+        for port in self.ports.values() {
+            port.is_closed.store(true, Ordering::Release);
+            port.filled.notify_one();
+        }
+    }
+}
+
+/// Looked up once per batch, however many streams want them, and only if one does.
+#[derive(Default)]
+struct PreviousValues {
+    query: Option<Query<View>>,
+    /// By revision.
+    known: BTreeMap<i64, Previous>,
+}
+
+impl PreviousValues {
+    fn of(
+        &mut self,
+        delivery: &Delivery,
+        query: impl FnOnce() -> Result<Query<View>, Fault>,
+    ) -> Result<Option<Previous>, Fault> {
+        let Delivery::Events { batch, watchers } = delivery else { return Ok(None) };
+        if !watchers.iter().any(|watcher| watcher.prev_kv) {
+            return Ok(None);
+        }
+        if let Some(previous) = self.known.get(&batch.revision) {
+            return Ok(Some(Arc::clone(previous)));
+        }
+        if self.query.is_none() {
+            self.query = Some(query()?);
+        }
+        let Some(query) = &self.query else { return Ok(None) };
+        let look_up = |event: &crate::mvcc::Event| match event.prev {
+            Some(revision) => query.value_at(revision),
+            None => Ok(None),
+        };
+        let values = batch.events.iter().map(look_up).collect::<Result<Vec<_>, Fault>>()?;
+        let previous = Arc::new(values);
+        self.known.insert(batch.revision, Arc::clone(&previous));
+        Ok(Some(previous))
+    }
+}
+
+/// The door to the watchers of one client stream. Dropped, it ends them all.
 pub struct WatchStream {
     shared: Arc<Shared>,
+    id: StreamId,
+    port: Arc<Port>,
 }
+
 impl WatchStream {
     pub(super) fn open(shared: Arc<Shared>) -> Self {
-        Self { shared }
+        let id = StreamId(shared.watch_streams.fetch_add(1, Ordering::Relaxed));
+        let port = Arc::new(Port::default());
+        shared.hub.push_internal(HubMessage::Open(id, Arc::clone(&port)));
+        Self { shared, id, port }
+    }
+
+    /// Creates a watcher; answered by `Created` or `Refused`.
+    pub fn create(&self, spec: Spec) {
+        let seen = self.seen();
+        self.shared.hub.push_internal(HubMessage::Create { stream: self.id, spec, seen });
+    }
+
+    pub fn cancel(&self, id: i64) {
+        self.shared.hub.push_internal(HubMessage::Cancel { stream: self.id, id });
+    }
+
+    /// Asks for a progress message of the whole stream; there is none unless all its watchers are synced.
+    pub fn progress(&self) {
+        let seen = self.seen();
+        self.shared.hub.push_internal(HubMessage::Progress { stream: self.id, seen });
+    }
+
+    /// Whoever reads the client's requests waits with the next one while this holds.
+    pub fn is_full(&self) -> bool {
+        self.port.is_full.load(Ordering::Acquire)
+    }
+
+    /// Everything that is there, in order; waits for the first. None when the engine stops.
+    pub async fn next(&self) -> Option<Vec<Delivered>> {
+        loop {
+            if let Some(deliveries) = self.take() {
+                return Some(deliveries);
+            }
+            if self.shared.is_stopping() || self.port.is_closed.load(Ordering::Acquire) {
+                return None;
+            }
+            // A wake-up between the look and this line is kept for us: nobody else waits here.
+            self.port.filled.notified().await;
+        }
+    }
+
+    /// Everything that is there now.
+    pub fn take(&self) -> Option<Vec<Delivered>> {
+        let deliveries: Vec<Delivered> = std::mem::take(&mut *lock(&self.port.queue)).into();
+        if deliveries.is_empty() {
+            return None;
+        }
+        let bytes = deliveries.iter().map(|delivered| delivered.delivery.bytes()).sum();
+        self.port.is_full.store(false, Ordering::Release);
+        self.shared.hub.push_internal(HubMessage::Drained { stream: self.id, bytes });
+        Some(deliveries)
+    }
+
+    fn seen(&self) -> i64 {
+        self.shared.store.stamp().revision
     }
 }
-impl HubTurn {
-    pub(super) fn new(shared: Arc<Shared>, _r: i64, _c: i64) -> Self {
-        Self { shared }
-    }
-    pub fn turn(&mut self, _now: Moment) -> Result<bool, Fault> {
-        Ok(!self.shared.hub.drain().is_empty())
-    }
-    pub fn has_work(&self) -> bool {
-        false
+
+impl Drop for WatchStream {
+    fn drop(&mut self) {
+        self.shared.hub.push_internal(HubMessage::Close(self.id));
     }
 }

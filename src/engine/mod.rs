@@ -45,7 +45,7 @@ pub use config::Config;
 pub use driver::{ChangeRefused, Driver};
 pub use error::{Error, Retry};
 pub use handle::Handle;
-pub use hub::{HubTurn, WatchStream};
+pub use hub::{Delivered, HubTurn, Previous, WatchStream};
 pub use leases::Renewed;
 pub use log_turn::LogTurn;
 pub use outbox::{Answered, AskKind, Lost, Outbox};

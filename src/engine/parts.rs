@@ -87,6 +87,7 @@ impl Parts {
             reads_waiting: Mutex::new(BTreeMap::new()),
             members_version: tokio::sync::watch::Sender::new(0),
             counter: AtomicU64::new(1),
+            watch_streams: AtomicU64::new(1),
             applied: AtomicU64::new(stamp.applied),
             applied_term: AtomicU64::new(stamp.term),
             committed: AtomicU64::new(stamp.applied),

@@ -127,6 +127,7 @@ pub(super) struct Shared {
     pub(super) members_version: tokio::sync::watch::Sender<u64>,
 
     pub(super) counter: AtomicU64,
+    pub(super) watch_streams: AtomicU64,
     pub(super) applied: AtomicU64,
     pub(super) applied_term: AtomicU64,
     pub(super) committed: AtomicU64,

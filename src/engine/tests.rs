@@ -236,3 +236,38 @@ fn a_single_member_serves_at_once() {
     assert_eq!(world.put(MemberId(1), "a", "1").unwrap().revision, 2);
     assert_eq!(world.get(MemberId(1), "a").unwrap(), "1");
 }
+
+#[test]
+fn a_watcher_hears_the_past_the_present_and_previous_values() {
+    let mut world = World::new(3);
+    world.until(|world| world.leader().is_some());
+    let (writer, watcher) = (MemberId(1), MemberId(2));
+    world.put(writer, "a", "1").unwrap();
+    world.put(writer, "b", "1").unwrap();
+    world.until(|world| world.handle(watcher).query().unwrap().revision() == 3);
+    let stream = world.handle(watcher).watch_stream();
+    stream.create(crate::watch::Spec {
+        range: crate::base::KeyRange::Single(Bytes::from("a")),
+        start_revision: 2,
+        progress_notify: false,
+        no_put: false,
+        no_delete: false,
+        prev_kv: true,
+        fragment: false,
+        id: None,
+    });
+    world.put(writer, "a", "2").unwrap();
+    let mut told = Vec::new();
+    for _ in 0..50 {
+        world.step();
+        for delivered in stream.take().unwrap_or_default() {
+            if let crate::watch::Delivery::Events { batch, .. } = &delivered.delivery {
+                let previous = delivered.previous.unwrap();
+                let before = previous[0].as_ref().map(|kv| kv.value.clone());
+                told.push((batch.revision, batch.events[0].kv.value.clone(), before));
+            }
+        }
+    }
+    let (one, two) = (Bytes::from("1"), Bytes::from("2"));
+    assert_eq!(told, [(2, one.clone(), None), (4, two, Some(one))]);
+}
