@@ -1,1 +1,31 @@
-//! (room under construction)
+//! Words typed by a person: parsed, carried out, and answered with etcdctl's output and exit codes.
+//!
+//! ```text
+//!   run ── args (grammar) ──► serve, playground ── config ──► node
+//!                        └──► kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
+//!                                                                                  └─ print (simple, json, table ..)
+//! ```
+//!
+//! Promises: nobody's mistake prints a panic or a bare Debug; a mistyped word gets a suggestion; without endpoints the
+//! commands find the playground of the folder. Knows nothing of: how anything is done.
+
+mod args;
+mod connect;
+mod duration;
+mod endpoint;
+mod exit;
+mod kv;
+mod lease;
+mod logging;
+mod maintenance;
+mod member;
+mod playground;
+mod print;
+mod profile;
+mod run;
+mod serve;
+mod txn;
+mod watch;
+
+pub use exit::{Code, Exit};
+pub use run::main;

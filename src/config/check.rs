@@ -4,17 +4,18 @@
 //! only while the data directory is empty.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::node::{ClusterState, Config, Listener, Roster, RosterMember, TlsFiles};
+use crate::node::{ClusterState, Config, Roster, RosterMember};
+use crate::tls::{KeychainFiles, PlaneFiles, Scheme};
+use crate::transport::{Listener, Url};
 
 use super::keys::Settings;
 use super::mistakes::Mistakes;
 use super::types::{Initial, List};
-use super::urls::Url;
 
 /// Everything a server starts with.
 #[derive(Clone, Debug)]
@@ -63,8 +64,8 @@ pub(super) fn check(
     let listeners = listeners(&urls, &mut mistakes);
     let state = cluster_state(settings, &mut mistakes);
     let (heartbeat_interval, election_timeout) = timing(settings, &mut mistakes);
-    let peer_tls = peer_tls(settings, &urls, &mut mistakes, &mut warnings);
-    let client_tls = client_tls(settings, &urls, &mut mistakes, &mut warnings);
+    let peer = peer_files(settings, &urls, &mut mistakes, &mut warnings);
+    let client = client_files(settings, &urls, &mut mistakes, &mut warnings);
     let request_bytes_max = bound(
         "max-request-bytes",
         settings.max_request_bytes,
@@ -86,10 +87,9 @@ pub(super) fn check(
         data_dir,
         roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
         listeners,
-        advertise_peer_urls: texts(&urls.advertise_peers),
-        advertise_client_urls: texts(&urls.advertise_clients),
-        peer_tls,
-        client_tls,
+        advertise_peer_urls: urls.advertise_peers,
+        advertise_client_urls: urls.advertise_clients,
+        keychain: KeychainFiles { peer, client },
         heartbeat_interval,
         election_timeout,
         pre_vote: settings.pre_vote,
@@ -178,10 +178,10 @@ fn is_directive(part: &str) -> bool {
 /// The members of initial-cluster in their order, each with its URLs sorted.
 fn roster(initial: &Initial, mistakes: &mut Mistakes) -> Vec<RosterMember> {
     let mut members: Vec<RosterMember> = Vec::new();
-    let mut owners: BTreeMap<String, String> = BTreeMap::new();
+    let mut owners: BTreeMap<Url, String> = BTreeMap::new();
     for (name, text) in &initial.0 {
-        let url = match Url::parse(text) {
-            Ok(url) => url.to_string(),
+        let url = match text.parse::<Url>() {
+            Ok(url) => url,
             Err(error) => {
                 mistakes.push(format!("initial-cluster, member {name}: {error}"));
                 continue;
@@ -236,8 +236,8 @@ fn urls(
     if !is_written("initial-advertise-peer-urls") {
         let own = members.iter().find(|member| member.name == settings.name);
         if let Some(own) = own {
-            advertise_peers = own.peer_urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-        } else if is_written("listen-peer-urls") && !listen_peers.iter().any(Url::is_wildcard) {
+            advertise_peers = own.peer_urls.clone();
+        } else if is_written("listen-peer-urls") && !listen_peers.iter().any(is_wildcard) {
             advertise_peers.clone_from(&listen_peers);
         }
     }
@@ -247,7 +247,7 @@ fn urls(
 fn parse_all(key: &str, list: &List, mistakes: &mut Mistakes) -> Vec<Url> {
     let mut urls = Vec::new();
     for text in &list.0 {
-        match Url::parse(text) {
+        match text.parse::<Url>() {
             Ok(url) if urls.contains(&url) => {
                 mistakes.push(format!("{key} names {url} twice: remove one"));
             }
@@ -261,38 +261,20 @@ fn parse_all(key: &str, list: &List, mistakes: &mut Mistakes) -> Vec<Url> {
 
 /// One endpoint per address: an address in both lists serves members and clients.
 fn listeners(urls: &Urls, mistakes: &mut Mistakes) -> Vec<Listener> {
-    let mut found: BTreeMap<SocketAddr, Listener> = BTreeMap::new();
-    let peers = urls.listen_peers.iter().map(|url| ("listen-peer-urls", url, true));
-    let clients = urls.listen_clients.iter().map(|url| ("listen-client-urls", url, false));
-    for (key, url, peers) in peers.chain(clients) {
-        let address = match url.bind_address() {
-            Ok(address) => address,
-            Err(error) => {
-                mistakes.push(format!("{key}: {error}"));
-                continue;
-            }
-        };
-        let listener =
-            found.entry(address).or_insert(Listener { address, peers: false, secure: url.secure });
-        listener.peers |= peers;
-        if listener.secure != url.secure {
-            mistakes.push(format!(
-                "listen-peer-urls and listen-client-urls both name {address}, one with http:// and one with https://: \
-                 one port has one scheme"
-            ));
-        }
-    }
-    found.into_values().collect()
+    Listener::of(&urls.listen_peers, &urls.listen_clients).unwrap_or_else(|error| {
+        mistakes.push(format!("listen-peer-urls and listen-client-urls: {error}"));
+        Vec::new()
+    })
 }
 
-fn peer_tls(
+fn peer_files(
     settings: &Settings,
     urls: &Urls,
     mistakes: &mut Mistakes,
     warnings: &mut Vec<String>,
-) -> Option<TlsFiles> {
-    let listens = urls.listen_peers.iter().any(|url| url.secure);
-    let advertises = urls.advertise_peers.iter().any(|url| url.secure);
+) -> Option<PlaneFiles> {
+    let listens = urls.listen_peers.iter().any(|url| url.scheme == Scheme::Https);
+    let advertises = urls.advertise_peers.iter().any(|url| url.scheme == Scheme::Https);
     if !urls.listen_peers.is_empty() && listens != advertises {
         mistakes.push(
             "listen-peer-urls and initial-advertise-peer-urls differ in http:// and https://: members would dial what \
@@ -307,11 +289,13 @@ fn peer_tls(
     }
     let mut need = |key: &str, value: &str, why: &str| file(key, value, why, mistakes);
     let secure = "the peer URLs say https://";
-    let files = TlsFiles {
+    let files = PlaneFiles {
         cert: need("peer-cert-file", &settings.peer_cert_file, secure)?,
         key: need("peer-key-file", &settings.peer_key_file, secure)?,
         trusted_ca: Some(need("peer-trusted-ca-file", &settings.peer_trusted_ca_file, secure)?),
         client_cert_auth: true,
+        client_cert: None,
+        client_key: None,
         crl: optional("peer-crl-file", &settings.peer_crl_file, mistakes),
         allowed_cn: settings.peer_cert_allowed_cn.0.clone(),
         allowed_hostname: settings.peer_cert_allowed_hostname.0.clone(),
@@ -319,13 +303,13 @@ fn peer_tls(
     Some(files)
 }
 
-fn client_tls(
+fn client_files(
     settings: &Settings,
     urls: &Urls,
     mistakes: &mut Mistakes,
     warnings: &mut Vec<String>,
-) -> Option<TlsFiles> {
-    if !urls.listen_clients.iter().any(|url| url.secure) {
+) -> Option<PlaneFiles> {
+    if !urls.listen_clients.iter().any(|url| url.scheme == Scheme::Https) {
         if !settings.cert_file.is_empty() {
             warnings.push("cert-file is ignored: listen-client-urls says http://".to_owned());
         }
@@ -339,9 +323,11 @@ fn client_tls(
     } else {
         optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
     };
-    Some(TlsFiles {
+    Some(PlaneFiles {
         cert: cert?,
         key: key?,
+        client_cert: None,
+        client_key: None,
         trusted_ca,
         client_cert_auth: settings.client_cert_auth,
         crl: optional("client-crl-file", &settings.client_crl_file, mistakes),
@@ -376,7 +362,7 @@ fn optional(key: &str, value: &str, mistakes: &mut Mistakes) -> Option<PathBuf> 
 
 /// What is allowed and probably not meant.
 fn advise(settings: &Settings, urls: &Urls, warnings: &mut Vec<String>) {
-    if urls.listen_peers.iter().any(|url| !url.secure) {
+    if urls.listen_peers.iter().any(|url| url.scheme == Scheme::Http) {
         warnings.push(
             "peer URLs say http://: members do not verify each other, and whoever reaches the port may join the \
              consensus; use https:// with peer-cert-file, peer-key-file and peer-trusted-ca-file"
@@ -387,7 +373,7 @@ fn advise(settings: &Settings, urls: &Urls, warnings: &mut Vec<String>) {
         warnings.push("quota-backend-bytes is above 8 GiB: expect slow snapshots".to_owned());
     }
     for url in urls.advertise_clients.iter().chain(&urls.advertise_peers) {
-        if url.is_wildcard() {
+        if is_wildcard(url) {
             warnings.push(format!(
                 "{url} is advertised, and nobody can dial it: write this machine's address"
             ));
@@ -395,8 +381,9 @@ fn advise(settings: &Settings, urls: &Urls, warnings: &mut Vec<String>) {
     }
 }
 
-fn texts(urls: &[Url]) -> Vec<String> {
-    urls.iter().map(Url::to_string).collect()
+/// Whether the host stands for every address of the machine.
+fn is_wildcard(url: &Url) -> bool {
+    url.host.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified())
 }
 
 #[cfg(test)]
@@ -434,9 +421,9 @@ mod tests {
         });
         let node = start.unwrap().node;
         let seen: Vec<(u16, bool)> =
-            node.listeners.iter().map(|it| (it.address.port(), it.peers)).collect();
+            node.listeners.iter().map(|it| (it.address.port(), it.doors.peers.is_some())).collect();
         assert_eq!(seen, [(9, false), (2379, true)]);
-        assert_eq!(node.advertise_peer_urls, ["http://127.0.0.1:2379"]);
+        assert_eq!(node.advertise_peer_urls[0].to_string(), "http://127.0.0.1:2379");
     }
 
     #[test]
@@ -451,7 +438,7 @@ mod tests {
         let said = told(|it| it.election_timeout = 50_001);
         assert!(said.contains("at most 50000 ms"), "{said}");
         let said = told(|it| it.listen_peer_urls = List::parse("http://node-1:2380"));
-        assert!(said.contains("expected IP in URL for binding"), "{said}");
+        assert!(said.contains("an IP address is needed"), "{said}");
         let said = told(|it| it.initial_cluster_state = "old".to_owned());
         assert_eq!(said, "initial-cluster-state is \"old\"; it is new or existing");
         let said =
@@ -481,12 +468,9 @@ mod tests {
     }
 
     #[test]
-    fn one_port_has_one_scheme() {
-        let said = told(|it| {
-            it.listen_peer_urls = List::parse("https://127.0.0.1:2379");
-            it.listen_client_urls = List::parse("http://127.0.0.1:2379");
-            it.advertise_client_urls = List::parse("http://127.0.0.1:2379");
-        });
-        assert!(said.contains("one port has one scheme"), "{said}");
+    fn one_door_has_one_scheme() {
+        let said =
+            told(|it| it.listen_peer_urls = List::parse("http://127.0.0.1:1,https://127.0.0.1:1"));
+        assert!(said.contains("listed with http and https"), "{said}");
     }
 }

@@ -15,7 +15,6 @@ mod mistakes;
 mod nearest;
 mod sources;
 mod types;
-mod urls;
 
 pub use check::{LogFormat, Logging, Start};
 pub use keys::{KEYS, Key, Kind, Section, Settings, default_toml, refusal, refused_keys};
@@ -23,4 +22,3 @@ pub use mistakes::Mistakes;
 pub use nearest::nearest;
 pub use sources::{Sources, has_server_settings, load};
 pub use types::{Initial, List};
-pub use urls::{ParseUrlError, Url};

@@ -3,11 +3,12 @@
 //! Paths, addresses and bounds as they are meant, not as they were written; `config` makes it from files, environment
 //! and flags, the playground and the tests make it by hand. Knows nothing of where a value came from.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::tls::KeychainFiles;
+use crate::transport::{Listener, Url};
 
 /// One member's settings.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -18,13 +19,10 @@ pub struct Config {
     /// One endpoint each; an address occurs once.
     pub listeners: Vec<Listener>,
     /// Where the other members find this one.
-    pub advertise_peer_urls: Vec<String>,
+    pub advertise_peer_urls: Vec<Url>,
     /// Where clients find this one; published to every member.
-    pub advertise_client_urls: Vec<String>,
-    /// Present when a peer URL is `https://`.
-    pub peer_tls: Option<TlsFiles>,
-    /// Present when a client URL is `https://`.
-    pub client_tls: Option<TlsFiles>,
+    pub advertise_client_urls: Vec<Url>,
+    pub keychain: KeychainFiles,
     pub heartbeat_interval: Duration,
     pub election_timeout: Duration,
     pub pre_vote: bool,
@@ -47,7 +45,7 @@ pub struct Roster {
 pub struct RosterMember {
     pub name: String,
     /// Sorted, without duplicates.
-    pub peer_urls: Vec<String>,
+    pub peer_urls: Vec<Url>,
 }
 
 /// Whether the roster founds a cluster or joins one.
@@ -55,32 +53,6 @@ pub struct RosterMember {
 pub enum ClusterState {
     New,
     Existing,
-}
-
-/// One address that is listened on, and for whom.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
-    /// The peer protocol is accepted here.
-    pub peers: bool,
-    /// The URLs of this address say `https://`: certificates are shown and asked for.
-    pub secure: bool,
-}
-
-/// Certificates of one trust, PEM files.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct TlsFiles {
-    pub cert: PathBuf,
-    pub key: PathBuf,
-    /// Whose certificates are believed.
-    pub trusted_ca: Option<PathBuf>,
-    /// Who comes without a certificate is refused.
-    pub client_cert_auth: bool,
-    pub crl: Option<PathBuf>,
-    /// Peers only: common names of which a certificate must carry one; empty = any.
-    pub allowed_cn: Vec<String>,
-    /// Peers only: the same for DNS names and addresses.
-    pub allowed_hostname: Vec<String>,
 }
 
 impl Config {
@@ -97,8 +69,7 @@ impl Config {
             listeners: Vec::new(),
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),
-            peer_tls: None,
-            client_tls: None,
+            keychain: KeychainFiles::default(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
             pre_vote: true,

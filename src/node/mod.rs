@@ -1,5 +1,30 @@
 //! One member: builds every room, joins them by channels, drains them in order.
+//!
+//! ```text
+//!   Config ──► bootstrap (who am I?) ──► open (data directory, store, log) ──► engine
+//!                   └─ inquiry                                                  │  ▲
+//!                                                          outbox ◄─────────────┘  │
+//!                                            transport ◄──┘   └──► inbound ────────┘
+//!                                                └──► api::Native ──► api::Local ──► engine
+//!   chores: address book, publishing, keepers, the member's own end
+//! ```
+//!
+//! Promises: a start that fails leaves nothing half done that the next one cannot repair; a drain loses nothing that
+//! was acknowledged. Knows nothing of: where its configuration came from, what a request means.
 
+mod bootstrap;
+mod chores;
 mod config;
+mod error;
+mod inbound;
+mod inquiry;
+mod member;
+mod open;
+mod outbox;
+mod stop;
+mod versions;
 
-pub use config::{ClusterState, Config, Listener, Roster, RosterMember, TlsFiles};
+pub use config::{ClusterState, Config, Roster, RosterMember};
+pub use error::Error;
+pub use member::Node;
+pub use stop::Stopped;

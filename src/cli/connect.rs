@@ -1,0 +1,225 @@
+//! From flags, ETCDCTL_* variables and the playground's profile to a client.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::client::{Client, ClientFiles, Config};
+use crate::config::nearest;
+
+use super::args::{Format, Globals};
+use super::duration::parse_duration;
+use super::exit::{Code, Exit};
+use super::print::Printer;
+use super::profile::Profile;
+
+const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
+
+/// What every client command needs, settled.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    pub endpoints: Vec<String>,
+    /// The endpoints are those of the folder's playground.
+    pub is_profile: bool,
+    pub tls: Option<ClientFiles>,
+    pub dial_timeout: Duration,
+    pub command_timeout: Duration,
+    pub printer: Printer,
+}
+
+impl Session {
+    /// Flags count more than variables; the profile counts where neither names endpoints or certificates.
+    pub(super) fn new(
+        globals: &Globals,
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Result<Self, Exit> {
+        let globals = globals.clone().over(from_environment(environment)?);
+        let mut files = ClientFiles {
+            trusted_ca: globals.cacert,
+            cert: globals.cert,
+            key: globals.key,
+            insecure_skip_verify: globals.insecure_skip_tls_verify,
+        };
+        let is_plain = globals.endpoints.is_none() && files == ClientFiles::default();
+        let profile = if is_plain { Profile::find(folder)? } else { None };
+        let written = globals.endpoints.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+        let mut endpoints: Vec<String> = written
+            .split(',')
+            .map(|endpoint| endpoint.trim().to_owned())
+            .filter(|endpoint| !endpoint.is_empty())
+            .collect();
+        let is_profile = profile.is_some();
+        if let Some(profile) = profile {
+            endpoints = profile.endpoints;
+            files.trusted_ca = Some(profile.cacert);
+            files.cert = Some(profile.cert);
+            files.key = Some(profile.key);
+        }
+        if endpoints.is_empty() {
+            return Err(Exit::bad_args("--endpoints is empty: name one such as 127.0.0.1:2379"));
+        }
+        let secure = globals.insecure_transport == Some(false)
+            || files != ClientFiles::default()
+            || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        Ok(Self {
+            endpoints,
+            is_profile,
+            tls: secure.then_some(files),
+            dial_timeout: globals.dial_timeout.unwrap_or(Duration::from_secs(2)),
+            command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
+            printer: Printer {
+                format: globals.write_out.unwrap_or_default(),
+                hex: globals.hex,
+                value_only: false,
+            },
+        })
+    }
+
+    /// A client of all endpoints.
+    pub(super) async fn client(&self) -> Result<Client, Exit> {
+        self.client_of(self.endpoints.clone()).await
+    }
+
+    /// A client of one endpoint alone: for what is asked of each.
+    pub(super) async fn client_at(&self, endpoint: &str) -> Result<Client, Exit> {
+        self.client_of(vec![endpoint.to_owned()]).await
+    }
+
+    async fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
+        let mut config = Config::new(endpoints);
+        config.tls.clone_from(&self.tls);
+        config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+        config.dial_timeout = self.dial_timeout;
+        config.request_timeout = self.command_timeout;
+        Ok(Client::connect(config).await?)
+    }
+}
+
+/// Variables that etcdctl knows and that have no meaning here yet.
+const IGNORED: [&str; 4] = ["API", "WATCH_KEY", "WATCH_RANGE_END", "INSECURE_DISCOVERY"];
+const KNOWN: [&str; 13] = [
+    "ENDPOINTS",
+    "WRITE_OUT",
+    "HEX",
+    "CACERT",
+    "CERT",
+    "KEY",
+    "INSECURE_SKIP_TLS_VERIFY",
+    "INSECURE_TRANSPORT",
+    "DIAL_TIMEOUT",
+    "COMMAND_TIMEOUT",
+    "DEBUG",
+    "KEEPALIVE_TIME",
+    "KEEPALIVE_TIMEOUT",
+];
+
+/// The same settings from ETCDCTL_*; a mistaken name is told on stderr, a mistaken value is an error.
+fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
+    let found: BTreeMap<&str, &str> = environment
+        .iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix("ETCDCTL_")?, value.as_str())))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    if found.get("API").is_some_and(|version| *version != "3") {
+        return Err(Exit::new(
+            Code::BadFeature,
+            "ETCDCTL_API asks for another API than v3, which is the one that is built: unset it or set it to 3",
+        ));
+    }
+    for name in found.keys().filter(|name| !KNOWN.contains(name) && !IGNORED.contains(name)) {
+        let hint = nearest(name, KNOWN).map(|right| format!("; did you mean ETCDCTL_{right}?"));
+        eprintln!("ETCDCTL_{name} is unknown and ignored{}", hint.unwrap_or_default());
+    }
+    let path = |name: &str| found.get(name).map(PathBuf::from);
+    let time = |name: &str| {
+        let parsed = found.get(name).map(|text| parse_duration(text)).transpose();
+        parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_{name}: {error}")))
+    };
+    let switch = |name: &str| match found.get(name).copied() {
+        None => Ok(None),
+        Some("true" | "1") => Ok(Some(true)),
+        Some("false" | "0") => Ok(Some(false)),
+        Some(other) => {
+            Err(Exit::bad_args(format!("ETCDCTL_{name} is {other:?}; it is true or false")))
+        }
+    };
+    let write_out = match found.get("WRITE_OUT") {
+        None => None,
+        Some(name) => Some(<Format as clap::ValueEnum>::from_str(name, true).map_err(|_| {
+            Exit::bad_args(format!(
+                "ETCDCTL_WRITE_OUT is {name:?}; it is simple, json, table, fields or protobuf"
+            ))
+        })?),
+    };
+    Ok(Globals {
+        endpoints: found.get("ENDPOINTS").map(|text| (*text).to_owned()),
+        write_out,
+        hex: switch("HEX")?.unwrap_or_default(),
+        cacert: path("CACERT"),
+        cert: path("CERT"),
+        key: path("KEY"),
+        insecure_skip_tls_verify: switch("INSECURE_SKIP_TLS_VERIFY")?.unwrap_or_default(),
+        insecure_transport: switch("INSECURE_TRANSPORT")?,
+        dial_timeout: time("DIAL_TIMEOUT")?,
+        command_timeout: time("COMMAND_TIMEOUT")?,
+        debug: switch("DEBUG")?.unwrap_or_default(),
+        keepalive_time: time("KEEPALIVE_TIME")?,
+        keepalive_timeout: time("KEEPALIVE_TIMEOUT")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn session(
+        globals: &Globals,
+        environment: &[(&str, &str)],
+        folder: &Path,
+    ) -> Result<Session, Exit> {
+        let environment: Vec<(String, String)> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        Session::new(globals, &environment, folder)
+    }
+
+    #[test]
+    fn flags_beat_variables_and_both_beat_the_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("playground");
+        std::fs::create_dir(&dir).unwrap();
+        let profile = Profile {
+            endpoints: vec!["https://127.0.0.1:7".to_owned()],
+            cacert: "ca.crt".into(),
+            cert: "c.crt".into(),
+            key: "c.key".into(),
+        };
+        profile.write(&dir).unwrap();
+        let plain = session(&Globals::default(), &[], folder.path()).unwrap();
+        assert_eq!(plain.endpoints, ["https://127.0.0.1:7"]);
+        assert_eq!(plain.tls.unwrap().trusted_ca, Some(dir.join("ca.crt")));
+
+        let variables = [("ETCDCTL_ENDPOINTS", "a:1, b:2"), ("ETCDCTL_WRITE_OUT", "json")];
+        let found = session(&Globals::default(), &variables, folder.path()).unwrap();
+        assert_eq!(found.endpoints, ["a:1", "b:2"]);
+        assert!(found.tls.is_none());
+        assert_eq!(found.printer.format, Format::Json);
+
+        let globals = Globals { endpoints: Some("c:3".to_owned()), ..Globals::default() };
+        let found = session(&globals, &variables, folder.path()).unwrap();
+        assert_eq!(found.endpoints, ["c:3"]);
+    }
+
+    #[test]
+    fn mistaken_variables_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = |variable| session(&Globals::default(), &[variable], folder.path()).unwrap_err();
+        let exit = told(("ETCDCTL_DIAL_TIMEOUT", "5"));
+        assert_eq!(exit.code, Code::BadArgs);
+        assert!(exit.text.starts_with("ETCDCTL_DIAL_TIMEOUT: \"5\" is no duration"), "{exit}");
+        assert_eq!(told(("ETCDCTL_API", "2")).code, Code::BadFeature);
+        assert!(told(("ETCDCTL_WRITE_OUT", "yaml")).text.contains("\"yaml\""));
+    }
+}

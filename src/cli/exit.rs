@@ -1,0 +1,70 @@
+//! How a command ends: etcdctl's exit codes, and a text for people.
+
+use std::fmt;
+use std::io;
+
+use crate::client;
+use crate::proto::Code as Status;
+
+/// etcdctl's exit codes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[repr(u8)]
+pub enum Code {
+    Error = 1,
+    BadConnection = 2,
+    InvalidInput = 3,
+    BadFeature = 4,
+    Interrupted = 5,
+    Io = 6,
+    BadArgs = 128,
+}
+
+/// A command that did not do what it was asked; the text goes to stderr after `Error: `.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exit {
+    pub code: Code,
+    pub text: String,
+}
+
+impl Exit {
+    pub fn new(code: Code, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub fn error(text: impl Into<String>) -> Self {
+        Self::new(Code::Error, text)
+    }
+
+    pub fn bad_args(text: impl Into<String>) -> Self {
+        Self::new(Code::BadArgs, text)
+    }
+
+    /// Nothing is left to say: it was told line by line.
+    pub fn silent(code: Code) -> Self {
+        Self::new(code, "")
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<client::Error> for Exit {
+    fn from(error: client::Error) -> Self {
+        let code = match &error {
+            client::Error::Config(_) => Code::BadArgs,
+            client::Error::Connect { .. } => Code::BadConnection,
+            _ if error.code() == Status::InvalidArgument => Code::Error,
+            _ => Code::Error,
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+impl From<io::Error> for Exit {
+    fn from(error: io::Error) -> Self {
+        Self::new(Code::Io, error.to_string())
+    }
+}

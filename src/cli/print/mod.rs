@@ -1,0 +1,19 @@
+//! Answers as etcdctl prints them: simple, fields, table, JSON and protobuf.
+//!
+//! Every answer knows its shapes ([`Show`]); the [`Printer`] chooses one and writes it at once. Bytes of keys and
+//! values go out as they are. Knows nothing of: connections.
+
+mod cluster;
+mod json;
+mod kv;
+mod lease;
+mod page;
+mod table;
+
+pub(super) use cluster::{
+    Alarms, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
+    MemberChanged, Members, Moved, Statuses,
+};
+pub(super) use kv::{Compacted, Deleted, Got, Stored, Transacted, Watched};
+pub(super) use lease::{Granted, KeptAlive, Leases, Remaining, Revoked};
+pub(super) use page::Printer;

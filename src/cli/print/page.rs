@@ -1,0 +1,203 @@
+//! The printer, and the page that an answer writes itself on.
+
+use std::io::Write;
+
+use crate::cli::args::Format;
+use crate::cli::exit::{Code, Exit};
+use crate::proto::etcdserverpb::ResponseHeader;
+use crate::proto::mvccpb::KeyValue;
+
+use super::json::Object;
+use super::table::Table;
+
+/// An answer's shapes. One that has no such shape says so by none, and the command ends with etcdctl's exit code.
+pub(crate) trait Show {
+    fn simple(&self, page: &mut Page);
+
+    fn fields(&self, page: &mut Page);
+
+    fn json(&self, hex: bool) -> String;
+
+    fn table(&self) -> Option<Table> {
+        None
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// Chooses the shape.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Printer {
+    pub format: Format,
+    pub hex: bool,
+    /// `--print-value-only`.
+    pub value_only: bool,
+}
+
+impl Printer {
+    pub(crate) fn print(&self, answer: &impl Show) -> Result<(), Exit> {
+        let mut page = Page { hex: self.hex, value_only: self.value_only, bytes: Vec::new() };
+        match self.format {
+            Format::Simple => answer.simple(&mut page),
+            Format::Fields => answer.fields(&mut page),
+            Format::Json => page.line(&answer.json(self.hex)),
+            Format::Table => match answer.table() {
+                Some(table) => page.line(&table.to_string()),
+                None => return Err(unsupported("table")),
+            },
+            Format::Protobuf => match answer.protobuf() {
+                Some(bytes) => page.bytes = bytes,
+                None => return Err(unsupported("protobuf")),
+            },
+        }
+        page.write()
+    }
+}
+
+fn unsupported(format: &str) -> Exit {
+    Exit::new(Code::BadFeature, format!("{format} is not supported as output format"))
+}
+
+/// What will be written to stdout.
+#[derive(Debug, Default)]
+pub(crate) struct Page {
+    hex: bool,
+    value_only: bool,
+    bytes: Vec<u8>,
+}
+
+impl Page {
+    pub(crate) fn line(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.push(b'\n');
+    }
+
+    /// Key and value, a line each.
+    pub(super) fn key_value(&mut self, kv: &KeyValue) {
+        if !self.value_only {
+            self.raw(&kv.key);
+        }
+        self.raw(&kv.value);
+    }
+
+    fn raw(&mut self, bytes: &[u8]) {
+        if self.hex {
+            self.line(&hex(bytes));
+        } else {
+            self.bytes.extend_from_slice(bytes);
+            self.bytes.push(b'\n');
+        }
+    }
+
+    /// `"Name" : value`.
+    pub(super) fn field(&mut self, name: &str, value: impl std::fmt::Display) {
+        self.line(&format!("\"{name}\" : {value}"));
+    }
+
+    /// The same with Go's quotes.
+    pub(super) fn quoted(&mut self, name: &str, value: &[u8]) {
+        let value = if self.hex { quote(hex(value).as_bytes()) } else { quote(value) };
+        self.field(name, value);
+    }
+
+    pub(super) fn id(&mut self, name: &str, id: u64) {
+        if self.hex {
+            self.field(name, format!("{id:x}"));
+        } else {
+            self.field(name, id);
+        }
+    }
+
+    pub(super) fn header(&mut self, header: Option<&ResponseHeader>) {
+        let Some(header) = header else { return };
+        self.id("ClusterID", header.cluster_id);
+        self.id("MemberID", header.member_id);
+        if header.revision > 0 {
+            self.field("Revision", header.revision);
+        }
+        self.field("RaftTerm", header.raft_term);
+    }
+
+    pub(super) fn key_value_fields(&mut self, prefix: &str, kv: &KeyValue) {
+        self.quoted(&format!("{prefix}Key"), &kv.key);
+        self.field(&format!("{prefix}CreateRevision"), kv.create_revision);
+        self.field(&format!("{prefix}ModRevision"), kv.mod_revision);
+        self.field(&format!("{prefix}Version"), kv.version);
+        self.quoted(&format!("{prefix}Value"), &kv.value);
+        if self.hex {
+            self.field(&format!("{prefix}Lease"), format!("{:016x}", kv.lease));
+        } else {
+            self.field(&format!("{prefix}Lease"), kv.lease);
+        }
+    }
+
+    fn write(self) -> Result<(), Exit> {
+        let mut out = std::io::stdout().lock();
+        match out.write_all(&self.bytes).and_then(|()| out.flush()) {
+            // Who reads us has read enough: `quorate get ... | head`.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                Err(Exit::silent(Code::Io))
+            }
+            other => other.map_err(Exit::from),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn text(self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// `\x66\x6f`.
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
+}
+
+/// Go's `%q`.
+fn quote(bytes: &[u8]) -> String {
+    let mut out = String::from("\"");
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => out.push_str("\\\""),
+                '\\' => out.push_str("\\\\"),
+                '\n' => out.push_str("\\n"),
+                '\r' => out.push_str("\\r"),
+                '\t' => out.push_str("\\t"),
+                '\x07' => out.push_str("\\a"),
+                '\x08' => out.push_str("\\b"),
+                '\x0b' => out.push_str("\\v"),
+                '\x0c' => out.push_str("\\f"),
+                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => out.push(c),
+            }
+        }
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    out.push('"');
+    out
+}
+
+/// The header as Go's JSON has it.
+pub(super) fn header_json(header: Option<&ResponseHeader>) -> Object {
+    let Some(header) = header else { return Object::default() };
+    Object::default()
+        .unsigned("cluster_id", header.cluster_id)
+        .unsigned("member_id", header.member_id)
+        .number("revision", header.revision)
+        .unsigned("raft_term", header.raft_term)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_quoted_as_go_does() {
+        assert_eq!(quote(b"a\"b\\c\n\x01\xff\xc3\xa9"), r#""a\"b\\c\n\x01\xffé""#);
+        assert_eq!(hex(b"fo"), r"\x66\x6f");
+    }
+}

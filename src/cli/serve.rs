@@ -1,0 +1,144 @@
+//! `serve`: one member, from its settings to its last checkpoint.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+
+use crate::config::{self, KEYS, Kind, Sources};
+use crate::node::{Node, Stopped};
+
+use super::exit::{Code, Exit};
+use super::logging;
+
+/// The server's flags: one for each key of the settings.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serve {
+    config_file: Option<PathBuf>,
+    flags: Vec<(String, String)>,
+}
+
+impl Args for Serve {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let file = Arg::new("config-file")
+            .long("config-file")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("Settings as TOML; config/default.toml lists them all");
+        let mut command = command.arg(file);
+        for key in KEYS {
+            let arg = Arg::new(key.name)
+                .long(key.name)
+                .help(key.help.trim())
+                .help_heading(key.section.title())
+                .allow_hyphen_values(key.kind == Kind::Number)
+                .action(ArgAction::Set);
+            command = command.arg(match key.kind {
+                Kind::Switch => arg
+                    .value_name("BOOL")
+                    .num_args(0..=1)
+                    .require_equals(true)
+                    .default_missing_value("true"),
+                Kind::Number => arg.value_name("N"),
+                Kind::List => arg.value_name("LIST"),
+                Kind::Initial => arg.value_name("NAME=URL,.."),
+                Kind::Text => arg.value_name("TEXT"),
+            });
+        }
+        for name in config::refused_keys() {
+            let arg = Arg::new(name).long(name).hide(true).num_args(0..=1);
+            command = command.arg(arg.default_missing_value("true").action(ArgAction::Set));
+        }
+        command
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Serve {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut serve = Self::default();
+        serve.update_from_arg_matches(matches)?;
+        Ok(serve)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.config_file = matches.get_one::<PathBuf>("config-file").cloned();
+        self.flags = KEYS
+            .iter()
+            .map(|key| key.name)
+            .chain(config::refused_keys())
+            .filter_map(|name| Some((name.to_owned(), matches.get_one::<String>(name)?.clone())))
+            .collect();
+        Ok(())
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
+        let sources = Sources {
+            file: self.config_file,
+            environment: environment.to_vec(),
+            flags: self.flags,
+        };
+        let start = config::load(&sources)
+            .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
+        logging::start(&start.logging);
+        for warning in &start.warnings {
+            tracing::warn!("{warning}");
+        }
+        let node = Node::start(start.node).map_err(|error| Exit::error(error.to_string()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let stopped = runtime.block_on(async {
+            tokio::select! {
+                stopped = node.stopped() => Some(stopped),
+                signal = asked_to_stop() => {
+                    tracing::info!(signal, "asked to stop");
+                    None
+                }
+            }
+        });
+        node.drain();
+        match stopped {
+            None => Ok(()),
+            Some(Stopped::Removed) => {
+                tracing::warn!("the member has been permanently removed from the cluster");
+                Ok(())
+            }
+            Some(Stopped::Fault(text)) => Err(Exit::error(text)),
+        }
+    }
+}
+
+/// SIGINT or SIGTERM.
+pub(super) async fn asked_to_stop() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            tracing::warn!(%error, "cannot listen for SIGTERM");
+            std::future::pending().await
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => "SIGINT",
+        _ = terminate.recv() => "SIGTERM",
+    }
+}
+
+/// Go's `-name value` beside `--name value`.
+pub(super) fn without_single_dashes(words: Vec<OsString>) -> Vec<OsString> {
+    let is_server_flag = |word: &str| {
+        let name = word.split('=').next().unwrap_or_default();
+        name == "config-file" || config::Key::find(name).is_some()
+    };
+    words
+        .into_iter()
+        .map(|word| match word.to_str().and_then(|word| word.strip_prefix('-')) {
+            Some(name) if is_server_flag(name) => OsString::from(format!("--{name}")),
+            _ => word,
+        })
+        .collect()
+}

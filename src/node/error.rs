@@ -1,0 +1,69 @@
+//! Why a member does not start.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::base::{ClusterId, MemberId};
+use crate::storage::{DataDirError, Fault};
+use crate::{consensus, tls, transport};
+
+/// A start that failed; the text says what to mend. Nothing was left half done: the same start may be tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "couldn't find local name {name:?} in the initial cluster configuration: initial-cluster names {found}; \
+         set name to one of them, or add {name}=<its peer URL> to initial-cluster on every member"
+    )]
+    NotInRoster { name: String, found: String },
+
+    #[error(
+        "initial-cluster has {name}={roster}, and initial-advertise-peer-urls is {advertised}: \
+         both must name the same addresses"
+    )]
+    OtherUrls { name: String, roster: String, advertised: String },
+
+    #[error(
+        "member {member} has already been bootstrapped: a running member knows it; if its data is lost, remove it with \
+         `member remove {member}`, add it again with `member add`, and start it with initial-cluster-state existing"
+    )]
+    AlreadyBootstrapped { member: MemberId },
+
+    #[error(
+        "cannot fetch cluster info from peer urls: {}; start one of the members that are there, or check initial-cluster",
+        tried.join("; ")
+    )]
+    NoPeerAnswers { tried: Vec<String> },
+
+    #[error(
+        "member count is unequal: initial-cluster has {roster} members and cluster {cluster} has {found} ({names}); \
+         write what `member add` printed into initial-cluster"
+    )]
+    UnequalCount { roster: usize, found: usize, cluster: ClusterId, names: String },
+
+    #[error(
+        "no member of cluster {cluster} has the peer URLs {urls} that initial-cluster gives {name}; \
+         add it with `member add {name} --peer-urls={urls}` first, or check the URLs"
+    )]
+    NotAMember { name: String, urls: String, cluster: ClusterId },
+
+    #[error(
+        "{path} belongs to member {found}, and the cluster knows this member as {expected}; \
+         give it an empty data directory"
+    )]
+    OtherIdentity { path: PathBuf, found: MemberId, expected: MemberId },
+
+    #[error("{0}")]
+    DataDir(#[from] DataDirError),
+    #[error("{0}")]
+    Fault(#[from] Fault),
+    #[error("{0}")]
+    Consensus(#[from] consensus::Error),
+    #[error("{0}")]
+    Transport(#[from] transport::Error),
+    #[error("{0}")]
+    Tls(#[from] tls::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+    #[error("cannot draw random numbers: {0}")]
+    Dice(getrandom::Error),
+}

@@ -1,0 +1,322 @@
+//! One member: built bottom-up, joined, and drained in order.
+//!
+//! ```text
+//!   start   data directory -> place -> store, log -> engine -> transport (ports open here) -> chores
+//!   drain   leadership handed over -> doors closed -> checkpoint -> engine ended -> transport ended -> directory unlocked
+//! ```
+
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
+use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
+use crate::storage::{DataDir, Identity, Stamp, Store};
+use crate::tls::Keychain;
+use crate::transport::{self, PeerAddress, Transport};
+
+use super::bootstrap::{self, Place, resolve};
+use super::chores::{Chores, addresses};
+use super::config::{ClusterState, Config, Roster, RosterMember};
+use super::error::Error;
+use super::inbound::FromPeers;
+use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
+use super::open::{Beginning, Opened, begin, open};
+use super::outbox::Wires;
+use super::stop::{Stopped, Stopper};
+use super::versions::VERSIONS;
+
+/// A running member. Dropped without [`Node::drain`] it stops as by a crash.
+pub struct Node {
+    name: String,
+    cluster: ClusterId,
+    member: MemberId,
+    engine: Handle,
+    threads: Threads,
+    transport: Arc<Transport>,
+    chores: JoinHandle<()>,
+    stopper: Stopper,
+    ready: Arc<watch::Sender<bool>>,
+    election_timeout: Duration,
+    _dir: DataDir,
+}
+
+struct Closed;
+
+impl transport::ClientInbound for Closed {
+    fn connection(&self, _: transport::ClientConnection) {}
+}
+
+/// What is settled before anything runs.
+struct Standing {
+    cluster: ClusterId,
+    member: MemberId,
+    /// Whom to reach before the members table says so.
+    first_peers: Vec<PeerAddress>,
+}
+
+impl Node {
+    /// Starts a member. When it returns, the ports are open; whether a leader is known tells [`Node::ready`]. Blocks
+    /// for seconds only where others must be asked: a founding member asks whether it is known already, a joining one
+    /// who belongs to the cluster.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let keychain = Keychain::load(config.keychain.clone())?;
+        for warning in keychain.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let mut dir = DataDir::open(&config.data_dir)?;
+        let roster = roster(&config);
+        let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
+        let mut standing = settle(&config, &roster, &mut dir, &inquiry)?;
+        let opened = open(&dir, standing.cluster, standing.member)?;
+        if opened.store.stamp() == Stamp::EMPTY && standing.first_peers.is_empty() {
+            // A joiner that stopped before its first snapshot has no members table yet: it asks again.
+            standing.first_peers = known_peers(&inquiry, standing.member);
+        }
+        let boot_nonce = draw()?;
+        let wires = Arc::new(Wires::default());
+        let (engine, threads) =
+            start_engine(&config, &standing, opened, boot_nonce, &wires, &clock)?;
+        let stopper = Stopper::new();
+        let door = Arc::new(Closed);
+        let transport = transport::Config {
+            cluster: standing.cluster,
+            member: standing.member,
+            name: config.name.clone(),
+            boot_nonce,
+            versions: VERSIONS,
+            advertise_peer_urls: config.advertise_peer_urls.clone(),
+            listeners: config.listeners.clone(),
+            keychain,
+            clock,
+            guest_asks: vec![engine::AskKind::Members as u16],
+            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+        };
+        let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
+        let started = Transport::start(transport, Arc::new(peers), Arc::clone(&door) as _);
+        let transport = match started {
+            Ok(transport) => Arc::new(transport),
+            Err(error) => {
+                engine.stop();
+                threads.join();
+                return Err(error.into());
+            }
+        };
+        wires.join(Arc::clone(&transport), engine.clone());
+        let ready = Arc::new(watch::Sender::new(false));
+        let chores = spawn_chores(Chores {
+            engine: engine.clone(),
+            transport: Arc::clone(&transport),
+            stopper: stopper.clone(),
+            member: standing.member,
+            name: config.name.clone(),
+            client_urls: bootstrap::texts(&config.advertise_client_urls),
+            first_peers: standing.first_peers,
+            ready: Arc::clone(&ready),
+        })?;
+        tracing::info!(
+            name = config.name,
+            member = %standing.member,
+            cluster = %standing.cluster,
+            listen = ?transport.addresses(),
+            "started"
+        );
+        Ok(Self {
+            name: config.name,
+            cluster: standing.cluster,
+            member: standing.member,
+            engine,
+            threads,
+            transport,
+            chores,
+            stopper,
+            ready,
+            election_timeout: config.election_timeout,
+            _dir: dir,
+        })
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub fn member(&self) -> MemberId {
+        self.member
+    }
+
+    pub fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// What the engine says of itself; none once it has met a fault.
+    pub fn status(&self) -> Option<Status> {
+        self.engine.status().ok()
+    }
+
+    /// Resolves when this member is published to the cluster and knows a leader: from then on it serves.
+    pub async fn ready(&self) {
+        let mut ready = self.ready.subscribe();
+        // The sender lives in `self`.
+        let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// Resolves when this member stops by itself.
+    pub async fn stopped(&self) -> Stopped {
+        self.stopper.stopped().await
+    }
+
+    /// Stops in order; blocks for a few seconds at most. What was acknowledged is on the disk anyway: the checkpoint
+    /// only makes the next start quick.
+    pub fn drain(self) {
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.wind_down()),
+            Err(error) => tracing::warn!(%error, "cannot wind down; stopping at once"),
+        }
+        self.engine.stop();
+        self.threads.join();
+        self.transport.shutdown();
+        if self.chores.join().is_err() {
+            tracing::warn!("the chores panicked");
+        }
+        tracing::info!(name = self.name, "stopped");
+    }
+
+    async fn wind_down(&self) {
+        if self.stopper.is_stopped() || self.engine.is_stopped() {
+            return;
+        }
+        self.hand_over().await;
+        match tokio::time::timeout(CHECKPOINT_PATIENCE, self.engine.checkpoint()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has everything"),
+            Err(_) => tracing::warn!("the last checkpoint takes too long; the log has everything"),
+        }
+    }
+
+    /// A leader that stops gives leadership to a voter that is there, so that nobody waits for an election.
+    async fn hand_over(&self) {
+        let leads = self.status().is_some_and(|status| status.raft.is_leader);
+        let Ok(query) = self.engine.query() else { return };
+        let target = query
+            .members()
+            .voters()
+            .into_iter()
+            .find(|voter| *voter != self.member && self.transport.connected(*voter));
+        let (true, Some(target)) = (leads, target) else { return };
+        let deadline = self.engine.clock().now() + self.election_timeout;
+        match self.engine.transfer_leader(target, deadline).await {
+            Ok(()) => tracing::info!(to = %target, "handed leadership over"),
+            Err(error) => tracing::warn!(to = %target, %error, "could not hand leadership over"),
+        }
+    }
+}
+
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The roster as written; without one, this member alone.
+fn roster(config: &Config) -> Roster {
+    let mut roster = config.roster.clone();
+    if roster.members.is_empty() {
+        let peer_urls = config.advertise_peer_urls.clone();
+        roster.members.push(RosterMember { name: config.name.clone(), peer_urls });
+    }
+    roster
+}
+
+/// Finds this member's place: in its data directory, or by the roster.
+fn settle(
+    config: &Config,
+    roster: &Roster,
+    dir: &mut DataDir,
+    inquiry: &Inquiry,
+) -> Result<Standing, Error> {
+    if let Some(Identity { cluster, member, .. }) = dir.identity().cloned()
+        && Store::exists(&dir.db_dir())
+    {
+        tracing::info!(
+            "the data directory is initialized: initial-cluster and its like are ignored"
+        );
+        return Ok(Standing { cluster, member, first_peers: Vec::new() });
+    }
+    let own = bootstrap::own_entry(roster, &config.name, &config.advertise_peer_urls, &resolve)?;
+    let place = match roster.state {
+        ClusterState::New => {
+            let place = bootstrap::found(roster, own);
+            for told in inquiry.once(FOUNDING_PATIENCE).iter().flatten() {
+                bootstrap::check_not_bootstrapped(&place, told)?;
+            }
+            place
+        }
+        ClusterState::Existing => {
+            bootstrap::join(roster, own, &inquiry.until_answered()?, &resolve)?
+        }
+    };
+    let Place { cluster, member, members } = place;
+    let identity = Identity { cluster, member, name: config.name.clone() };
+    let beginning = match roster.state {
+        ClusterState::New => Beginning::Genesis(&members),
+        ClusterState::Existing => Beginning::Empty,
+    };
+    begin(dir, &identity, &beginning)?;
+    Ok(Standing { cluster, member, first_peers: addresses(&members, member) })
+}
+
+fn known_peers(inquiry: &Inquiry, member: MemberId) -> Vec<PeerAddress> {
+    let answers = inquiry.once(FOUNDING_PATIENCE);
+    let told = answers.into_iter().flatten().find(|told| !told.members.is_empty());
+    told.map(|told| addresses(&told.members, member)).unwrap_or_default()
+}
+
+fn start_engine(
+    config: &Config,
+    standing: &Standing,
+    opened: Opened,
+    boot_nonce: u64,
+    wires: &Arc<Wires>,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Handle, Threads), Error> {
+    let ticks = config.election_timeout.as_millis() / config.heartbeat_interval.as_millis().max(1);
+    let engine = engine::Config {
+        tick: config.heartbeat_interval,
+        election_ticks: u32::try_from(ticks).unwrap_or(u32::MAX),
+        seed: standing.member.0 ^ boot_nonce,
+        request_bytes_max: config.request_bytes_max,
+        ..engine::Config::new(standing.cluster, standing.member, boot_nonce)
+    };
+    let foundation = Foundation {
+        store: opened.store,
+        wal: opened.wal,
+        log: opened.log,
+        hard_state: opened.hard_state,
+        outbox: Arc::clone(wires) as _,
+        clock: Arc::clone(clock),
+    };
+    let (handle, threads) =
+        Threads::spawn(Parts::build(engine, foundation)?).map_err(Error::Thread)?;
+    let is_alone = handle.query()?.members().voters() == [standing.member];
+    if is_alone {
+        // Nobody else could win: no election timeout is waited for.
+        handle.campaign();
+    }
+    Ok((handle, threads))
+}
+
+fn spawn_chores(chores: Chores) -> Result<JoinHandle<()>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(Error::Thread)?;
+    thread::Builder::new()
+        .name("chores".to_owned())
+        .spawn(move || runtime.block_on(chores.run()))
+        .map_err(Error::Thread)
+}
+
+fn draw() -> Result<u64, Error> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(Error::Dice)?;
+    Ok(u64::from_be_bytes(bytes))
+}

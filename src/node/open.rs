@@ -1,0 +1,95 @@
+//! Opens a member's data, or makes it: the data directory, the database and the log belong together when this returns.
+//!
+//! A crash between the steps is repaired by the next start: the identity is written first, the database (checkpoint
+//! number one) second, the log third.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::{ClusterId, MemberId};
+use crate::proto::etcdserverpb::Member;
+use crate::state::Machine;
+use crate::storage::{
+    DataDir, DirDisk, Disk, Fault, HardState, Identity, Log, Rows, Stamp, Store, StoreConfig, Wal,
+    WalConfig,
+};
+
+use super::error::Error;
+
+/// What the engine is built on.
+pub(super) struct Opened {
+    pub store: Arc<Store>,
+    pub wal: Wal,
+    pub log: Arc<Log>,
+    pub hard_state: HardState,
+}
+
+/// What a new data directory begins with.
+pub(super) enum Beginning<'a> {
+    /// The founding members.
+    Genesis(&'a [Member]),
+    /// Nothing: everything comes by snapshot.
+    Empty,
+}
+
+/// Writes the identity and checkpoint number one, unless they are there.
+pub(super) fn begin(
+    dir: &mut DataDir,
+    identity: &Identity,
+    beginning: &Beginning<'_>,
+) -> Result<(), Error> {
+    dir.write_identity(identity)?;
+    if Store::exists(&dir.db_dir()) {
+        return Ok(());
+    }
+    let (rows, stamp) = match beginning {
+        Beginning::Genesis(members) => Machine::genesis(identity.cluster, members),
+        Beginning::Empty => (Rows::new(), Stamp::EMPTY),
+    };
+    Store::create(&dir.db_dir(), store_config(), rows, stamp)?;
+    Ok(())
+}
+
+/// Opens what is there.
+pub(super) fn open(dir: &DataDir, cluster: ClusterId, member: MemberId) -> Result<Opened, Error> {
+    let store = Store::open(&dir.db_dir(), store_config())?;
+    let stamp = store.stamp();
+    let disk: Arc<dyn Disk> = Arc::new(DirDisk::new(dir.wal_dir()));
+    let config = WalConfig::new(cluster, member);
+    if !Wal::exists(disk.as_ref())? {
+        check_new(stamp, &dir.wal_dir())?;
+        let hard_state = HardState { term: stamp.term, vote: 0, commit: stamp.applied };
+        let (wal, log) = Wal::create(disk, config, (stamp.applied, stamp.term), hard_state)?;
+        return Ok(Opened { store, wal, log, hard_state });
+    }
+    let (wal, log, recovered) =
+        Wal::open(disk, config, (stamp.applied, stamp.term), store.generation())?;
+    if let Some(cut) = &recovered.cut {
+        tracing::warn!(
+            file = cut.file,
+            offset = cut.offset,
+            bytes = cut.bytes,
+            "cut a write that the last stop interrupted; it was never acknowledged"
+        );
+    }
+    tracing::info!(
+        applied = stamp.applied,
+        revision = stamp.revision,
+        last_index = recovered.last_index,
+        "opened the data directory"
+    );
+    Ok(Opened { store, wal, log, hard_state: recovered.hard_state })
+}
+
+/// A database that has lived has a log; without one, votes and acknowledged writes may be gone.
+fn check_new(stamp: Stamp, wal_dir: &Path) -> Result<(), Fault> {
+    if stamp.applied <= 1 {
+        return Ok(());
+    }
+    let what = format!("no log, and the database has applied {} entries", stamp.applied);
+    Err(Fault::corrupt(what, wal_dir.display().to_string()))
+}
+
+fn store_config() -> StoreConfig {
+    StoreConfig::default()
+}
