@@ -1,4 +1,4 @@
-//! How far the log may be cut; pure (seams: what LMDB holds durably bounds everything else).
+//! How far the log may be cut; pure: what LMDB holds durably bounds everything else.
 
 use crate::base::Index;
 

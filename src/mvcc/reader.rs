@@ -165,7 +165,7 @@ impl<'a, R: Read> Reader<'a, R> {
         Ok(Slice { kvs, end })
     }
 
-    /// Live keys of the range, from the count index where it can help (seams: counts) and by a walk of the rest.
+    /// Live keys of the range, from the count index where it can help and by a walk of the rest.
     /// `whole` was taken from the shared index after this reader's view.
     pub fn count(&self, range: &KeyRange, whole: Option<Whole>) -> Result<u64, Fault> {
         counts::count(self.read, self.revision, range, whole)

@@ -129,7 +129,7 @@ impl World {
         worked
     }
 
-    /// The steps of seams: mark, switch of the database, restart of the log; a crash may fall between any two.
+    /// The steps of an install: mark, switch of the database, restart of the log; a crash may fall between any two.
     fn install(&mut self, wal: &mut Wal, log: &Log) -> bool {
         let index = self.model.last() + self.dice.u64(1..20);
         let term = self.model.hard.term + self.dice.u64(..2);
