@@ -1,1 +1,13 @@
-//! (room under construction)
+//! The front doors and what stands behind them: a door decodes to (method, message) and calls `proto::Service`.
+//!
+//! ```text
+//!   native   QUIC, our clients        -> Service
+//!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
+//!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
+//! ```
+//!
+//! Knows nothing of: consensus, storage, what keys mean.
+
+mod native;
+
+pub use native::{Config as NativeConfig, Native};

@@ -8,7 +8,7 @@
 //! The last id that the writer took divides calls that may have reached the server from calls that cannot have: when
 //! the connection is lost, the latter are safe to repeat.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -46,6 +46,8 @@ struct State {
     /// Every id up to this one has been handed to the stream.
     taken_id: Option<u64>,
     pending: HashMap<u64, oneshot::Sender<Outcome>>,
+    /// Answered on streams of their own that have not arrived yet.
+    moving: HashSet<u64>,
     lost: Option<Arc<str>>,
 }
 
@@ -59,6 +61,7 @@ impl Lane {
                 id_step: lanes,
                 taken_id: None,
                 pending: HashMap::new(),
+                moving: HashSet::new(),
                 lost: None,
             }),
             filled: Notify::new(),
@@ -122,6 +125,7 @@ impl Lane {
     /// Answers reach their callers; a frame that is none ends the lane.
     pub(super) fn receive(&self, frames: impl Iterator<Item = Bytes>) -> Result<(), FrameError> {
         let mut answered = Vec::new();
+        let mut moved = Vec::new();
         let mut parsed = Ok(());
         for frame in frames {
             match Answer::parse(frame) {
@@ -129,7 +133,7 @@ impl Lane {
                 Ok(Answer::Error { id, status }) => {
                     answered.push((id, Err(Failure::Status(status))));
                 }
-                Ok(Answer::Moved { .. }) => {}
+                Ok(Answer::Moved { id }) => moved.push(id),
                 Err(error) => {
                     parsed = Err(error);
                     break;
@@ -137,6 +141,11 @@ impl Lane {
             }
         }
         let mut state = self.lock();
+        for id in moved {
+            if state.pending.contains_key(&id) {
+                state.moving.insert(id);
+            }
+        }
         let callers: Vec<_> = answered
             .into_iter()
             .filter_map(|(id, outcome)| Some((state.pending.remove(&id)?, outcome)))
@@ -149,6 +158,11 @@ impl Lane {
         parsed
     }
 
+    /// Whether it takes no more calls.
+    pub(super) fn is_over(&self) -> bool {
+        self.lock().lost.is_some()
+    }
+
     /// Whether somebody waits for `id`.
     pub(super) fn awaits(&self, id: u64) -> bool {
         self.lock().pending.contains_key(&id)
@@ -156,19 +170,37 @@ impl Lane {
 
     /// A moved answer has arrived.
     pub(super) fn complete(&self, id: u64, message: Bytes) {
-        let tell = self.lock().pending.remove(&id);
+        let mut state = self.lock();
+        state.moving.remove(&id);
+        let tell = state.pending.remove(&id);
+        drop(state);
         if let Some(tell) = tell {
             let _gone = tell.send(Ok(message));
+        }
+    }
+
+    /// The server ended the stream in peace: it has answered what it read, and read nothing else.
+    pub(super) fn end(&self, reason: &Arc<str>) {
+        let mut state = self.lock();
+        if state.lost.is_some() {
+            return;
+        }
+        state.lost = Some(Arc::clone(reason));
+        let State { pending, moving, .. } = &mut *state;
+        let unread: Vec<u64> = pending.keys().copied().filter(|id| !moving.contains(id)).collect();
+        let callers: Vec<_> = unread.iter().filter_map(|id| pending.remove(id)).collect();
+        drop(state);
+        self.filled.notify_one();
+        for tell in callers {
+            let reason = Arc::clone(reason);
+            let _gone = tell.send(Err(Failure::Lost { reason, sent: false }));
         }
     }
 
     /// The connection is lost: every caller is told so, and whether its request had left.
     pub(super) fn fail(&self, reason: &Arc<str>) {
         let mut state = self.lock();
-        if state.lost.is_some() {
-            return;
-        }
-        state.lost = Some(Arc::clone(reason));
+        state.lost.get_or_insert_with(|| Arc::clone(reason));
         let taken = state.taken_id;
         let pending = std::mem::take(&mut state.pending);
         drop(state);
@@ -179,9 +211,10 @@ impl Lane {
         }
     }
 
-    /// Whether `id` may have reached the server.
+    /// The caller no longer waits; the server is told.
     fn cancel(&self, id: u64) {
         let mut state = self.lock();
+        state.moving.remove(&id);
         if state.pending.remove(&id).is_none() || state.lost.is_some() {
             return;
         }
@@ -296,5 +329,29 @@ mod tests {
         assert!(!was_sent(second.await.unwrap()));
         assert!(!was_sent(lane.call(Method::Put, b"x", 0).await), "refused at once");
         assert!(lane.take_out().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_stream_ended_in_peace_has_read_nothing_that_it_did_not_answer() {
+        let lane = Arc::new(Lane::new(0, 1));
+        let calls: Vec<_> = (0..2)
+            .map(|_| {
+                let lane = Arc::clone(&lane);
+                tokio::spawn(async move { lane.call(Method::Put, b"x", 0).await })
+            })
+            .collect();
+        while !lane.awaits(2) {
+            tokio::task::yield_now().await;
+        }
+        lane.take_out().await.unwrap();
+        let mut moved = BytesMut::new();
+        Answer::Moved { id: 1 }.encode(&mut moved);
+        lane.receive(std::iter::once(moved.split_off(4).freeze())).unwrap();
+        lane.end(&"stopping".into());
+        let [first, second] = <[_; 2]>::try_from(calls).unwrap();
+        let failure = second.await.unwrap().unwrap_err();
+        assert!(matches!(failure, Failure::Lost { sent: false, .. }), "{failure:?}");
+        lane.complete(1, Bytes::from_static(b"large"));
+        assert_eq!(first.await.unwrap().unwrap(), "large");
     }
 }

@@ -88,7 +88,9 @@ impl Link {
 
     /// Whether new calls belong here.
     pub(super) fn is_usable(&self) -> bool {
-        !self.is_leaving.load(Ordering::Acquire) && self.connection.lost().is_none()
+        !self.is_leaving.load(Ordering::Acquire)
+            && self.connection.lost().is_none()
+            && !self.lanes.iter().any(|lane| lane.is_over())
     }
 
     /// No new calls; what is under way still ends here.
@@ -222,7 +224,7 @@ async fn read_lane(lane: Arc<Lane>, connection: Connection, mut recv: RecvStream
     let reason = loop {
         match recv.frames(limits::FRAME_BYTES_MAX, READ_BYTES, &mut frames).await {
             Ok(true) => {}
-            Ok(false) => break why(&connection, &"the server ended a unary stream"),
+            Ok(false) => return lane.end(&"the server is stopping".into()),
             Err(error) => break why(&connection, &error),
         }
         if let Err(error) = lane.receive(frames.drain(..)) {

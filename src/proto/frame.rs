@@ -182,6 +182,12 @@ pub enum StreamFrame {
 }
 
 impl StreamFrame {
+    /// What stands before a message of `length` bytes that follows by itself.
+    pub fn encode_head(length: usize, out: &mut BytesMut) {
+        put_length(out, 1 + length);
+        out.put_u8(0);
+    }
+
     pub fn encode(&self, out: &mut BytesMut) {
         match self {
             Self::Message(body) => put_stream(out, 0, body),
@@ -201,6 +207,7 @@ impl StreamFrame {
     }
 }
 
+/// Flags and body of a stream frame.
 fn put_stream(out: &mut BytesMut, flags: u8, body: &[u8]) {
     out.reserve(5 + body.len());
     put_length(out, 1 + body.len());
