@@ -8,6 +8,9 @@
 //!
 //! Knows nothing of: consensus, storage, what keys mean.
 
+mod local;
 mod native;
+mod status;
 
+pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};

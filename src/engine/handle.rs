@@ -14,12 +14,12 @@ use super::inbox::Refused;
 use super::shared::{
     ApplierMessage, CheckpointMessage, DriverMessage, Finished, Proposal, ReadDone, Shared,
 };
-use super::status::Status;
+use super::status::{RaftStatus, Status};
 use super::waiters::{Applied, Done};
 use crate::base::{Clock, Index, MemberId, Moment, RequestId};
 use crate::proto::quorate::log::member_change::Kind;
 use crate::state::{Command, Envelope, Query, encode};
-use crate::storage::{Fault, SnapshotCopy};
+use crate::storage::{Fault, SnapshotCopy, Stamp};
 
 /// See the module.
 #[derive(Clone)]
@@ -48,6 +48,16 @@ impl Handle {
             db_bytes_in_use: in_use + shared.store.overlay_bytes() as u64,
             fault: shared.fault.get().cloned(),
         })
+    }
+
+    /// Raft's side alone; cheap enough for every request.
+    pub fn raft(&self) -> RaftStatus {
+        self.shared.raft_status()
+    }
+
+    /// What is applied here; cheap enough for every request.
+    pub fn stamp(&self) -> Stamp {
+        self.shared.store.stamp()
     }
 
     /// Puts `command` into the log; `done` is told what became of it.

@@ -98,7 +98,7 @@ pub struct Call {
 
 /// etcd's API, as bytes.
 pub trait Service: Send + Sync + 'static {
-    /// Unary calls of one turn. Does not block: what waits, waits elsewhere.
+    /// Unary calls of one turn. Called inside a tokio runtime; does not block: what waits, waits elsewhere.
     fn call(&self, caller: &Caller, batch: Vec<Call>);
 
     /// A method with a stream of its own. Called inside a tokio runtime, on which the service may spawn; `first` is

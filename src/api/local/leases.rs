@@ -1,0 +1,109 @@
+//! Remaining times and renewals: only the leader knows them, and the engine asks it.
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::task::JoinSet;
+
+use super::service::{Member, decoded};
+use crate::api::status;
+use crate::base::Moment;
+use crate::engine::Error;
+use crate::proto::etcdserverpb as pb;
+use crate::proto::{Duplex, Method, Reply, Status};
+
+/// Renewals of one stream on their way; a follower asks its leader for each.
+const RENEWALS_MAX: usize = 256;
+
+pub(super) async fn time_to_live(
+    member: Member,
+    request: pb::LeaseTimeToLiveRequest,
+    deadline: Moment,
+    reply: Reply,
+) {
+    let ttl = match member.handle.time_to_live(request.id, deadline).await {
+        Ok(ttl) => ttl,
+        Err(error) => return reply.send(Err(status::of_error(&error))),
+    };
+    let reading = member.clone();
+    // Dropped without having run, the job drops the reply, which says so itself.
+    member.handle.read(Box::new(move || {
+        reply.send(with_keys(&reading, &request, ttl));
+    }));
+}
+
+fn with_keys(
+    member: &Member,
+    request: &pb::LeaseTimeToLiveRequest,
+    ttl: i64,
+) -> Result<Bytes, Status> {
+    let query = member.handle.query().map_err(|fault| status::of_fault(&fault))?;
+    let header = member.header.at(query.revision(), member.handle.raft().term);
+    let mut response =
+        pb::LeaseTimeToLiveResponse { header, id: request.id, ttl: -1, ..Default::default() };
+    if let Some(lease) = query.lease(request.id)
+        && ttl >= 0
+    {
+        response.ttl = ttl;
+        response.granted_ttl = lease.ttl;
+        if request.keys {
+            response.keys =
+                query.lease_keys(request.id).map_err(|fault| status::of_fault(&fault))?;
+        }
+    }
+    Ok(response.encode_to_vec().into())
+}
+
+/// Renewals in any order; an unknown lease is answered with TTL 0, an error ends the stream.
+pub(super) async fn keep_alive(member: Member, first: Bytes, mut stream: Duplex) {
+    let mut renewing = JoinSet::new();
+    let mut next = Some(first);
+    let mut ended = loop {
+        if let Some(message) = next.take() {
+            match decoded(Method::LeaseKeepAlive, message) {
+                Ok(request) => renewing.spawn(renew(member.clone(), request)),
+                Err(status) => break Err(status),
+            };
+        }
+        tokio::select! {
+            message = stream.next(), if renewing.len() < RENEWALS_MAX => match message {
+                Some(message) => next = Some(message),
+                // The client asks no more; what it asked is still answered.
+                None => break Ok(()),
+            },
+            Some(renewed) = renewing.join_next() => {
+                let sent = match renewed {
+                    Ok(Ok(answer)) => stream.send(answer).await,
+                    Ok(Err(error)) => break Err(status::of_error(&error)),
+                    Err(_) => break Err(status::of_error(&Error::Stopped)),
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    while ended.is_ok()
+        && let Some(renewed) = renewing.join_next().await
+    {
+        match renewed {
+            Ok(Ok(answer)) => {
+                if stream.send(answer).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Err(error)) => ended = Err(status::of_error(&error)),
+            Err(_) => ended = Err(status::of_error(&Error::Stopped)),
+        }
+    }
+    stream.end(ended).await;
+}
+
+async fn renew(member: Member, request: pb::LeaseKeepAliveRequest) -> Result<Bytes, Error> {
+    let now = member.handle.clock().now();
+    // etcd takes the header before it renews.
+    let header = member.header.at(member.handle.stamp().revision, member.handle.raft().term);
+    let deadline = member.deadline(now, 0);
+    let ttl = member.handle.keep_alive(request.id, deadline).await?;
+    let response = pb::LeaseKeepAliveResponse { header, id: request.id, ttl };
+    Ok(response.encode_to_vec().into())
+}

@@ -1,0 +1,211 @@
+//! Reads: one barrier for a batch, then the reader pool, in slices so that no read holds a view or a thread for long.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::service::Member;
+use crate::api::status;
+use crate::base::Moment;
+use crate::proto::etcdserverpb as pb;
+use crate::proto::{Outcome, Reply};
+use crate::state::{Budget, HashRun, Query, RangeRun};
+
+/// One slice of a Range: about what 2 ms of a reader thread buy.
+const SLICE: Budget = Budget { bytes_max: 256 * 1024, visits_max: 10_000 };
+/// The same for HashKV, rows.
+const HASH_ROWS: usize = 10_000;
+/// After this the rest of a batch goes behind the others that wait for a reader.
+const TURN: Duration = Duration::from_millis(2);
+
+/// What is read.
+pub(super) enum Read {
+    Range(Box<RangeRun>),
+    /// Of ranges alone.
+    Txn(pb::TxnRequest),
+    Leases,
+    Members,
+    Alarms(pb::AlarmType),
+    Status,
+    HashKv(Box<HashRun>),
+}
+
+impl Read {
+    pub(super) fn range(request: pb::RangeRequest) -> Self {
+        Self::Range(Box::new(RangeRun::new(request)))
+    }
+
+    pub(super) fn hash_kv(revision: i64) -> Self {
+        Self::HashKv(Box::new(HashRun::new(revision)))
+    }
+}
+
+/// A read and its way back. Dropped unread, it says that there was no room.
+pub(super) struct ReadCall {
+    read: Read,
+    reply: Option<Reply>,
+}
+
+impl ReadCall {
+    pub(super) fn new(read: Read, reply: Reply) -> Self {
+        Self { read, reply: Some(reply) }
+    }
+
+    fn answer(&mut self, outcome: Outcome) {
+        if let Some(reply) = self.reply.take() {
+            reply.send(outcome);
+        }
+    }
+}
+
+impl Drop for ReadCall {
+    fn drop(&mut self) {
+        self.answer(Err(status::no_room()));
+    }
+}
+
+/// What this member has now.
+pub(super) fn at_once(member: &Member, calls: Vec<ReadCall>) {
+    if !calls.is_empty() {
+        enqueue(member, calls.into());
+    }
+}
+
+/// What the cluster has now: the barrier is shared by the batch.
+pub(super) fn behind_barrier(member: &Member, calls: Vec<ReadCall>, deadline: Moment) {
+    if calls.is_empty() {
+        return;
+    }
+    let reading = member.clone();
+    member.handle.barrier(
+        deadline,
+        Box::new(move |passed| match passed {
+            Ok(()) => enqueue(&reading, calls.into()),
+            Err(error) => {
+                for mut call in calls {
+                    call.answer(Err(status::of_error(&error)));
+                }
+            }
+        }),
+    );
+}
+
+fn enqueue(member: &Member, calls: VecDeque<ReadCall>) {
+    let reading = member.clone();
+    // Without room the calls are dropped, and say so.
+    member.handle.read(Box::new(move || turn(&reading, calls)));
+}
+
+/// One turn of a reader thread on one view; what is not done waits for another turn, and for a fresh view.
+fn turn(member: &Member, mut calls: VecDeque<ReadCall>) {
+    let query = match member.handle.query() {
+        Ok(query) => query,
+        Err(fault) => {
+            for mut call in calls {
+                call.answer(Err(status::of_fault(&fault)));
+            }
+            return;
+        }
+    };
+    let clock = member.handle.clock();
+    let began = clock.now();
+    let term = member.handle.raft().term;
+    while let Some(mut call) = calls.pop_front() {
+        match read(member, &query, term, &mut call.read) {
+            Some(outcome) => call.answer(outcome),
+            None => calls.push_back(call),
+        }
+        if !calls.is_empty() && clock.now().since(began) >= TURN {
+            drop(query);
+            return enqueue(member, calls);
+        }
+    }
+}
+
+/// The answer, or none when there is more to read.
+fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Outcome> {
+    let header = member.header;
+    match read {
+        Read::Range(run) => match query.range_slice(run, SLICE) {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(mut response))) => {
+                response.header = header.complete(response.header.take(), query.revision(), term);
+                Some(Ok(encoded(&response)))
+            }
+            Ok(Err(rejection)) => Some(Err(status::of_rejection(rejection))),
+            Err(fault) => Some(Err(status::of_fault(&fault))),
+        },
+        Read::Txn(request) => Some(match query.txn(request) {
+            Ok(Ok(mut response)) => {
+                response.header = header.complete(response.header.take(), query.revision(), term);
+                Ok(encoded(&response))
+            }
+            Ok(Err(rejection)) => Err(status::of_rejection(rejection)),
+            Err(fault) => Err(status::of_fault(&fault)),
+        }),
+        Read::Leases => {
+            let leases = query.leases().into_iter().map(|(id, _)| pb::LeaseStatus { id }).collect();
+            let header = header.at(query.revision(), term);
+            Some(Ok(encoded(&pb::LeaseLeasesResponse { header, leases })))
+        }
+        Read::Members => {
+            let members = query.members().list();
+            let header = header.of_cluster(term);
+            Some(Ok(encoded(&pb::MemberListResponse { header, members })))
+        }
+        Read::Alarms(wanted) => {
+            let alarms = query.alarms().list(*wanted);
+            let header = header.at(query.revision(), term);
+            Some(Ok(encoded(&pb::AlarmResponse { header, alarms })))
+        }
+        Read::Status => Some(status_of(member, query)),
+        Read::HashKv(run) => match query.hash_slice(run, HASH_ROWS) {
+            Ok(Ok(None)) => None,
+            Ok(Ok(Some(hash))) => Some(Ok(encoded(&pb::HashKvResponse {
+                header: header.at(query.revision(), term),
+                hash: hash.hash,
+                compact_revision: hash.compact_revision,
+                hash_revision: hash.hash_revision,
+            }))),
+            Ok(Err(rejection)) => Some(Err(status::of_rejection(rejection))),
+            Err(fault) => Some(Err(status::of_fault(&fault))),
+        },
+    }
+}
+
+/// What this member says of itself, with or without a leader.
+fn status_of(member: &Member, query: &Query) -> Outcome {
+    let status = member.handle.status().map_err(|fault| status::of_fault(&fault))?;
+    let raft = &status.raft;
+    let mut errors = Vec::new();
+    if raft.leader.is_none() {
+        errors.push("etcdserver: no leader".to_owned());
+    }
+    for alarm in query.alarms().list(pb::AlarmType::None) {
+        let kind = alarm.alarm().as_str_name();
+        errors.push(format!("memberID:{} alarm:{kind} ", alarm.member_id));
+    }
+    errors.extend(status.fault.clone());
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Ok(encoded(&pb::StatusResponse {
+        header: member.header.at(query.revision(), raft.term),
+        version: member.config.version.clone(),
+        db_size: bytes(status.db_bytes),
+        leader: raft.leader.map_or(0, |leader| leader.0),
+        raft_index: raft.commit,
+        raft_term: raft.term,
+        raft_applied_index: status.applied,
+        errors,
+        db_size_in_use: bytes(status.db_bytes_in_use),
+        is_learner: raft.is_learner,
+        storage_version: member.config.version.clone(),
+        db_size_quota: bytes(member.quota.limit()),
+        downgrade_info: Some(pb::DowngradeInfo::default()),
+    }))
+}
+
+fn encoded(message: &impl Message) -> Bytes {
+    message.encode_to_vec().into()
+}

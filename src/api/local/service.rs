@@ -1,0 +1,242 @@
+//! The service: what each method becomes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::sync::Semaphore;
+
+use super::header::Header;
+use super::quota::Quota;
+use super::reads::{Read, ReadCall};
+use super::{cluster, leases, reads, snapshot, writes};
+use crate::api::status;
+use crate::base::{ClusterId, MemberId, Moment, limits};
+use crate::engine::Handle;
+use crate::proto::etcdserverpb as pb;
+use crate::proto::{Call, Caller, Code, Duplex, Method, Retry, Service, Status};
+
+/// Snapshots on their way to clients at the same time: each holds a copy of the database.
+const SNAPSHOTS_MAX: usize = 2;
+
+/// Who answers, and with which bounds.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub cluster: ClusterId,
+    pub member: MemberId,
+    /// Longest time for one request (etcd's 5 s and two election timeouts); a caller's own deadline may be shorter.
+    pub request_timeout: Duration,
+    /// Bytes this member may use; 0 is no quota.
+    pub quota_bytes: u64,
+    /// Shorter leases are made this long, seconds.
+    pub lease_ttl_s_min: i64,
+    /// What Status says.
+    pub version: String,
+    /// Watch responses are cut at so many bytes for those who asked for fragments.
+    pub fragment_bytes: usize,
+}
+
+impl Config {
+    pub fn new(cluster: ClusterId, member: MemberId) -> Self {
+        Self {
+            cluster,
+            member,
+            request_timeout: Duration::from_secs(7),
+            quota_bytes: limits::QUOTA_BYTES_DEFAULT,
+            lease_ttl_s_min: 2,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            fragment_bytes: limits::FRAME_BYTES_MAX,
+        }
+    }
+}
+
+/// What every request needs; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Member(Arc<Inner>);
+
+pub(super) struct Inner {
+    pub handle: Handle,
+    pub config: Config,
+    pub header: Header,
+    pub quota: Quota,
+    pub snapshots: Arc<Semaphore>,
+}
+
+impl std::ops::Deref for Member {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// etcd's API on this member.
+pub struct Local {
+    member: Member,
+}
+
+impl Local {
+    pub fn new(handle: Handle, config: Config) -> Self {
+        let header = Header { cluster: config.cluster, member: config.member };
+        let quota = Quota::new(config.quota_bytes);
+        let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
+        Self { member: Member(Arc::new(Inner { handle, config, header, quota, snapshots })) }
+    }
+}
+
+impl Inner {
+    /// When a request that came now must be answered.
+    pub(super) fn deadline(&self, now: Moment, deadline_ms: u32) -> Moment {
+        let longest = self.config.request_timeout;
+        match deadline_ms {
+            0 => now + longest,
+            ms => now + Duration::from_millis(u64::from(ms)).min(longest),
+        }
+    }
+}
+
+impl Service for Local {
+    fn call(&self, _: &Caller, batch: Vec<Call>) {
+        let member = &self.member;
+        let now = member.handle.clock().now();
+        let is_learner = member.handle.raft().is_learner;
+        let (mut behind_barrier, mut at_once) = (Vec::new(), Vec::new());
+        let mut latest = now;
+        for call in batch {
+            let Call { method, body, deadline_ms, reply } = call;
+            let deadline = member.deadline(now, deadline_ms);
+            if is_learner && !is_for_learners(method, &body) {
+                reply.send(Err(status::of_learner()));
+                continue;
+            }
+            let request = match Request::decode(method, body) {
+                Ok(request) => request,
+                Err(status) => {
+                    reply.send(Err(status));
+                    continue;
+                }
+            };
+            match request {
+                Request::Write(write) => writes::submit(member, write, now, deadline, reply),
+                Request::Read { read, is_linearizable } => {
+                    let call = ReadCall::new(read, reply);
+                    if is_linearizable {
+                        latest = latest.max(deadline);
+                        behind_barrier.push(call);
+                    } else {
+                        at_once.push(call);
+                    }
+                }
+                Request::TimeToLive(request) => {
+                    tokio::spawn(leases::time_to_live(member.clone(), request, deadline, reply));
+                }
+                Request::MoveLeader(request) => {
+                    tokio::spawn(cluster::move_leader(member.clone(), request, deadline, reply));
+                }
+            }
+        }
+        reads::at_once(member, at_once);
+        reads::behind_barrier(member, behind_barrier, latest);
+    }
+
+    fn open(&self, _: &Caller, method: Method, first: Bytes, stream: Duplex) {
+        let member = self.member.clone();
+        if member.handle.raft().is_learner && method != Method::Snapshot {
+            tokio::spawn(stream.end(Err(status::of_learner())));
+            return;
+        }
+        match method {
+            Method::LeaseKeepAlive => {
+                tokio::spawn(leases::keep_alive(member, first, stream));
+            }
+            Method::Snapshot => snapshot::send(&member, stream),
+            other => {
+                tokio::spawn(stream.end(Err(status::not_served(other))));
+            }
+        }
+    }
+}
+
+/// A request whose shape is right.
+enum Request {
+    Write(writes::Write),
+    Read { read: Read, is_linearizable: bool },
+    TimeToLive(pb::LeaseTimeToLiveRequest),
+    MoveLeader(pb::MoveLeaderRequest),
+}
+
+impl Request {
+    fn decode(method: Method, body: Bytes) -> Result<Self, Status> {
+        let read = |read, is_linearizable| Self::Read { read, is_linearizable };
+        Ok(match method {
+            Method::Range => {
+                let request = checked(method, body, crate::state::check::range)?;
+                let is_linearizable = !request.serializable;
+                read(Read::range(request), is_linearizable)
+            }
+            Method::Txn => {
+                let request = checked(method, body, crate::state::check::txn)?;
+                if crate::state::check::is_read_only(&request) {
+                    let is_linearizable = crate::state::check::needs_barrier(&request);
+                    read(Read::Txn(request), is_linearizable)
+                } else {
+                    Self::Write(writes::Write::txn(request))
+                }
+            }
+            Method::LeaseLeases => read(Read::Leases, false),
+            Method::MemberList => {
+                let request: pb::MemberListRequest = decoded(method, body)?;
+                read(Read::Members, request.linearizable)
+            }
+            Method::Status => read(Read::Status, false),
+            Method::HashKv => {
+                let request: pb::HashKvRequest = decoded(method, body)?;
+                read(Read::hash_kv(request.revision), false)
+            }
+            Method::Alarm => {
+                let request: pb::AlarmRequest = decoded(method, body)?;
+                match request.action() {
+                    pb::alarm_request::AlarmAction::Get => {
+                        read(Read::Alarms(request.alarm()), true)
+                    }
+                    _ => Self::Write(writes::Write::alarm(request)),
+                }
+            }
+            Method::LeaseTimeToLive => Self::TimeToLive(decoded(method, body)?),
+            Method::MoveLeader => Self::MoveLeader(decoded(method, body)?),
+            other => Self::Write(writes::Write::decode(other, body)?),
+        })
+    }
+}
+
+/// Decodes, and checks the shape.
+pub(super) fn checked<M: Message + Default>(
+    method: Method,
+    body: Bytes,
+    check: impl FnOnce(&M) -> Result<(), crate::state::check::Malformed>,
+) -> Result<M, Status> {
+    let request: M = decoded(method, body)?;
+    check(&request).map_err(|malformed| status::of_malformed(&malformed))?;
+    Ok(request)
+}
+
+pub(super) fn decoded<M: Message + Default>(method: Method, body: Bytes) -> Result<M, Status> {
+    M::decode(body).map_err(|error| status::unreadable(method, &error))
+}
+
+/// etcd lets a learner answer these, and a serializable Range.
+fn is_for_learners(method: Method, body: &Bytes) -> bool {
+    match method {
+        Method::Status => true,
+        Method::Range => {
+            pb::RangeRequest::decode(body.clone()).is_ok_and(|request| request.serializable)
+        }
+        _ => false,
+    }
+}
+
+/// Too many of something at once; later is better.
+pub(super) fn busy(text: &str) -> Status {
+    Status::new(Code::ResourceExhausted, text, Retry::NotProposed)
+}

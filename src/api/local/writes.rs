@@ -1,0 +1,159 @@
+//! What enters the log: checked, within the quota, with the ids and times that apply must not choose.
+
+use bytes::Bytes;
+
+use super::cluster;
+use super::header::Change;
+use super::service::{Member, checked, decoded};
+use crate::api::status;
+use crate::base::{MemberId, Moment};
+use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::quorate::log::LeaseRevoke;
+use crate::proto::{Method, Reply, Status};
+use crate::state::{Command, Rejection, check, cost};
+
+/// A command on its way to the log, and how its answer is written.
+pub(super) enum Write {
+    Command(Command),
+    /// A change of the cluster; a new member's id is drawn from the time when it is submitted.
+    Change(Change, cluster::Changing),
+}
+
+impl Write {
+    pub(super) fn txn(request: pb::TxnRequest) -> Self {
+        Self::Command(Command::Txn(request))
+    }
+
+    pub(super) fn alarm(request: pb::AlarmRequest) -> Self {
+        Self::Command(Command::Alarm(request))
+    }
+
+    pub(super) fn decode(method: Method, body: Bytes) -> Result<Self, Status> {
+        Ok(Self::Command(match method {
+            Method::Put => Command::Put(checked(method, body, check::put)?),
+            Method::DeleteRange => {
+                Command::DeleteRange(checked(method, body, check::delete_range)?)
+            }
+            Method::Compact => Command::Compact(checked(method, body, check::compact)?),
+            Method::LeaseGrant => Command::LeaseGrant(checked(method, body, check::lease_grant)?),
+            Method::LeaseRevoke => {
+                let request: pb::LeaseRevokeRequest = decoded(method, body)?;
+                Command::LeaseRevoke(LeaseRevoke { ids: vec![request.id] })
+            }
+            Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote => {
+                let (change, changing) = cluster::decode(method, body)?;
+                return Ok(Self::Change(change, changing));
+            }
+            other => return Err(status::not_served(other)),
+        }))
+    }
+}
+
+pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Moment, reply: Reply) {
+    let (command, change) = match write {
+        Write::Command(Command::LeaseGrant(request)) => match granted(member, request) {
+            Ok(request) => (Command::LeaseGrant(request), Change::No),
+            Err(status) => return reply.send(Err(status)),
+        },
+        Write::Command(command) => (command, Change::No),
+        Write::Change(change, changing) => {
+            let wall_ms = member.handle.clock().wall_ms();
+            (Command::MemberChange(changing.command(wall_ms)), change)
+        }
+    };
+    let measure = || member.handle.status().ok().map(|status| status.db_bytes_in_use);
+    if !member.quota.admits(cost(&command), now, measure) {
+        raise_no_space(member, deadline);
+        return reply.send(Err(status::of_rejection(Rejection::NoSpace)));
+    }
+    let header = member.header;
+    if let Command::Compact(request) = &command
+        && request.physical
+    {
+        let revision = request.revision;
+        return submit_physical(member, command, revision, deadline, reply);
+    }
+    member.handle.submit(
+        command,
+        deadline,
+        Box::new(move |result| {
+            reply.send(match result {
+                Ok(applied) => Ok(header.encode(applied, change)),
+                Err(error) => Err(status::of_error(&error)),
+            });
+        }),
+    );
+}
+
+/// The answer of a physical compaction waits until this member has deleted what was compacted.
+fn submit_physical(
+    member: &Member,
+    command: Command,
+    revision: i64,
+    deadline: Moment,
+    reply: Reply,
+) {
+    let member = member.clone();
+    tokio::spawn(async move {
+        let handle = &member.handle;
+        let outcome = match handle.propose(command, deadline).await {
+            Ok(applied) => handle.compacted(revision).await.map(|()| applied),
+            Err(error) => Err(error),
+        };
+        reply.send(match outcome {
+            Ok(applied) => Ok(member.header.encode(applied, Change::No)),
+            Err(error) => Err(status::of_error(&error)),
+        });
+    });
+}
+
+/// A lease's id and its real TTL are chosen before the log: apply must not roll dice.
+fn granted(
+    member: &Member,
+    request: pb::LeaseGrantRequest,
+) -> Result<pb::LeaseGrantRequest, Status> {
+    let id = match request.id {
+        0 => random_id()?,
+        chosen => chosen,
+    };
+    Ok(pb::LeaseGrantRequest { id, ttl: request.ttl.max(member.config.lease_ttl_s_min) })
+}
+
+/// Positive, 63 bits.
+fn random_id() -> Result<i64, Status> {
+    let drawn = getrandom::u64().map_err(|error| {
+        let text = format!("quorate: the system gives no random numbers: {error}");
+        Status::new(crate::proto::Code::Internal, text, crate::proto::Retry::NotProposed)
+    })?;
+    // One of 2^63 draws would be 0, which means "choose".
+    Ok(i64::try_from(drawn >> 1).unwrap_or(1).max(1))
+}
+
+/// Tells all members that this one is full; they refuse until the alarm is taken back.
+fn raise_no_space(member: &Member, deadline: Moment) {
+    if !member.quota.begin_raising() {
+        return;
+    }
+    let id: MemberId = member.config.member;
+    tracing::warn!(quota_bytes = member.quota.limit(), "the quota is used up: raising the alarm");
+    let alarm = pb::AlarmRequest {
+        action: AlarmAction::Activate.into(),
+        member_id: id.0,
+        alarm: pb::AlarmType::Nospace.into(),
+    };
+    let raising = member.clone();
+    member.handle.submit(
+        Command::Alarm(alarm),
+        deadline,
+        Box::new(move |result| {
+            raising.quota.end_raising();
+            if let Err(error) = result {
+                tracing::warn!(%error, "the alarm was not raised; the next write tries again");
+            }
+        }),
+    );
+}
