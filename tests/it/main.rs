@@ -1,1 +1,3 @@
 //! The real program, one module per capability.
+
+mod native;

@@ -55,8 +55,9 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
         places: Semaphore::new(config.in_flight_max as usize),
         caller: Mutex::new(Arc::new(caller)),
     });
-    // The control stream is one of those counted.
-    connection.allow_streams(config.streams_max.saturating_add(1), 0);
+    // The control stream is one of those counted, and quinn grants new ones by the eighth.
+    let streams = config.streams_max.saturating_add(1);
+    connection.allow_streams(streams.saturating_add(streams / 4), 0);
     tokio::spawn(control(Arc::clone(&session), send, recv));
     let mut streams = JoinSet::new();
     let mut phase = session.phase.clone();

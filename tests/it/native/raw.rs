@@ -1,0 +1,87 @@
+//! A client that writes frames itself and keeps to no rule.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use quorate::proto::frame::{Answer, Request, UNARY_STREAM};
+use quorate::proto::hello::{
+    CONTROL_BYTES_MAX, ClientHello, Control, PROTOCOL_VERSION, ServerHello,
+};
+use quorate::proto::{Method, etcdserverpb as pb};
+use quorate::tls::ClientFiles;
+use quorate::transport::{Connection, DialOptions, Dialer, RecvStream, SendStream};
+
+use super::{Server, soon};
+
+/// A connection, and what keeps it.
+pub(super) struct Raw {
+    pub connection: Connection,
+    _dialer: Dialer,
+}
+
+impl Raw {
+    pub(super) async fn dial(server: &Server) -> Self {
+        let options = DialOptions { timeout: Duration::from_secs(5), ..Default::default() };
+        let dialer = Dialer::new(&ClientFiles::default(), options).unwrap();
+        let connection = dialer.dial(&server.url().parse().unwrap()).await.unwrap();
+        Self { connection, _dialer: dialer }
+    }
+
+    /// Dialled and greeted.
+    pub(super) async fn open(server: &Server) -> (Self, ServerHello, Stream) {
+        let raw = Self::dial(server).await;
+        let mut control = raw.stream().await;
+        let hello = ClientHello {
+            versions: vec![PROTOCOL_VERSION],
+            client: "raw".to_owned(),
+            token: String::new(),
+        };
+        control.send.bytes(Control::ClientHello(hello).encode()).await.unwrap();
+        let frame = soon("Hello", control.recv.frame(CONTROL_BYTES_MAX)).await.unwrap().unwrap();
+        let Control::ServerHello(hello) = Control::parse(frame).unwrap() else {
+            panic!("no Hello");
+        };
+        (raw, hello, control)
+    }
+
+    pub(super) async fn stream(&self) -> Stream {
+        let (send, recv) = soon("a stream", self.connection.open_bi()).await.unwrap();
+        Stream { send, recv }
+    }
+
+    pub(super) async fn unary(&self) -> Stream {
+        let mut stream = self.stream().await;
+        let opening = Bytes::copy_from_slice(&UNARY_STREAM.to_be_bytes());
+        stream.send.bytes(opening).await.unwrap();
+        stream
+    }
+
+    /// Why the server closed.
+    pub(super) async fn closed(&self) -> String {
+        format!("{:?}", soon("the close", self.connection.closed()).await)
+    }
+}
+
+pub(super) struct Stream {
+    pub send: SendStream,
+    pub recv: RecvStream,
+}
+
+impl Stream {
+    pub(super) async fn request(&mut self, request: Request) {
+        let mut bytes = BytesMut::new();
+        request.encode(&mut bytes);
+        self.send.bytes(bytes.freeze()).await.unwrap();
+    }
+
+    pub(super) async fn answer(&mut self) -> Answer {
+        let frame = soon("an answer", self.recv.frame(4 << 20)).await.unwrap().unwrap();
+        Answer::parse(frame).unwrap()
+    }
+}
+
+pub(super) fn get(id: u64, key: &str) -> Request {
+    let range = pb::RangeRequest { key: key.to_owned().into(), ..Default::default() };
+    let body = prost::Message::encode_to_vec(&range).into();
+    Request::Call { id, method: Method::Range.number(), deadline_ms: 0, body }
+}
