@@ -217,7 +217,7 @@ pub const SNAPSHOT_CHUNKS_WAITING_MAX: usize = 16;
 /// A snapshot that moved no byte for so long has failed.
 pub const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 
-/// How often a live connection's certificate is looked at again: ended, revoked, trust reloaded.
+/// How late the end of a live connection's certificate is noticed at most, should the wall clock jump.
 pub const CERTIFICATE_SWEEP: Duration = Duration::from_secs(15);
 
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
-use super::{endpoint, kv, lease, maintenance, member, playground, serve, txn, watch};
+use super::{cert, endpoint, kv, lease, maintenance, member, playground, serve, txn, watch};
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ pub(super) enum Command {
     Playground(playground::Playground),
     /// Run one member of a cluster
     Serve(serve::Serve),
+    /// Make, revoke and show certificates
+    Cert(cert::CertArgs),
     /// Print the version
     Version,
 

@@ -10,6 +10,7 @@
 //! commands find the playground of the folder. Knows nothing of: how anything is done.
 
 mod args;
+mod cert;
 mod connect;
 mod duration;
 mod endpoint;

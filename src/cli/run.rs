@@ -11,7 +11,7 @@ use crate::config::{self, Key, LogFormat, Logging};
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
 use super::connect::Session;
 use super::exit::{Code, Exit};
-use super::{logging, serve};
+use super::{cert, logging, serve};
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -88,6 +88,8 @@ fn carry_out(
     match command {
         Command::Playground(playground) => playground.run(),
         Command::Serve(serve) => serve.run(environment),
+        Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
+            .map_err(|error| Exit::error(error.to_string())),
         Command::Version => {
             println!("quorate Version: {}\nAPI version: 3.6", env!("CARGO_PKG_VERSION"));
             Ok(())
@@ -126,7 +128,7 @@ async fn ask(
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
         Command::Snapshot(snapshot) => snapshot.run(session).await,
-        Command::Playground(_) | Command::Serve(_) | Command::Version => Ok(()),
+        Command::Playground(_) | Command::Serve(_) | Command::Cert(_) | Command::Version => Ok(()),
     }
 }
 

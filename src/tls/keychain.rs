@@ -3,7 +3,6 @@
 //! Handshakes look at [`Keychain::current`] each time, so that nothing that was built from it has to be built again.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::WebPkiServerVerifier;
@@ -11,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
+use tokio::sync::watch;
 
 use super::admit::{self, Identity, Refusal};
 use super::dialler::{Anybody, dialling, provider};
@@ -100,7 +100,7 @@ impl Loaded {
 pub struct Keychain {
     files: KeychainFiles,
     loaded: RwLock<Arc<Loaded>>,
-    generation: AtomicU64,
+    generation: watch::Sender<u64>,
     /// For `http://`: made at start, verified by nobody.
     self_made: Arc<CertifiedKey>,
 }
@@ -110,20 +110,26 @@ impl Keychain {
     pub fn load(files: KeychainFiles) -> Result<Arc<Self>, Error> {
         let loaded = RwLock::new(Arc::new(read(&files)?));
         let self_made = make::throwaway()?;
-        Ok(Arc::new(Self { files, loaded, generation: AtomicU64::new(1), self_made }))
+        Ok(Arc::new(Self { files, loaded, generation: watch::Sender::new(1), self_made }))
     }
 
     /// Reads every file again. On an error the old ones stay in force.
     pub fn reload(&self) -> Result<(), Error> {
         let fresh = Arc::new(read(&self.files)?);
         *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = fresh;
-        self.generation.fetch_add(1, Ordering::Release);
+        self.generation.send_modify(|generation| *generation += 1);
         Ok(())
     }
 
     /// Grows with each reload: a connection admitted under an older one is to be admitted again.
     pub fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
+        *self.generation.borrow()
+    }
+
+    /// Waits until there is a newer one than `seen`.
+    pub async fn reloaded(&self, seen: u64) {
+        // The sender is this very keychain: it cannot be gone.
+        let _ = self.generation.subscribe().wait_for(|generation| *generation != seen).await;
     }
 
     /// What is not wrong but unwise, one line each: private keys that others can read.
@@ -271,4 +277,91 @@ fn verifiers(ca: &Path, crl: Option<&Path>) -> Result<Verifiers, Error> {
         .build()
         .map_err(|error| blame(error.to_string()))?;
     Ok((callers, servers))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::tls::make::{Authority, Subject, Validity};
+
+    fn made(dir: &Path) -> (Authority, PlaneFiles) {
+        let validity = Validity { wall_ms: 1_800_000_000_000, days: 1 };
+        let authority = make::authority("ca", validity).unwrap();
+        authority.made.write(dir, "ca", false).unwrap();
+        let subject = Subject { common_name: "n1".into(), ..Subject::default() };
+        let peer = make::peer(&authority, &subject, validity).unwrap();
+        let (cert, key) = peer.write(dir, "peer", false).unwrap();
+        let trusted_ca = Some(dir.join("ca.crt"));
+        (authority, PlaneFiles { cert, key, trusted_ca, ..PlaneFiles::default() })
+    }
+
+    fn error(peer: &PlaneFiles) -> String {
+        let files = KeychainFiles { peer: Some(peer.clone()), client: None };
+        Keychain::load(files).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_wrong_file_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, good) = made(dir.path());
+        let write = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            fs::write(&path, text).unwrap();
+            path
+        };
+        let missing = PlaneFiles { cert: dir.path().join("nowhere.crt"), ..good.clone() };
+        assert!(error(&missing).contains("nowhere.crt: No such file"));
+        let empty = PlaneFiles { trusted_ca: Some(write("empty.crt", "")), ..good.clone() };
+        assert!(error(&empty).contains("empty.crt: holds no certificate"));
+        let swapped = PlaneFiles { key: good.cert.clone(), ..good.clone() };
+        assert!(error(&swapped).contains("peer.crt: holds no private key"));
+        let foreign = PlaneFiles { key: dir.path().join("ca.key"), ..good.clone() };
+        assert!(error(&foreign).contains("ca.key: is not the key of the certificate in"));
+        let crl = PlaneFiles { crl: Some(write("no.crl", "?")), ..good.clone() };
+        assert!(error(&crl).contains("no.crl: holds no revocation list"));
+        let half = PlaneFiles { client_cert: Some(good.cert.clone()), ..good.clone() };
+        assert!(error(&half).contains("go together"));
+        let trustless = PlaneFiles { trusted_ca: None, ..good };
+        assert!(error(&trustless).contains("peer-trusted-ca-file"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn keys_that_others_can_read_are_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (_, peer) = made(dir.path());
+        let keychain =
+            Keychain::load(KeychainFiles { peer: Some(peer.clone()), client: None }).unwrap();
+        assert!(keychain.warnings().is_empty());
+        fs::set_permissions(&peer.key, fs::Permissions::from_mode(0o640)).unwrap();
+        let warnings = keychain.warnings();
+        assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_https_door_without_files_is_an_error_before_anybody_knocks() {
+        let keychain = Keychain::load(KeychainFiles::default()).unwrap();
+        let doors = Doors { peers: Some(Scheme::Https), clients: None };
+        let error = keychain.server_config(doors).unwrap_err().to_string();
+        assert!(error.contains("peer-cert-file"), "{error}");
+        let doors = Doors { peers: Some(Scheme::Http), clients: Some(Scheme::Http) };
+        assert!(keychain.server_config(doors).is_ok());
+    }
+
+    #[test]
+    fn a_certificate_that_has_ended_is_not_admitted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_, peer) = made(dir.path());
+        let chain = load::certificates(&peer.cert).unwrap();
+        let keychain = Keychain::load(KeychainFiles { peer: Some(peer), client: None }).unwrap();
+        let doors = Doors { peers: Some(Scheme::Https), clients: None };
+        let admit = |wall_ms| keychain.admit(Protocol::Peer, doors, &chain, wall_ms);
+        let identity = admit(1_800_000_000_000).unwrap().unwrap();
+        assert_eq!(identity.not_after_ms, 1_800_000_000_000 + 86_400_000);
+        let refusal = admit(identity.not_after_ms + 1_000).unwrap_err().to_string();
+        assert!(refusal.contains("expired") && refusal.contains("CN=n1"), "{refusal}");
+    }
 }

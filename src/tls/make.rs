@@ -13,7 +13,7 @@ use rcgen::{
     RevokedCertParams, SanType, SerialNumber,
 };
 use rustls::crypto::ring::sign::any_supported_type;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::{Description, Error};
@@ -175,12 +175,7 @@ fn signed(
     params.extended_key_usages = usages.to_vec();
     params.use_authority_key_identifier_extension = true;
     for host in &subject.hosts {
-        params.subject_alt_names.push(match host.parse::<IpAddr>() {
-            Ok(address) => SanType::IpAddress(address),
-            Err(_) => SanType::DnsName(host.as_str().try_into().map_err(|_| {
-                Error::Make(format!("{host:?} is neither a host name nor an IP address"))
-            })?),
-        });
+        params.subject_alt_names.push(alternative_name(host)?);
     }
     if let Some((cluster, member)) = subject.member {
         let uri = format!("quorate://{cluster}/{member}");
@@ -189,6 +184,17 @@ fn signed(
     let key = KeyPair::generate()?;
     let cert = params.signed_by(&key, &authority.issuer)?;
     Ok(Made { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
+/// An IP address, or a host name whose first label may be a star.
+fn alternative_name(host: &str) -> Result<SanType, Error> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(SanType::IpAddress(address));
+    }
+    if DnsName::try_from(host.strip_prefix("*.").unwrap_or(host)).is_err() {
+        return Err(Error::Make(format!("{host:?} is neither a host name nor an IP address")));
+    }
+    Ok(SanType::DnsName(host.try_into()?))
 }
 
 fn parameters(common_name: &str, validity: Validity) -> Result<CertificateParams, Error> {

@@ -1,6 +1,7 @@
 //! Dials a member and exchanges Hello with it: only after that is a connection one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
@@ -91,7 +92,14 @@ pub(super) async fn until_refused(
     let mut generation = keychain.generation();
     let ends_ms = identity.map_or(i64::MAX, |identity| identity.not_after_ms);
     loop {
-        tokio::time::sleep(limits::CERTIFICATE_SWEEP).await;
+        // In steps, because the wall clock may jump; certificates end on whole seconds.
+        let left_ms = u64::try_from(ends_ms.saturating_sub(clock.wall_ms())).unwrap_or_default();
+        let step = Duration::from_millis(left_ms);
+        let step = step.clamp(Duration::from_secs(1), limits::CERTIFICATE_SWEEP);
+        tokio::select! {
+            () = tokio::time::sleep(step) => {}
+            () = keychain.reloaded(generation) => {}
+        }
         let (now_ms, current) = (clock.wall_ms(), keychain.generation());
         if now_ms < ends_ms && current == generation {
             continue;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::rig::{Ear, Echo, Folder, Inbound, config, keychain, loopback, past, subject, today};
 use crate::base::{ClusterId, MemberId, limits};
-use crate::tls::make::{self, Authority, Subject};
+use crate::tls::make::{self, Authority, Subject, Validity};
 use crate::tls::{self, Protocol, Scheme};
 use crate::transport::dial::{connect, quic_config, socket};
 use crate::transport::hello::{HELLO_BYTES_MAX, Hello, PROTOCOL};
@@ -269,22 +269,78 @@ fn new_files_count_after_a_reload() {
     assert!(refused(runtime.block_on(knock(&transport, &files, Protocol::Client)), "revoked"));
 }
 
+/// Dials and stays.
+async fn stay(
+    socket: &quinn::Endpoint,
+    transport: &Transport,
+    files: &tls::ClientFiles,
+    protocol: Protocol,
+) -> Connection {
+    let mut tls = tls::client_config(Some(files)).unwrap();
+    tls.alpn_protocols = vec![protocol.alpn().to_vec()];
+    let config = quic_config(tls, &quic::dialling_members()).unwrap();
+    let port = transport.addresses()[0].port();
+    let url = Url { scheme: Scheme::Https, host: "127.0.0.1".into(), port };
+    let quic = connect(socket, &config, &url, limits::HELLO_DEADLINE).await.unwrap();
+    let connection = Connection::new(quic);
+    let (mut send, mut recv) = connection.open_bi().await.unwrap();
+    send.frame(hello(2).encode_to_vec().into()).await.unwrap();
+    recv.frame(HELLO_BYTES_MAX).await.unwrap().unwrap();
+    connection
+}
+
+#[test]
+fn who_is_revoked_or_ends_while_connected_is_closed() {
+    let folder = Folder::new();
+    let authority = folder.authority("ca");
+    people(&folder, &authority, &authority);
+    // Ends in two seconds: the longest wait of these tests.
+    let soon = Validity { wall_ms: today().wall_ms - 86_400_000 + 2_500, days: 1 };
+    folder.keep("short", &make::client(&authority, &subject("short"), soon).unwrap());
+    folder.revoke("ca.crl", &authority, &["revoked-client", "revoked-peer"]);
+    let with_crl = |mut plane: tls::PlaneFiles| {
+        plane.crl = Some(folder.file("ca.crl"));
+        plane
+    };
+    let peer = with_crl(folder.plane("peer", "ca"));
+    let keys = keychain(Some(peer), Some(with_crl(folder.plane("server", "ca"))));
+    let doors = loopback(Some(Scheme::Https), Some(Scheme::Https), 0);
+    let config = config(1, Arc::clone(&keys), doors);
+    let inbound = Arc::new(Inbound(Arc::new(Ear::default())));
+    let transport = Transport::start(config, inbound, Arc::new(Echo)).unwrap();
+    runtime().block_on(async {
+        let socket = socket().unwrap();
+        let dial = |name, protocol| {
+            let files = folder.dialler(Some(name), "ca");
+            let (socket, transport) = (&socket, &transport);
+            async move { stay(socket, transport, &files, protocol).await }
+        };
+        let short = dial("short", Protocol::Client).await;
+        let client = dial("client", Protocol::Client).await;
+        let member = dial("peer", Protocol::Peer).await;
+        let refused = |lost: Lost, word: &str| {
+            let closed = matches!(&lost, Lost::Closed { code: Some(CloseCode::NotAdmitted), .. });
+            assert!(closed && lost.to_string().contains(word), "{lost}");
+        };
+        refused(short.closed().await, "expired");
+        folder.revoke("ca.crl", &authority, &["client"]);
+        keys.reload().unwrap();
+        refused(client.closed().await, "Revoked");
+        assert_eq!(member.lost(), None);
+        folder.revoke("ca.crl", &authority, &["client", "peer"]);
+        keys.reload().unwrap();
+        refused(member.closed().await, "Revoked");
+    });
+}
+
 #[test]
 fn a_frame_longer_than_allowed_costs_the_connection() {
     let folder = Folder::new();
     let transport = one_door(Some(Scheme::Https), None, &folder);
     runtime().block_on(async {
-        let mut tls = tls::client_config(Some(&folder.dialler(Some("peer"), "ca"))).unwrap();
-        tls.alpn_protocols = vec![Protocol::Peer.alpn().to_vec()];
-        let config = quic_config(tls, &quic::dialling_members()).unwrap();
-        let port = transport.addresses()[0].port();
-        let url = Url { scheme: Scheme::Https, host: "127.0.0.1".into(), port };
         let socket = socket().unwrap();
-        let quic = connect(&socket, &config, &url, limits::HELLO_DEADLINE).await.unwrap();
-        let connection = Connection::new(quic);
-        let (mut send, mut recv) = connection.open_bi().await.unwrap();
-        send.frame(hello(2).encode_to_vec().into()).await.unwrap();
-        recv.frame(HELLO_BYTES_MAX).await.unwrap().unwrap();
+        let files = folder.dialler(Some("peer"), "ca");
+        let connection = stay(&socket, &transport, &files, Protocol::Peer).await;
         let mut control = connection.open_uni().await.unwrap();
         let length = u32::try_from(limits::PEER_FRAME_BYTES_MAX + 1).unwrap();
         let mut bytes = vec![0];
