@@ -15,7 +15,7 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Makes and shows certificates.
 #[derive(Args, Clone, Debug)]
-pub struct CertArgs {
+pub(super) struct CertArgs {
     #[command(subcommand)]
     command: Command,
 }
@@ -128,7 +128,7 @@ struct Hosts {
 
 /// What went wrong, with the file it is about.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Tls(#[from] tls::Error),
     #[error("{0}")]
@@ -138,7 +138,7 @@ pub enum Error {
 }
 
 /// Does what was asked, and tells `out` about it.
-pub fn run(args: CertArgs, out: &mut dyn Write) -> Result<(), Error> {
+pub(super) fn run(args: CertArgs, out: &mut dyn Write) -> Result<(), Error> {
     let wall_ms = SystemClock::new().wall_ms();
     match args.command {
         Command::Ca { place, name, file, days } => {
