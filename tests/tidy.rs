@@ -76,7 +76,8 @@ const ROOMS: &[Room] = &[
         ],
         forbidden: &[],
     },
-    Room { name: "config", may_import: &["base", "tls", "node"], forbidden: &[] },
+    // transport: a checked configuration speaks of its URLs and listeners.
+    Room { name: "config", may_import: &["base", "tls", "transport", "node"], forbidden: &[] },
     Room {
         name: "cli",
         may_import: &[
@@ -99,7 +100,8 @@ const ROOMS: &[Room] = &[
 const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["config", "cli"]),
     ("comfy_table", &["cli"]),
-    ("figment", &["config"]),
+    // cli: the profile of a folder's cluster, a client's settings.
+    ("figment", &["config", "cli"]),
     ("heed", &["storage"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),
@@ -108,7 +110,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "transport"]),
     ("slog", &["consensus"]),
     ("tokio", &["proto", "engine", "transport", "client", "api", "keepers", "node", "cli"]),
-    ("toml_edit", &["config"]),
+    ("toml_edit", &["config", "cli"]),
     ("x509_parser", &["tls"]),
     // Dice: ids and nonces are drawn before the log, never below the engine.
     ("getrandom", &["engine", "tls", "transport", "client", "api", "keepers", "node", "cli"]),
@@ -134,6 +136,8 @@ const GENERATED: &str = "src/proto/generated/";
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     // A table of threads: the name of each, and its loop of a few lines.
     ("src/engine/threads.rs", "spawn"),
+    // Builds the rooms of a member one after the other, and joins them.
+    ("src/node/member.rs", "start"),
 ];
 
 /// The one file that may say `unsafe`: LMDB maps a file.
