@@ -275,6 +275,11 @@ impl Core {
     /// A membership change takes effect: exactly when its entry is applied, and only if it was not rejected.
     pub fn apply_change(&mut self, change: &Change) -> Result<(), Fault> {
         self.flush();
+        // What is applied while a snapshot is being installed lies before it, and its members are known already: an
+        // older change would undo a newer one.
+        if self.is_installing() {
+            return Ok(());
+        }
         if let Err(error) = self.raw.apply_conf_change(&change.to_raft()) {
             let what = format!("a membership change that contradicts the members ({error})");
             return Err(Fault::corrupt(what, "the log"));
@@ -362,15 +367,13 @@ impl Core {
         log.committed.min(log.persisted)
     }
 
-    /// Everything this member was told is durable, and its disk is not known to hang. A single voter leads within one
-    /// call: what it owes as a follower must have left before.
+    /// Everything this member was told is durable, and its disk is not known to hang.
     fn may_campaign(&self) -> bool {
-        let raft = &self.raw.raft;
-        let settled = self.outstanding.is_empty()
-            && raft.raft_log.persisted == raft.raft_log.last_index()
-            && self.raw.snap().is_none();
-        let owes = raft.prs().is_singleton() && !raft.msgs.is_empty();
-        settled && !owes && !self.held
+        let log = &self.raw.raft.raft_log;
+        self.outstanding.is_empty()
+            && log.persisted == log.last_index()
+            && self.raw.snap().is_none()
+            && !self.held
     }
 
     fn is_installing(&self) -> bool {

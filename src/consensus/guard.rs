@@ -14,7 +14,7 @@
 //! | `send`: term should not be set (forwarded MsgPropose, MsgTransferLeader, MsgReadIndex) | these never cross, or have term 0 (wire); a follower does not pass on a read |
 //! | `step_leader`: stepped empty MsgProp; `entries[0]` of a read | never cross; the entry is made here |
 //! | `step_candidate`: `debug_assert` on the term | term 0 is refused (wire) |
-//! | `become_leader`: last index = persisted; Ready: records of a candidate | a member campaigns only when all it was told is durable (`Core::settled`) |
+//! | `become_leader`: last index = persisted; Ready: records of a candidate | a member campaigns only when all it was told is durable (`Core::may_campaign`) |
 //! | `poll` -> `become_leader` or `maybe_commit`, `on_persist_entries`: own progress is gone | whoever is no voter any more becomes a follower at once (`Core::apply_change`); `campaign` asks for a voter |
 //! | `load_state`, `applied_to` out of range, `RaftLog::new` | checked in `Core::new`; `Core::applied` is clamped |
 //! | `hup`, `maybe_commit_by_vote`, `next_entries_since`: entries unavailable | never read from the log (`log_view.rs`) |

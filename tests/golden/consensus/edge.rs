@@ -4,10 +4,12 @@
 use bytes::Bytes;
 use quorate::base::MemberId;
 use quorate::consensus::wire::{Entry, Invalid, Kind, RaftMessage};
-use quorate::consensus::{CheckpointMark, Config, Outgoing, Replication, Stepped};
+use quorate::consensus::{
+    Change, ChangeKind, CheckpointMark, Class, Config, Outgoing, Replication, RoleKind, Stepped,
+};
 
 use super::cluster::Cluster;
-use super::member::Note;
+use super::member::{Database, Note};
 
 /// Three members, 1 leads term 2, entries 2 and 3 are applied everywhere.
 fn settled() -> Cluster {
@@ -103,6 +105,87 @@ fn a_stale_refusal_does_not_move_a_probe_below_what_is_matched() {
     }
 }
 
+/// Entries 4.. of the given terms, from whoever leads `term`.
+fn append(from: u64, term: u64, terms: &[u64], commit: u64) -> RaftMessage {
+    let mut out = message(Kind::Append, from, 2, term);
+    (out.index, out.log_term, out.commit) = (3, 2, commit);
+    let entry = |(index, term): (u64, &u64)| Entry {
+        kind: 0,
+        term: *term,
+        index,
+        data: Bytes::from_static(b"b"),
+    };
+    out.entries = (4..).zip(terms).map(entry).collect();
+    out
+}
+
+/// 4 of term 2 is on its way to the disk, then 4 of term 3, then 4 of term 2 again: the first write says nothing about
+/// the third, and the second is yet to replace it.
+#[test]
+fn a_write_does_not_vouch_for_an_entry_that_came_back() {
+    let mut cluster = settled();
+    for (from, term, entry) in [(1, 2, 2), (3, 3, 3), (1, 4, 2)] {
+        step(&mut cluster, append(from, term, &[entry], 3)).unwrap();
+    }
+    let persisted = |cluster: &Cluster| cluster.up(2).unwrap().core.status().persisted;
+    for expected in [3, 3, 4] {
+        cluster.write(2);
+        assert_eq!(persisted(&cluster), expected);
+    }
+}
+
+/// The log is trimmed up to what the database holds; Core may hear of that later than of the next election.
+#[test]
+fn an_election_finds_the_log_trimmed_beyond_what_core_knows_as_applied() {
+    let mut cluster = settled();
+    let member = cluster.member(2);
+    member.up.as_mut().unwrap().core.step(MemberId(1), append(1, 2, &[2, 2, 2], 6)).unwrap();
+    member.turn_without_applying();
+    member.checkpoint.mark.index = 6;
+    member.trim(0);
+    let core = &mut member.up.as_mut().unwrap().core;
+    assert_eq!((core.status().applied, core.status().commit), (3, 6));
+    (0..20).for_each(|_| core.tick());
+    assert_eq!(core.status().role, RoleKind::PreCandidate);
+}
+
+#[test]
+fn nobody_campaigns_before_a_committed_membership_change_is_applied() {
+    for (kind, role) in [(0, RoleKind::PreCandidate), (1, RoleKind::Follower)] {
+        let mut cluster = settled();
+        let member = cluster.member(2);
+        let mut append = append(1, 2, &[2, 2], 5);
+        append.entries[0].kind = kind;
+        member.up.as_mut().unwrap().core.step(MemberId(1), append).unwrap();
+        member.turn_without_applying();
+        let core = &mut member.up.as_mut().unwrap().core;
+        (0..20).for_each(|_| core.tick());
+        assert_eq!(core.status().role, role);
+    }
+}
+
+/// The applier may still report what it applied before a snapshot takes its place.
+#[test]
+fn a_change_that_is_applied_while_a_snapshot_is_installed_is_in_it_already() {
+    let mut cluster = settled();
+    let members = [1, 2, 3].map(MemberId).to_vec();
+    let mark = CheckpointMark { index: 9, term: 2, voters: members, learners: Vec::new() };
+    let mut snapshot = message(Kind::Snapshot, 1, 2, 2);
+    snapshot.set_snapshot(&mark);
+    let outgoing = Outgoing { to: MemberId(2), class: Class::Snapshot, message: snapshot };
+    let member = cluster.member(2);
+    let copy = Database { mark, history: Vec::new() };
+    member.try_receive(&outgoing, Some(copy)).unwrap();
+    drop(member.turn());
+    let demotion =
+        Change { kind: ChangeKind::AddLearner, member: MemberId(2), context: Bytes::new() };
+    member.up.as_mut().unwrap().core.apply_change(&demotion).unwrap();
+    drop(member.write());
+    let core = &mut member.up.as_mut().unwrap().core;
+    (0..20).for_each(|_| core.tick());
+    assert_eq!(core.status().role, RoleKind::PreCandidate, "it is a voter");
+}
+
 /// Election timeouts are a function of the seed: the crate draws from the thread's dice with every change of role, and
 /// none of those draws may show.
 #[test]
@@ -157,14 +240,8 @@ fn no_message_makes_a_member_panic() {
             let message = any_message(&mut dice);
             let Ok(decoded) = RaftMessage::decode(message.encode()) else { continue };
             let to = decoded.to;
-            let copy = decoded
-                .snapshot_mark()
-                .map(|mark| super::member::Database { mark, history: Vec::new() });
-            let outgoing = Outgoing {
-                to: MemberId(to),
-                class: quorate::consensus::Class::Append,
-                message: decoded,
-            };
+            let copy = decoded.snapshot_mark().map(|mark| Database { mark, history: Vec::new() });
+            let outgoing = Outgoing { to: MemberId(to), class: Class::Append, message: decoded };
             taken += u32::from(cluster.member(to).try_receive(&outgoing, copy).is_ok());
             let member = cluster.member(to);
             drop(member.turn());
@@ -187,6 +264,7 @@ fn settled_with(dice: &mut fastrand::Rng) -> Cluster {
         let small: fn(&mut Config) = |config| config.message_bytes_max = 64;
         Cluster::new(&[1, 2, 3], &[], dice.u64(..), small)
     };
+    cluster.add(4, &[], &[]);
     if dice.bool() {
         cluster.member(1).make_checkpoint();
         cluster.member(1).trim(0);
@@ -196,7 +274,7 @@ fn settled_with(dice: &mut fastrand::Rng) -> Cluster {
 
 fn any_message(dice: &mut fastrand::Rng) -> RaftMessage {
     let from = dice.u64(1..=4);
-    let to = dice.u64(1..=3);
+    let to = dice.u64(1..=4);
     let kind = dice.i32(0..=13);
     let near = |dice: &mut fastrand::Rng| match dice.u8(0..20) {
         0 => 0,

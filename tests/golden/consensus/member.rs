@@ -194,6 +194,18 @@ impl Member {
         notes
     }
 
+    /// Everything is written at once, and nothing is applied: the applier is behind.
+    pub(super) fn turn_without_applying(&mut self) {
+        let Some(up) = self.up.as_mut() else { return };
+        while let Some(effects) = up.core.effects() {
+            if let Some(persist) = effects.persist {
+                up.wrote(&persist.batch);
+                up.wal.append(persist.batch).unwrap();
+                up.core.persisted(effects.number);
+            }
+        }
+    }
+
     pub(super) fn has_writes(&self) -> bool {
         self.up.as_ref().is_some_and(|up| !up.writes.is_empty())
     }
