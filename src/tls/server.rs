@@ -15,7 +15,7 @@ use rustls::{
 };
 
 use super::dialler::provider;
-use super::{ALPN_PEER, Doors, Error, Keychain, Protocol, Scheme};
+use super::{ALPN_PEER, Description, Doors, Error, Keychain, Protocol, Scheme};
 
 /// The keychain as one address sees it.
 #[derive(Clone, Debug)]
@@ -100,6 +100,10 @@ impl ClientCertVerifier for Callers {
                 // "Expired" under the one trust says more than "unknown" under the other.
                 Err(error) => verdict = error,
             }
+        }
+        if let Ok(shown) = Description::of(end_entity) {
+            let (subject, serial) = (shown.subject, shown.serial);
+            tracing::debug!(subject, serial, reason = %verdict, "refused a certificate");
         }
         Err(verdict)
     }

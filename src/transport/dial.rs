@@ -7,7 +7,8 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::{CloseCode, Connection, DialError, Lost, Url, quic};
 use crate::base::limits;
@@ -15,6 +16,9 @@ use crate::tls::{self, ALPN_CLIENT, ClientFiles, Scheme};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
+
+/// Head start of each address over the next.
+const STAGGER: Duration = Duration::from_millis(100);
 
 /// How a client dials.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -103,7 +107,8 @@ pub(super) fn quic_config(
     Ok(config)
 }
 
-/// Tries the addresses of the URL's host in turn, each for `deadline`; the last one's failure is the answer.
+/// Tries the addresses of the URL's host, each a moment after the one before it, and takes the first that answers: a
+/// name often has one where nobody listens, and over UDP that is only a silence.
 pub(super) async fn connect(
     endpoint: &Endpoint,
     config: &ClientConfig,
@@ -117,22 +122,46 @@ pub(super) async fn connect(
             Ok(Err(error)) => return Err(unresolved(error.to_string())),
             Err(_) => return Err(unresolved("no answer from the resolver".into())),
         };
-    let mut failure = unresolved("it has none".into());
+    let mut attempts = JoinSet::new();
+    let mut stagger = Duration::ZERO;
     for address in addresses {
-        let connecting = match endpoint.connect_with(config.clone(), address, &url.host) {
-            Ok(connecting) => connecting,
-            Err(error) => {
-                failure = DialError::Lost { address, lost: Lost::Other(error.to_string()) };
-                continue;
-            }
-        };
-        match timeout(deadline, connecting).await {
+        let (endpoint, config, host) = (endpoint.clone(), config.clone(), url.host.clone());
+        attempts.spawn(async move {
+            sleep(stagger).await;
+            attempt(&endpoint, config, address, &host, deadline).await
+        });
+        stagger += STAGGER;
+    }
+    let mut failure = unresolved("it has none".into());
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt {
+            // The others are dropped, and with them what they began.
             Ok(Ok(connection)) => return Ok(connection),
-            Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
-                failure = DialError::NoAnswer { address, tcp_answers: false };
-            }
-            Ok(Err(error)) => failure = DialError::Lost { address, lost: error.into() },
+            // A refusal says more than a silence.
+            Ok(Err(DialError::NoAnswer { .. })) if matches!(failure, DialError::Lost { .. }) => {}
+            Ok(Err(error)) => failure = error,
+            Err(_) => {}
         }
     }
     Err(failure)
+}
+
+async fn attempt(
+    endpoint: &Endpoint,
+    config: ClientConfig,
+    address: SocketAddr,
+    host: &str,
+    deadline: Duration,
+) -> Result<quinn::Connection, DialError> {
+    let lost = |lost| DialError::Lost { address, lost };
+    let connecting = endpoint
+        .connect_with(config, address, host)
+        .map_err(|error| lost(Lost::Other(error.to_string())))?;
+    match timeout(deadline, connecting).await {
+        Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
+            Err(DialError::NoAnswer { address, tcp_answers: false })
+        }
+        Ok(Err(error)) => Err(lost(error.into())),
+    }
 }

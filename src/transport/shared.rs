@@ -84,14 +84,20 @@ impl Shared {
     }
 
     pub(super) fn set_peers(self: &Arc<Self>, wanted: &[PeerAddress]) {
+        // The node is asked while nothing is locked here: it may have locks of its own.
+        let connected: Vec<MemberId> = lock(&self.accepted).keys().copied().collect();
+        let known: Vec<MemberId> = lock(&self.peers).keys().copied().collect();
+        let standing = |member: MemberId| self.inbound.standing(member);
+        let removed: Vec<MemberId> =
+            connected.into_iter().filter(|it| standing(*it) == Standing::Removed).collect();
+        let unknown: Vec<MemberId> =
+            known.into_iter().filter(|it| standing(*it) == Standing::Unknown).collect();
+
         let mut peers = lock(&self.peers);
         // One that dialled us and is new to us stays, until it is known to be gone: we may owe it an answer.
-        let keep = |peer: &Peer| {
-            wanted.iter().any(|address| address.member == peer.member)
-                || (peer.learned && self.inbound.standing(peer.member) == Standing::Unknown)
-        };
-        peers.retain(|_, peer| {
-            let keep = keep(peer);
+        peers.retain(|member, peer| {
+            let keep = wanted.iter().any(|address| address.member == *member)
+                || (peer.learned && unknown.contains(member));
             if !keep {
                 peer.retire();
             }
@@ -110,10 +116,9 @@ impl Shared {
             }
         }
         drop(peers);
-        for (member, accepted) in lock(&self.accepted).iter() {
-            if self.inbound.standing(*member) == Standing::Removed {
-                accepted.connection.close(CloseCode::Removed, REMOVED_TEXT);
-            }
+        let accepted = lock(&self.accepted);
+        for gone in removed.iter().filter_map(|member| accepted.get(member)) {
+            gone.connection.close(CloseCode::Removed, REMOVED_TEXT);
         }
     }
 
