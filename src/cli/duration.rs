@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `5s`, `100ms`, `1m30s`, `1.5h`: Go's syntax.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write one such as 500ms, 5s or 1m30s");
     let mut rest = text;
     let mut seconds = 0.0;
@@ -31,7 +31,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Go's `Duration.String()`.
-pub fn format_duration(duration: Duration) -> String {
+pub(super) fn format_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     if nanos == 0 {
         return "0s".to_owned();
@@ -66,7 +66,7 @@ fn decimal(value: u128, unit: u128) -> String {
 }
 
 /// `25 kB`, `1.2 MB`: powers of 1000, as etcdctl shows sizes.
-pub fn format_bytes(bytes: i64) -> String {
+pub(super) fn format_bytes(bytes: i64) -> String {
     const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
     let mut value = bytes.max(0) as f64;
     let mut unit = 0;
@@ -85,7 +85,7 @@ pub fn format_bytes(bytes: i64) -> String {
 }
 
 /// A lease or member id as people pass it around: hexadecimal.
-pub fn parse_hex(what: &str, text: &str) -> Result<u64, String> {
+pub(super) fn parse_hex(what: &str, text: &str) -> Result<u64, String> {
     let digits = text.strip_prefix("0x").unwrap_or(text);
     match u64::from_str_radix(digits, 16) {
         Ok(id) if !digits.starts_with('+') => Ok(id),

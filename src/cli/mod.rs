@@ -24,6 +24,7 @@ mod playground;
 mod print;
 mod profile;
 mod run;
+mod selfmade;
 mod serve;
 mod txn;
 mod watch;

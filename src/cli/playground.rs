@@ -12,15 +12,14 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::base::{Clock, SystemClock};
 use crate::config::{LogFormat, Logging};
 use crate::node::{Config, Node, RosterMember, Stopped};
-use crate::tls::{KeychainFiles, PlaneFiles, make};
 use crate::transport::{Listener, Url};
 
 use super::exit::{Code, Exit};
 use super::logging;
 use super::profile::{DIR_DEFAULT, Profile, note};
+use super::selfmade::{self, CERTS};
 use super::serve::asked_to_stop;
 
 #[derive(Args, Clone, Debug)]
@@ -41,8 +40,6 @@ pub(super) struct Playground {
 
 /// The first port that is tried: etcd's for clients.
 const PORT_FIRST: u16 = 2379;
-const CERTIFICATE_DAYS: u32 = 3_650;
-const CERTS: &str = "certs";
 const LEADER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Playground {
@@ -55,7 +52,7 @@ impl Playground {
         }
         make_dir(&dir)?;
         let profile = self.profile(&dir)?;
-        certificates(&dir.join(CERTS))?;
+        selfmade::certificates(&dir.join(CERTS))?;
         profile.write(&dir).map_err(|error| unwritable(&dir, &error))?;
         note(&folder, &self.dir).map_err(|error| unwritable(&folder, &error))?;
         let nodes = start(configs(&dir, &profile)?)?;
@@ -100,7 +97,7 @@ impl Playground {
                     profile.endpoints.len()
                 )));
             }
-            return Ok(relative(profile.endpoints));
+            return Ok(selfmade::profile(profile.endpoints));
         }
         let mut endpoints = Vec::new();
         let mut port = PORT_FIRST;
@@ -110,7 +107,7 @@ impl Playground {
             }
             port = port.checked_add(1).ok_or_else(|| Exit::error("no free UDP port was found"))?;
         }
-        Ok(relative(endpoints))
+        Ok(selfmade::profile(endpoints))
     }
 
     /// What a person wants to know, at a glance.
@@ -153,12 +150,6 @@ impl Playground {
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if called.is_empty() { "quorate".to_owned() } else { called }
-}
-
-/// The paths as they stand in the profile.
-fn relative(endpoints: Vec<String>) -> Profile {
-    let cert = |name: &str| Path::new(CERTS).join(name);
-    Profile { endpoints, cacert: cert("ca.crt"), cert: cert("client.crt"), key: cert("client.key") }
 }
 
 /// Side by side, as machines would: each asks the others whether they know it.
@@ -229,41 +220,8 @@ fn unwritable(path: &Path, error: &std::io::Error) -> Exit {
     Exit::new(Code::Io, format!("cannot write into {}: {error}", path.display()))
 }
 
-/// A CA and one certificate for each of the three uses, unless they are there. The CA's key stays in the folder, so
-/// that more can be made with `quorate cert`.
-fn certificates(certs: &Path) -> Result<(), Exit> {
-    if certs.join("client.crt").exists() {
-        return Ok(());
-    }
-    let failed = |error: crate::tls::Error| Exit::error(error.to_string());
-    let validity = make::Validity { wall_ms: SystemClock::new().wall_ms(), days: CERTIFICATE_DAYS };
-    let authority = make::authority("quorate playground", validity).map_err(failed)?;
-    authority.made.write(certs, "ca", true).map_err(failed)?;
-    let hosts = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-    let subject = |name: &str, hosts: &[String]| make::Subject {
-        common_name: name.to_owned(),
-        hosts: hosts.to_vec(),
-        member: None,
-    };
-    let peer = make::peer(&authority, &subject("peer", &hosts), validity).map_err(failed)?;
-    peer.write(certs, "peer", true).map_err(failed)?;
-    let server = make::server(&authority, &subject("server", &hosts), validity).map_err(failed)?;
-    server.write(certs, "server", true).map_err(failed)?;
-    let client = make::client(&authority, &subject("client", &[]), validity).map_err(failed)?;
-    client.write(certs, "client", true).map_err(failed)?;
-    Ok(())
-}
-
 fn configs(dir: &Path, profile: &Profile) -> Result<Vec<Config>, Exit> {
-    let certs = dir.join(CERTS);
-    let plane = |name: &str| PlaneFiles {
-        cert: certs.join(format!("{name}.crt")),
-        key: certs.join(format!("{name}.key")),
-        trusted_ca: Some(certs.join("ca.crt")),
-        client_cert_auth: true,
-        ..PlaneFiles::default()
-    };
-    let keychain = KeychainFiles { peer: Some(plane("peer")), client: Some(plane("server")) };
+    let keychain = selfmade::keychain(&dir.join(CERTS));
     let mut members = Vec::new();
     for (at, endpoint) in profile.endpoints.iter().enumerate() {
         let url: Url = endpoint.parse().map_err(|error| {

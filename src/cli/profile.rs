@@ -1,6 +1,6 @@
 //! The playground's profile: where its endpoints are and which certificates open them.
 //!
-//! `playground` writes `<dir>/profile.toml`; a command without endpoints finds it from the folder the playground was
+//! `playground` writes `<dir>/profile.toml` (and so does `serve` without settings); a command without endpoints finds it from the folder the playground was
 //! started in, by `./playground/` or, for another `--dir`, by the note `./.quorate-playground`.
 
 use std::io;
@@ -13,6 +13,8 @@ use super::exit::{Code, Exit};
 
 /// Where the profile of a playground started here lies, unless it was given another `--dir`.
 pub(super) const DIR_DEFAULT: &str = "playground";
+/// Where `serve` without settings keeps its data, certificates and profile.
+pub(super) const SERVE_DIR: &str = "default.etcd";
 const FILE: &str = "profile.toml";
 const NOTE: &str = ".quorate-playground";
 
@@ -58,11 +60,14 @@ impl Profile {
         std::fs::write(dir.join(FILE), text)
     }
 
-    /// The playground that was started from `folder`, if there was one.
+    /// The playground that was started from `folder`, or else the server without settings, if there was one.
     pub(super) fn find(folder: &Path) -> Result<Option<Self>, Exit> {
         match std::fs::read_to_string(folder.join(NOTE)) {
             Ok(dir) => Self::read(&folder.join(dir.trim())),
-            Err(_) => Self::read(&folder.join(DIR_DEFAULT)),
+            Err(_) => match Self::read(&folder.join(DIR_DEFAULT))? {
+                Some(profile) => Ok(Some(profile)),
+                None => Self::read(&folder.join(SERVE_DIR)),
+            },
         }
     }
 }

@@ -1,15 +1,18 @@
 //! `serve`: one member, from its settings to its last checkpoint.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 
 use crate::config::{self, KEYS, Kind, Sources};
-use crate::node::{Node, Stopped};
+use crate::node::{Config, Node, Stopped};
+use crate::transport::{Listener, Url};
 
 use super::exit::{Code, Exit};
 use super::logging;
+use super::profile::SERVE_DIR;
+use super::selfmade::{self, CERTS};
 
 /// The server's flags: one for each key of the settings.
 #[derive(Clone, Debug, Default)]
@@ -78,28 +81,27 @@ impl FromArgMatches for Serve {
 
 impl Serve {
     pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
+        let is_plain = self.config_file.is_none()
+            && self.flags.is_empty()
+            && !config::has_server_settings(environment);
         let sources = Sources {
             file: self.config_file,
             environment: environment.to_vec(),
             flags: self.flags,
         };
-        let start = config::load(&sources)
+        let mut start = config::load(&sources)
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
         logging::start(&start.logging);
+        if is_plain {
+            start.node = plain(Path::new(SERVE_DIR))?;
+            start.warnings.clear();
+        }
         for warning in &start.warnings {
             tracing::warn!("{warning}");
         }
         let node = Node::start(start.node).map_err(|error| Exit::error(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let stopped = runtime.block_on(async {
-            tokio::select! {
-                stopped = node.stopped() => Some(stopped),
-                signal = asked_to_stop() => {
-                    tracing::info!(signal, "asked to stop");
-                    None
-                }
-            }
-        });
+        let stopped = runtime.block_on(serving(&node));
         node.drain();
         match stopped {
             None => Ok(()),
@@ -110,6 +112,42 @@ impl Serve {
             Some(Stopped::Fault(text)) => Err(Exit::error(text)),
         }
     }
+}
+
+/// Until somebody asks to stop (none), or the member stops by itself.
+async fn serving(node: &Node) -> Option<Stopped> {
+    let tell_when_ready = async {
+        node.ready().await;
+        tracing::info!(name = node.name(), "ready to serve client requests");
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        stopped = node.stopped() => Some(stopped),
+        signal = asked_to_stop() => {
+            tracing::info!(signal, "asked to stop");
+            None
+        }
+        () = tell_when_ready => None,
+    }
+}
+
+/// Without a single setting: one member, one port for everything, mutual TLS with certificates that it makes.
+fn plain(dir: &Path) -> Result<Config, Exit> {
+    let certs = dir.join(CERTS);
+    selfmade::certificates(&certs)?;
+    let endpoint = "https://127.0.0.1:2379";
+    let unwritable =
+        |error| Exit::new(Code::Io, format!("cannot write into {}: {error}", dir.display()));
+    selfmade::profile(vec![endpoint.to_owned()]).write(dir).map_err(unwritable)?;
+    let parsed: Result<Url, _> = endpoint.parse();
+    let urls: Vec<Url> = parsed.into_iter().collect();
+    let mut config = Config::new("default", dir);
+    config.listeners =
+        Listener::of(&urls, &urls).map_err(|error| Exit::error(error.to_string()))?;
+    config.advertise_peer_urls.clone_from(&urls);
+    config.advertise_client_urls = urls;
+    config.keychain = selfmade::keychain(&certs);
+    Ok(config)
 }
 
 /// SIGINT or SIGTERM.

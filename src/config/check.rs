@@ -72,8 +72,8 @@ pub(super) fn check(
         limits::REQUEST_BYTES_MAX,
         &mut mistakes,
     );
-    let txn_ops_max =
-        bound("max-txn-ops", settings.max_txn_ops, TXN_OPS_SETTING_MAX, &mut mistakes);
+    always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut mistakes);
+    always_on("pre-vote", settings.pre_vote, &mut mistakes);
     let logging = logging(settings, &mut mistakes);
     advise(settings, &urls, &mut warnings);
 
@@ -92,17 +92,18 @@ pub(super) fn check(
         keychain: KeychainFiles { peer, client },
         heartbeat_interval,
         election_timeout,
-        pre_vote: settings.pre_vote,
-        strict_reconfig_check: settings.strict_reconfig_check,
         quota_bytes: quota(settings.quota_backend_bytes),
         request_bytes_max,
-        txn_ops_max,
     };
     mistakes.unless_any(Start { node, logging, warnings })
 }
 
-/// Operations a branch may be allowed at the most; each costs a revision's sub-number and a compare in memory.
-const TXN_OPS_SETTING_MAX: usize = 100_000;
+/// Known to etcd's users, and never off here.
+fn always_on(key: &str, value: bool, mistakes: &mut Mistakes) {
+    if !value {
+        mistakes.push(format!("{key} is false, and it is always on here: remove it"));
+    }
+}
 
 fn bound(key: &str, value: i64, max: usize, mistakes: &mut Mistakes) -> usize {
     match usize::try_from(value) {

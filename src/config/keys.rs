@@ -83,8 +83,6 @@ settings! {
         quota_backend_bytes "quota-backend-bytes": Number = 0;
         /// Bytes of the largest request that is taken.
         max_request_bytes "max-request-bytes": Number = 1_572_864;
-        /// Operations that a transaction may have in each branch.
-        max_txn_ops "max-txn-ops": Number = 128;
     }
     Clustering {
         /// URLs that the other members dial; must be this member's entry of initial-cluster.
@@ -97,9 +95,9 @@ settings! {
         initial_cluster_state "initial-cluster-state": Text = "new".to_owned();
         /// Distinguishes clusters with equal URLs.
         initial_cluster_token "initial-cluster-token": Text = "etcd-cluster".to_owned();
-        /// Refuse membership changes that would cost the quorum.
+        /// Refuse membership changes that would cost the quorum; always on.
         strict_reconfig_check "strict-reconfig-check": Switch = true;
-        /// Ask before an election whether it could be won, so that a member that comes back disturbs nobody.
+        /// Ask before an election whether it could be won, so that a member that comes back disturbs nobody; always on.
         pre_vote "pre-vote": Switch = true;
     }
     Security {
@@ -214,6 +212,8 @@ const REFUSED: &[(&str, &[&str])] = &[
             "metrics",
         ],
     ),
+    ("a transaction takes 128 operations in each branch, as etcd's default", &["max-txn-ops"]),
+    ("one learner at a time, as etcd's default", &["max-learners"]),
     ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
     ("the proxy is not built yet", &["proxy", "proxy-failure-wait", "proxy-refresh-interval"]),
     (

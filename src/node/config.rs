@@ -25,12 +25,9 @@ pub struct Config {
     pub keychain: KeychainFiles,
     pub heartbeat_interval: Duration,
     pub election_timeout: Duration,
-    pub pre_vote: bool,
-    pub strict_reconfig_check: bool,
     /// Bytes of storage at which the NOSPACE alarm is raised; none = never.
     pub quota_bytes: Option<u64>,
     pub request_bytes_max: usize,
-    pub txn_ops_max: usize,
 }
 
 /// Who founds the cluster, or whom a joining member asks. Read only while the data directory is empty.
@@ -72,11 +69,8 @@ impl Config {
             keychain: KeychainFiles::default(),
             heartbeat_interval: Duration::from_millis(100),
             election_timeout: Duration::from_millis(1_000),
-            pre_vote: true,
-            strict_reconfig_check: true,
             quota_bytes: Some(limits::QUOTA_BYTES_DEFAULT),
             request_bytes_max: limits::REQUEST_BYTES_MAX,
-            txn_ops_max: limits::TXN_OPS_MAX,
         }
     }
 }
