@@ -11,7 +11,7 @@ use super::args::{Format, Globals};
 use super::duration::parse_duration;
 use super::exit::{Code, Exit};
 use super::print::Printer;
-use super::profile::Profile;
+use super::profile;
 
 const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
 
@@ -42,7 +42,7 @@ impl Session {
             insecure_skip_verify: globals.insecure_skip_tls_verify,
         };
         let is_plain = globals.endpoints.is_none() && files == ClientFiles::default();
-        let profile = if is_plain { Profile::find(folder)? } else { None };
+        let profile = if is_plain { profile::find(folder)? } else { None };
         let written = globals.endpoints.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
         let mut endpoints: Vec<String> = written
             .split(',')
@@ -171,6 +171,8 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::Profile;
+
     use super::*;
 
     fn session(

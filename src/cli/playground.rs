@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::config::{LogFormat, Logging};
+use crate::config::{LogFormat, Logging, Profile};
 use crate::node::{Config, Node, RosterMember, Stopped};
 use crate::transport::{Listener, Url};
 
 use super::exit::{Code, Exit};
 use super::logging;
-use super::profile::{DIR_DEFAULT, Profile, note};
+use super::profile::{self, DIR_DEFAULT, note};
 use super::selfmade::{self, CERTS};
 use super::serve::asked_to_stop;
 
@@ -88,7 +88,7 @@ impl Playground {
 
     /// The profile of the last run, if it is about as many nodes, so that the data fits; else a new one on free ports.
     fn profile(&self, dir: &Path) -> Result<Profile, Exit> {
-        if let Some(profile) = Profile::read(dir)? {
+        if let Some(profile) = profile::read(dir)? {
             if profile.endpoints.len() != usize::from(self.nodes) {
                 return Err(Exit::bad_args(format!(
                     "the playground in {} has {} nodes: run it with --nodes {}, or throw it away with --fresh",
@@ -197,7 +197,7 @@ fn remove(dir: &Path) -> Result<(), Exit> {
         return Ok(());
     }
     let is_empty = std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none());
-    if !is_empty && Profile::read(dir)?.is_none() {
+    if !is_empty && profile::read(dir)?.is_none() {
         return Err(Exit::new(
             Code::InvalidInput,
             format!(

@@ -1,13 +1,12 @@
-//! The playground's profile: where its endpoints are and which certificates open them.
+//! Finds the profile of the folder's cluster, for commands that are told no endpoints.
 //!
-//! `playground` writes `<dir>/profile.toml` (and so does `serve` without settings); a command without endpoints finds it from the folder the playground was
-//! started in, by `./playground/` or, for another `--dir`, by the note `./.quorate-playground`.
+//! A playground's lies in `./playground/`, or where the note `./.quorate-playground` points to if it was given another
+//! `--dir`; that of `serve` without settings in `./default.etcd/`.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use figment::providers::Format;
-use serde::{Deserialize, Serialize};
+use crate::config::Profile;
 
 use super::exit::{Code, Exit};
 
@@ -15,61 +14,22 @@ use super::exit::{Code, Exit};
 pub(super) const DIR_DEFAULT: &str = "playground";
 /// Where `serve` without settings keeps its data, certificates and profile.
 pub(super) const SERVE_DIR: &str = "default.etcd";
-const FILE: &str = "profile.toml";
 const NOTE: &str = ".quorate-playground";
 
-/// What a client needs to reach a playground. Paths are relative to the profile's folder.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Profile {
-    /// `https://127.0.0.1:port`, one per node, in the order of their names.
-    pub endpoints: Vec<String>,
-    pub cacert: PathBuf,
-    pub cert: PathBuf,
-    pub key: PathBuf,
+/// The profile of what was started from `folder`, if there is one.
+pub(super) fn find(folder: &Path) -> Result<Option<Profile>, Exit> {
+    if let Ok(dir) = std::fs::read_to_string(folder.join(NOTE)) {
+        return read(&folder.join(dir.trim()));
+    }
+    match read(&folder.join(DIR_DEFAULT))? {
+        Some(profile) => Ok(Some(profile)),
+        None => read(&folder.join(SERVE_DIR)),
+    }
 }
 
-impl Profile {
-    /// The profile in `dir`, with absolute paths; none if there is no file.
-    pub(super) fn read(dir: &Path) -> Result<Option<Self>, Exit> {
-        let path = dir.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(&path, &error.to_string())),
-        };
-        let profile: Self = figment::Figment::from(figment::providers::Toml::string(&text))
-            .extract()
-            .map_err(|error| unreadable(&path, &error.to_string()))?;
-        Ok(Some(Self {
-            endpoints: profile.endpoints,
-            cacert: dir.join(profile.cacert),
-            cert: dir.join(profile.cert),
-            key: dir.join(profile.key),
-        }))
-    }
-
-    pub(super) fn write(&self, dir: &Path) -> io::Result<()> {
-        let mut document = toml_edit::DocumentMut::new();
-        document["endpoints"] =
-            toml_edit::value(self.endpoints.iter().collect::<toml_edit::Array>());
-        for (key, path) in [("cacert", &self.cacert), ("cert", &self.cert), ("key", &self.key)] {
-            document[key] = toml_edit::value(path.display().to_string());
-        }
-        let text = format!("# Written by `quorate playground`; its commands read it.\n{document}");
-        std::fs::write(dir.join(FILE), text)
-    }
-
-    /// The playground that was started from `folder`, or else the server without settings, if there was one.
-    pub(super) fn find(folder: &Path) -> Result<Option<Self>, Exit> {
-        match std::fs::read_to_string(folder.join(NOTE)) {
-            Ok(dir) => Self::read(&folder.join(dir.trim())),
-            Err(_) => match Self::read(&folder.join(DIR_DEFAULT))? {
-                Some(profile) => Ok(Some(profile)),
-                None => Self::read(&folder.join(SERVE_DIR)),
-            },
-        }
-    }
+/// The profile in `dir`.
+pub(super) fn read(dir: &Path) -> Result<Option<Profile>, Exit> {
+    Profile::read(dir).map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))
 }
 
 /// Leaves the way to `dir` in `folder`, if it is not the usual one.
@@ -84,16 +44,6 @@ pub(super) fn note(folder: &Path, dir: &Path) -> io::Result<()> {
     std::fs::write(note, format!("{}\n", dir.display()))
 }
 
-fn unreadable(path: &Path, why: &str) -> Exit {
-    Exit::new(
-        Code::InvalidInput,
-        format!(
-            "cannot read {}: {why}; start the playground again, or name --endpoints",
-            path.display()
-        ),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +51,7 @@ mod tests {
     #[test]
     fn a_profile_is_found_from_the_folder_of_its_playground() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(Profile::find(folder.path()).unwrap(), None);
+        assert_eq!(find(folder.path()).unwrap(), None);
         let profile = Profile {
             endpoints: vec!["https://127.0.0.1:2379".to_owned()],
             cacert: "certs/ca.crt".into(),
@@ -113,11 +63,11 @@ mod tests {
             std::fs::create_dir(&dir).unwrap();
             profile.write(&dir).unwrap();
             note(folder.path(), &dir).unwrap();
-            let found = Profile::find(folder.path()).unwrap().unwrap();
+            let found = find(folder.path()).unwrap().unwrap();
             assert_eq!(found.cert, dir.join("certs/client.crt"));
             assert_eq!(found.endpoints, profile.endpoints);
         }
         std::fs::write(folder.path().join("elsewhere/profile.toml"), "endpoint = 1").unwrap();
-        assert_eq!(Profile::find(folder.path()).unwrap_err().code, Code::InvalidInput);
+        assert_eq!(find(folder.path()).unwrap_err().code, Code::InvalidInput);
     }
 }

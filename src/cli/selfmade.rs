@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use crate::base::{Clock, SystemClock};
+use crate::config::Profile;
 use crate::tls::{KeychainFiles, PlaneFiles, make};
 
 use super::exit::Exit;
-use super::profile::Profile;
 
 /// The folder of the certificates, inside the folder they are for.
 pub(super) const CERTS: &str = "certs";

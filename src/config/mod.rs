@@ -13,6 +13,7 @@ mod check;
 mod keys;
 mod mistakes;
 mod nearest;
+mod profile;
 mod sources;
 mod types;
 
@@ -20,5 +21,6 @@ pub use check::{LogFormat, Logging, Start};
 pub use keys::{KEYS, Key, Kind, Section, Settings, default_toml, refusal, refused_keys};
 pub use mistakes::Mistakes;
 pub use nearest::nearest;
+pub use profile::Profile;
 pub use sources::{Sources, has_server_settings, load};
 pub use types::{Initial, List};
