@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 
 use crate::client;
-use crate::proto::Code as Status;
 
 /// etcdctl's exit codes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,10 +55,10 @@ impl From<client::Error> for Exit {
         let code = match &error {
             client::Error::Config(_) => Code::BadArgs,
             client::Error::Connect { .. } => Code::BadConnection,
-            _ if error.code() == Status::InvalidArgument => Code::Error,
             _ => Code::Error,
         };
-        Self::new(code, error.to_string())
+        // A server's refusal is etcd's text and nothing else: scripts compare it.
+        Self::new(code, error.text())
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::api::{Local, LocalConfig, Native, NativeConfig};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::storage::{DataDir, Identity, Stamp, Store};
@@ -36,17 +37,12 @@ pub struct Node {
     engine: Handle,
     threads: Threads,
     transport: Arc<Transport>,
+    door: Arc<Native>,
     chores: JoinHandle<()>,
     stopper: Stopper,
     ready: Arc<watch::Sender<bool>>,
     election_timeout: Duration,
     _dir: DataDir,
-}
-
-struct Closed;
-
-impl transport::ClientInbound for Closed {
-    fn connection(&self, _: transport::ClientConnection) {}
 }
 
 /// What is settled before anything runs.
@@ -81,21 +77,9 @@ impl Node {
         let (engine, threads) =
             start_engine(&config, &standing, opened, boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
-        let door = Arc::new(Closed);
-        let transport = transport::Config {
-            cluster: standing.cluster,
-            member: standing.member,
-            name: config.name.clone(),
-            boot_nonce,
-            versions: VERSIONS,
-            advertise_peer_urls: config.advertise_peer_urls.clone(),
-            listeners: config.listeners.clone(),
-            keychain,
-            clock,
-            guest_asks: vec![engine::AskKind::Members as u16],
-            outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
-        };
+        let door = Arc::new(front_door(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
+        let transport = transport_config(&config, &standing, boot_nonce, keychain, clock);
         let started = Transport::start(transport, Arc::new(peers), Arc::clone(&door) as _);
         let transport = match started {
             Ok(transport) => Arc::new(transport),
@@ -131,6 +115,7 @@ impl Node {
             engine,
             threads,
             transport,
+            door,
             chores,
             stopper,
             ready,
@@ -189,6 +174,7 @@ impl Node {
             return;
         }
         self.hand_over().await;
+        self.door.drain(DRAIN_GRACE).await;
         match tokio::time::timeout(CHECKPOINT_PATIENCE, self.engine.checkpoint()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has everything"),
@@ -214,6 +200,8 @@ impl Node {
     }
 }
 
+/// What clients get to have their answers when a member stops.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The roster as written; without one, this member alone.
@@ -284,6 +272,7 @@ fn start_engine(
         election_ticks: u32::try_from(ticks).unwrap_or(u32::MAX),
         seed: standing.member.0 ^ boot_nonce,
         request_bytes_max: config.request_bytes_max,
+        lease_ttl_s_min: lease_ttl_s_min(config),
         ..engine::Config::new(standing.cluster, standing.member, boot_nonce)
     };
     let foundation = Foundation {
@@ -302,6 +291,47 @@ fn start_engine(
         handle.campaign();
     }
     Ok((handle, threads))
+}
+
+/// The native door, with this member's service behind it.
+fn front_door(config: &Config, standing: &Standing, engine: &Handle) -> Native {
+    let local = LocalConfig {
+        // etcd's: 5 s for the request, and two elections that may come between.
+        request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
+        quota_bytes: config.quota_bytes.unwrap_or_default(),
+        lease_ttl_s_min: lease_ttl_s_min(config),
+        ..LocalConfig::new(standing.cluster, standing.member)
+    };
+    let service = Local::new(engine.clone(), local);
+    Native::new(Arc::new(service), NativeConfig::new(standing.cluster, standing.member))
+}
+
+/// etcd's: one and a half election timeouts, in whole seconds, so that no lease ends during an election.
+fn lease_ttl_s_min(config: &Config) -> i64 {
+    let millis = config.election_timeout.as_millis() * 3 / 2;
+    i64::try_from(millis.div_ceil(1_000)).unwrap_or(i64::MAX)
+}
+
+fn transport_config(
+    config: &Config,
+    standing: &Standing,
+    boot_nonce: u64,
+    keychain: Arc<Keychain>,
+    clock: Arc<dyn Clock>,
+) -> transport::Config {
+    transport::Config {
+        cluster: standing.cluster,
+        member: standing.member,
+        name: config.name.clone(),
+        boot_nonce,
+        versions: VERSIONS,
+        advertise_peer_urls: config.advertise_peer_urls.clone(),
+        listeners: config.listeners.clone(),
+        keychain,
+        clock,
+        guest_asks: vec![engine::AskKind::Members as u16],
+        outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
+    }
 }
 
 fn spawn_chores(chores: Chores) -> Result<JoinHandle<()>, Error> {
