@@ -27,6 +27,8 @@ mod index;
 mod spec;
 mod watcher;
 
+/// What deliveries refer to; whoever encodes them needs no other room.
+pub use crate::mvcc::{Event, EventBatch, EventKind};
 pub use delivery::{Delivery, Matched, Which};
 pub use hub::{HistoryWanted, Hub};
 pub use spec::{Config, Refusal, Spec, StreamId, range};

@@ -1,3 +1,5 @@
 //! The real program, one module per capability.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
 mod native;

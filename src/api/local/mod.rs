@@ -10,12 +10,14 @@
 //! It knows etcd's requests and what must surround them (shapes, quota, headers); what they mean is `state`'s.
 
 mod cluster;
+mod events;
 mod header;
 mod leases;
 mod quota;
 mod reads;
 mod service;
 mod snapshot;
+mod watches;
 mod writes;
 
 pub use service::{Config, Local};

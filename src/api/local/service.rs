@@ -7,10 +7,11 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::sync::Semaphore;
 
+use super::events::Memo;
 use super::header::Header;
 use super::quota::Quota;
 use super::reads::{Read, ReadCall};
-use super::{cluster, leases, reads, snapshot, writes};
+use super::{cluster, leases, reads, snapshot, watches, writes};
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
@@ -61,6 +62,7 @@ pub(super) struct Inner {
     pub header: Header,
     pub quota: Quota,
     pub snapshots: Arc<Semaphore>,
+    pub events: Memo,
 }
 
 impl std::ops::Deref for Member {
@@ -81,7 +83,9 @@ impl Local {
         let header = Header { cluster: config.cluster, member: config.member };
         let quota = Quota::new(config.quota_bytes);
         let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
-        Self { member: Member(Arc::new(Inner { handle, config, header, quota, snapshots })) }
+        let events = Memo::default();
+        let inner = Inner { handle, config, header, quota, snapshots, events };
+        Self { member: Member(Arc::new(inner)) }
     }
 }
 
@@ -147,6 +151,9 @@ impl Service for Local {
             return;
         }
         match method {
+            Method::Watch => {
+                tokio::spawn(watches::serve(member, first, stream));
+            }
             Method::LeaseKeepAlive => {
                 tokio::spawn(leases::keep_alive(member, first, stream));
             }
