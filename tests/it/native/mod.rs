@@ -3,6 +3,7 @@
 
 mod calls;
 mod leases;
+mod member;
 mod memory;
 mod raw;
 mod watches;
