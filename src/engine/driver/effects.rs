@@ -11,7 +11,6 @@ use crate::base::{Index, MemberId, Moment};
 use crate::consensus::{Class, Effects, Outgoing, Persist, Role, RoleKind};
 use crate::engine::shared::{ApplierMessage, LogMessage, SnapshotJob};
 use crate::engine::status::RaftStatus;
-use crate::storage::Fault;
 
 /// A Ready that is not known to be durable.
 pub(super) struct Pending {
@@ -23,7 +22,7 @@ pub(super) struct Pending {
 
 impl Driver {
     /// Takes every Ready there is; true if there was one.
-    pub(super) fn perform_effects(&mut self, now: Moment) -> Result<bool, Fault> {
+    pub(super) fn perform_effects(&mut self, now: Moment) -> bool {
         let mut any = false;
         while let Some(effects) = self.core.effects() {
             any = true;
@@ -32,7 +31,7 @@ impl Driver {
         if any {
             self.publish();
         }
-        Ok(any)
+        any
     }
 
     fn perform(&mut self, effects: Effects, now: Moment) {
@@ -81,12 +80,11 @@ impl Driver {
     }
 
     /// The log turn has written everything up to Ready `number`.
-    pub(super) fn persisted(&mut self, number: u64, installed: Option<Index>) -> Result<(), Fault> {
+    pub(super) fn persisted(&mut self, number: u64, installed: Option<Index>) {
         self.release(number);
         if let Some(index) = installed {
             self.core.applied(index);
         }
-        Ok(())
     }
 
     /// Lets go what waits for Readies up to `written`, and for those behind them that had nothing to write.

@@ -82,7 +82,7 @@ impl Driver {
         self.watch_disk(now);
         self.propose_parked(now);
         self.start_reads(now);
-        busy |= self.perform_effects(now)?;
+        busy |= self.perform_effects(now);
         self.end_transfer(now);
         self.shared.waiters().expire(now, &mut self.decided);
         answer(std::mem::take(&mut self.decided));
@@ -103,14 +103,14 @@ impl Driver {
         match message {
             DriverMessage::Propose(proposal, done) => self.park(proposal, done),
             DriverMessage::Read { deadline, done } => self.reads.ask(deadline, done),
-            DriverMessage::Peer { from, messages } => self.step_all(from, messages, now)?,
+            DriverMessage::Peer { from, messages } => self.step_all(from, messages),
             DriverMessage::ForwardedProposals { from, entries, is_change, reply } => {
                 self.propose_forwarded(from, entries, is_change, reply);
             }
             DriverMessage::ForwardAnswered { counters, leader, answer } => {
                 self.forward_answered(&counters, leader, answer);
             }
-            DriverMessage::Persisted { number, installed } => self.persisted(number, installed)?,
+            DriverMessage::Persisted { number, installed } => self.persisted(number, installed),
             DriverMessage::Applied { index, changes } => {
                 for change in &changes {
                     self.core.apply_change(change)?;
@@ -122,7 +122,7 @@ impl Driver {
                 self.trim();
             }
             DriverMessage::Staged { from, message, staged } => {
-                self.step_snapshot(from, message, staged, now)?;
+                self.step_snapshot(from, message, staged, now);
             }
             DriverMessage::SnapshotStarted { to, index } => {
                 self.snapshots.insert(to, index);
@@ -153,17 +153,14 @@ impl Driver {
         true
     }
 
-    fn step_all(&mut self, from: MemberId, messages: Vec<Bytes>, now: Moment) -> Result<(), Fault> {
+    fn step_all(&mut self, from: MemberId, messages: Vec<Bytes>) {
         for bytes in messages {
             let stepped =
                 wire::RaftMessage::decode(bytes).and_then(|message| self.core.step(from, message));
             if let Err(invalid) = stepped {
                 tracing::warn!(peer = %from, %invalid, "refused a Raft message");
             }
-            // Each message may bring entries: what it decided must be in the log before the next one is stepped.
-            self.perform_effects(now)?;
         }
-        Ok(())
     }
 
     /// The snapshot's database lies staged: only now may Core hear of it.
@@ -173,17 +170,16 @@ impl Driver {
         message: wire::RaftMessage,
         staged: Staged,
         now: Moment,
-    ) -> Result<(), Fault> {
+    ) {
         self.staged = Some(staged);
         if let Err(invalid) = self.core.step(from, message) {
             tracing::warn!(peer = %from, %invalid, "refused a snapshot");
         }
-        self.perform_effects(now)?;
+        self.perform_effects(now);
         if let Some(ignored) = self.staged.take() {
             tracing::info!(peer = %from, "a snapshot was not needed any more");
             self.shared.store.discard(ignored);
         }
-        Ok(())
     }
 
     fn transfer(&mut self, to: MemberId, deadline: Moment, done: Finished) {
