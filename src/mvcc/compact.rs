@@ -64,7 +64,7 @@ pub fn compact_slice<W: Write>(
             deleted += 1;
         }
     }
-    let next = rest.unwrap_or(Revision::new(target + 1, 0));
+    let next = rest.unwrap_or_else(|| Revision::new(target + 1, 0));
     Cursor { target, next }.save(rows)?;
     Ok(Progress { visited: visits.len(), deleted, done: rest.is_none() })
 }

@@ -14,16 +14,17 @@
 //! Promises: exact at every readable revision; the same chunks on every member that applied the same entries. Derived:
 //! never hashed, rebuilt when its rows are missing. Knows nothing of: locks; whoever shares it holds one.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use super::event::{Event, EventKind};
-use super::format::{self, Record};
+use super::count::{Journal, Whole, change};
+use super::event::Event;
+use super::format;
 use super::reader::Reader;
+use crate::base::KeyRange;
 use crate::base::limits::{COUNT_CHUNK_KEYS_MAX, COUNT_CHUNK_KEYS_MIN, COUNT_JOURNAL_KEYS_MAX};
-use crate::base::{KeyRange, Revision};
 use crate::storage::{Batch, Direction, Fault, Read, Table};
 
 type Chunks = BTreeMap<Bytes, u32>;
@@ -37,6 +38,34 @@ pub struct Counts {
     journal: Journal,
     /// Rebuilt, and not yet in the table.
     unsaved: bool,
+    sizes: Sizes,
+}
+
+/// Bounds of the index; smaller in tests.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Keys in a chunk beyond which it is split.
+    pub(super) chunk_keys_max: u32,
+    /// Keys in a chunk below which it joins its neighbour.
+    pub(super) chunk_keys_min: u32,
+    pub(super) journal_keys_max: usize,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            chunk_keys_max: COUNT_CHUNK_KEYS_MAX,
+            chunk_keys_min: COUNT_CHUNK_KEYS_MIN,
+            journal_keys_max: COUNT_JOURNAL_KEYS_MAX,
+        }
+    }
+}
+
+impl Sizes {
+    /// Keys of a new chunk: between the bounds, so that the next change of direction is far.
+    fn chunk_keys_made(&self) -> u32 {
+        self.chunk_keys_max * 5 / 8
+    }
 }
 
 /// What a merged revision changes in the index; [`Counts::commit`] takes it.
@@ -51,18 +80,6 @@ pub struct CountsDelta {
 #[derive(Debug, Default)]
 pub(super) struct Pending(BTreeMap<Bytes, i64>);
 
-/// The whole chunks inside a range.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Whole {
-    /// The revision at which the sum is right.
-    pub revision: i64,
-    pub keys: i64,
-    /// They begin here,
-    pub low: Bytes,
-    /// and end before this key; none is the end of all keys.
-    pub high: Option<Bytes>,
-}
-
 impl Pending {
     pub(super) fn add(&mut self, counts: &Counts, key: &Bytes, keys: i64) {
         *self.0.entry(counts.chunk_of(key)).or_default() += keys;
@@ -72,6 +89,14 @@ impl Pending {
 impl Counts {
     /// Reads the table, or walks the keys when it has no rows; `revision` is the current one of `read`.
     pub fn load<R: Read>(read: &R, revision: i64) -> Result<Self, Fault> {
+        Self::load_sized(read, revision, Sizes::default())
+    }
+
+    pub(super) fn load_sized<R: Read>(
+        read: &R,
+        revision: i64,
+        sizes: Sizes,
+    ) -> Result<Self, Fault> {
         let mut chunks = Chunks::new();
         let mut outcome = Ok(());
         read.scan(
@@ -93,12 +118,12 @@ impl Counts {
         outcome?;
         let unsaved = chunks.is_empty();
         if unsaved {
-            chunks = rebuild(read, revision)?;
+            chunks = rebuild(read, revision, sizes.chunk_keys_made())?;
         }
         if !chunks.contains_key(&Bytes::new()) {
             return Err(Fault::corrupt("no chunk for the first keys", "table counts"));
         }
-        Ok(Self { revision, chunks, journal: Journal::new(revision), unsaved })
+        Ok(Self { revision, chunks, journal: Journal::new(revision), unsaved, sizes })
     }
 
     /// The revision that was committed last.
@@ -180,11 +205,12 @@ impl Counts {
         let crowded: Vec<(Bytes, u32)> = chunks
             .iter()
             .filter_map(|(first, keys)| Some((first.clone(), (*keys)?)))
-            .filter(|&(_, keys)| keys > COUNT_CHUNK_KEYS_MAX)
+            .filter(|&(_, keys)| keys > self.sizes.chunk_keys_max)
             .collect();
         for (first, keys) in crowded {
             let end = self.end_of(&first, &chunks);
-            chunks.extend(split(batch, main, &first, end, keys)?);
+            let parts = keys.div_ceil(self.sizes.chunk_keys_made());
+            chunks.extend(split(batch, main, &first, end, keys.div_ceil(parts))?);
         }
         let saved = if self.unsaved { Some(&self.chunks) } else { None };
         let rows = saved.into_iter().flatten().filter(|(first, _)| !chunks.contains_key(*first));
@@ -214,16 +240,16 @@ impl Counts {
             let mut keys = self.keys_with(first, pending);
             let mut after =
                 self.chunks.range::<Bytes, _>((Bound::Excluded(first), Bound::Unbounded));
-            while keys < COUNT_CHUNK_KEYS_MIN
+            while keys < self.sizes.chunk_keys_min
                 && let Some((next, _)) = after.next()
                 && let joined = keys + self.keys_with(next, pending)
-                && joined <= COUNT_CHUNK_KEYS_MAX
+                && joined <= self.sizes.chunk_keys_max
             {
                 keys = joined;
                 changed.insert(next.clone(), None);
             }
             changed.insert(first.clone(), Some(keys));
-            if keys < COUNT_CHUNK_KEYS_MIN {
+            if keys < self.sizes.chunk_keys_min {
                 self.join_previous(first, keys, &mut changed);
             }
         }
@@ -233,6 +259,7 @@ impl Counts {
     fn keys_with(&self, first: &Bytes, pending: &Pending) -> u32 {
         let keys = i64::from(self.chunks.get(first).copied().unwrap_or(0));
         let change = pending.0.get(first).copied().unwrap_or(0);
+        debug_assert!(keys + change >= 0, "the count index lost keys of chunk {first:?}");
         u32::try_from(keys + change).unwrap_or(0)
     }
 
@@ -243,7 +270,7 @@ impl Counts {
             .filter_map(|(first, changed, keys)| Some((first, changed.unwrap_or(Some(keys))?)))
             .next();
         if let Some((previous, beside)) = previous
-            && beside + keys <= COUNT_CHUNK_KEYS_MAX
+            && beside + keys <= self.sizes.chunk_keys_max
         {
             changed.insert(previous.clone(), Some(beside + keys));
             changed.insert(first.clone(), None);
@@ -256,6 +283,12 @@ impl Counts {
         after.find(|(next, _)| changed.get(*next) != Some(&None)).map(|(next, _)| next.clone())
     }
 
+    /// The chunks, ascending; for tests.
+    #[cfg(test)]
+    pub(super) fn chunks(&self) -> impl Iterator<Item = (&Bytes, u32)> {
+        self.chunks.iter().map(|(first, &keys)| (first, keys))
+    }
+
     /// The batch is merged: the index stands at its revision now.
     pub fn commit(&mut self, delta: CountsDelta) {
         for (first, keys) in delta.chunks {
@@ -266,18 +299,15 @@ impl Counts {
         }
         self.revision = delta.revision;
         self.unsaved = false;
-        self.journal.push(delta.revision, delta.journal);
+        self.journal.push(delta.revision, delta.journal, self.sizes.journal_keys_max);
     }
 }
 
-/// Chunks are made and split about half full, so that the next change of direction is far.
-const CHUNK_KEYS_MADE: u32 = COUNT_CHUNK_KEYS_MAX * 5 / 8;
-
-fn rebuild<R: Read>(read: &R, revision: i64) -> Result<Chunks, Fault> {
+fn rebuild<R: Read>(read: &R, revision: i64, part: u32) -> Result<Chunks, Fault> {
     let mut chunks = Chunks::from([(Bytes::new(), 0)]);
     let (mut first, mut keys) = (Bytes::new(), 0);
     Reader::at(read, revision).walk(&KeyRange::From(Bytes::new()), None, &mut |found| {
-        if keys == CHUNK_KEYS_MADE {
+        if keys == part {
             chunks.insert(first.clone(), keys);
             first = Bytes::copy_from_slice(&found.key);
             keys = 0;
@@ -289,16 +319,14 @@ fn rebuild<R: Read>(read: &R, revision: i64) -> Result<Chunks, Fault> {
     Ok(chunks)
 }
 
-/// Cuts one crowded chunk into even parts.
+/// Cuts one crowded chunk into parts of `part` keys.
 fn split<R: Read>(
     read: &R,
     revision: i64,
     first: &Bytes,
     end: Option<Bytes>,
-    keys: u32,
+    part: u32,
 ) -> Result<Vec<(Bytes, Option<u32>)>, Fault> {
-    let parts = keys.div_ceil(CHUNK_KEYS_MADE);
-    let part = keys.div_ceil(parts);
     let range = match end {
         Some(end) => KeyRange::Span { start: first.clone(), end },
         None => KeyRange::From(first.clone()),
@@ -323,120 +351,4 @@ fn decode(key: &[u8], value: &[u8]) -> Result<(Bytes, u32), Fault> {
     let keys = <[u8; 4]>::try_from(value)
         .map_err(|_| Fault::corrupt("a count that cannot be read", "table counts"))?;
     Ok((first, u32::from_be_bytes(keys)))
-}
-
-/// What an event does to the number of live keys.
-fn change(event: &Event) -> Option<(Bytes, i64)> {
-    match event.kind {
-        EventKind::Put if event.prev.is_none() => Some((event.kv.key.clone(), 1)),
-        EventKind::Put => None,
-        EventKind::Delete => Some((event.kv.key.clone(), -1)),
-    }
-}
-
-/// The last created and deleted keys.
-#[derive(Debug)]
-struct Journal {
-    /// Everything after this revision is in it.
-    after: i64,
-    revisions: VecDeque<(i64, Vec<(Bytes, i64)>)>,
-    keys: usize,
-}
-
-impl Journal {
-    fn new(after: i64) -> Self {
-        Self { after, revisions: VecDeque::new(), keys: 0 }
-    }
-
-    fn push(&mut self, revision: i64, changes: Vec<(Bytes, i64)>) {
-        self.keys += changes.len();
-        if !changes.is_empty() {
-            self.revisions.push_back((revision, changes));
-        }
-        while self.keys > COUNT_JOURNAL_KEYS_MAX
-            && let Some((revision, changes)) = self.revisions.pop_front()
-        {
-            self.keys -= changes.len();
-            self.after = revision;
-        }
-    }
-
-    /// Live keys more or less in `whole` since `revision`; none when that is forgotten.
-    fn change_since(&self, revision: i64, whole: &Whole) -> Option<i64> {
-        if revision < self.after {
-            return None;
-        }
-        let since = self.revisions.iter().rev().take_while(|(main, _)| *main > revision);
-        let changes = since.flat_map(|(_, changes)| changes);
-        Some(changes.filter(|(key, _)| whole.contains(key)).map(|(_, keys)| keys).sum())
-    }
-}
-
-impl Whole {
-    fn contains(&self, key: &[u8]) -> bool {
-        *self.low <= *key && self.high.as_ref().is_none_or(|high| key < high.as_ref())
-    }
-}
-
-/// Live keys of `range` at `revision`; see [`Reader::count`].
-pub(super) fn count<R: Read>(
-    read: &R,
-    revision: i64,
-    range: &KeyRange,
-    whole: Option<Whole>,
-) -> Result<u64, Fault> {
-    let reader = Reader::at(read, revision);
-    let Some(whole) = whole else { return reader.count_walk(range) };
-    if (whole.revision - revision).abs() > whole.keys {
-        return reader.count_walk(range);
-    }
-    let change = match revision < whole.revision {
-        true => -change_between(read, revision, whole.revision, &whole)?,
-        false => change_between(read, whole.revision, revision, &whole)?,
-    };
-    let before = KeyRange::Span { start: range.start().clone(), end: whole.low };
-    let behind = match (range, whole.high) {
-        (KeyRange::Span { end, .. }, Some(high)) => {
-            reader.count_walk(&KeyRange::Span { start: high, end: end.clone() })?
-        }
-        _ => 0,
-    };
-    let edges = reader.count_walk(&before)? + behind;
-    Ok(edges + u64::try_from(whole.keys + change).unwrap_or(0))
-}
-
-/// Keys created less keys deleted in `whole` by the revisions after `older`, up to `newer`.
-fn change_between<R: Read>(read: &R, older: i64, newer: i64, whole: &Whole) -> Result<i64, Fault> {
-    if older == newer {
-        return Ok(0);
-    }
-    let mut change = 0;
-    let mut outcome = Ok(());
-    read.scan(
-        Table::Revisions,
-        Bound::Included(&format::revision_row(Revision::new(older + 1, 0))),
-        Bound::Excluded(&format::revision_row(Revision::new(newer + 1, 0))),
-        Direction::Ascending,
-        &mut |row| {
-            let step = format::split_revision_row(row.key).and_then(|(_, piece)| {
-                if piece > 0 {
-                    return Ok(0);
-                }
-                let record = Record::decode(row.value)?;
-                Ok(match (record.meta.tombstone, record.prev) {
-                    _ if !whole.contains(record.key) => 0,
-                    (true, _) => -1,
-                    (false, None) => 1,
-                    (false, Some(_)) => 0,
-                })
-            });
-            match step {
-                Ok(step) => change += step,
-                Err(fault) => outcome = Err(fault),
-            }
-            if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        },
-    )?;
-    outcome?;
-    Ok(change)
 }

@@ -19,16 +19,20 @@
 //! old versions per key; HashKV depends on content alone. Knows nothing of: leases' meaning, requests, the log, time.
 
 mod compact;
+mod count;
 mod counts;
 mod event;
 mod format;
 mod hash;
 mod history;
+#[cfg(test)]
+mod model;
 mod reader;
 mod writer;
 
 pub use compact::{Progress, compact_slice, compaction};
-pub use counts::{Counts, CountsDelta, Whole};
+pub use count::Whole;
+pub use counts::{Counts, CountsDelta};
 pub use event::{Event, EventBatch, EventKind, KeyValue, Version};
 pub use format::{KeyTooLong, check_key};
 pub use hash::{Hasher, hash};

@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::{Bytes, BytesMut};
 
-use super::counts::{self, Whole};
+use super::count::{self, Whole};
 use super::event::{KeyValue, Version};
 use super::format::{self, Meta, Record};
 use crate::base::{KeyRange, Revision};
@@ -168,7 +168,7 @@ impl<'a, R: Read> Reader<'a, R> {
     /// Live keys of the range, from the count index where it can help and by a walk of the rest.
     /// `whole` was taken from the shared index after this reader's view.
     pub fn count(&self, range: &KeyRange, whole: Option<Whole>) -> Result<u64, Fault> {
-        counts::count(self.read, self.revision, range, whole)
+        count::count(self.read, self.revision, range, whole)
     }
 
     /// Live keys of the range, one by one.
@@ -355,4 +355,60 @@ fn value_in<R: Read>(
         ));
     }
     Ok(value.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::mvcc::{Counts, Writer};
+    use crate::storage::{Batch, Nothing, Row};
+
+    /// Counts the rows that a scan hands out.
+    struct Counting<'a>(&'a Batch<'a, Nothing>, Cell<usize>);
+
+    impl Read for Counting<'_> {
+        fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+            self.0.get(table, key)
+        }
+
+        fn scan(
+            &self,
+            table: Table,
+            low: Bound<&[u8]>,
+            high: Bound<&[u8]>,
+            direction: Direction,
+            each: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
+        ) -> Result<(), Fault> {
+            self.0.scan(table, low, high, direction, &mut |row| {
+                self.1.set(self.1.get() + 1);
+                each(row)
+            })
+        }
+    }
+
+    #[test]
+    fn old_versions_are_jumped_not_walked() {
+        let mut store = Batch::new(&Nothing);
+        let counts = Counts::load(&store, 1).unwrap();
+        for main in 2..1_002 {
+            let mut writer = Writer::new(&mut store, &counts, main);
+            for key in ["a", "b", "c"] {
+                writer.put(Bytes::from(key), Some(Bytes::from("v")), None).unwrap();
+            }
+        }
+        for revision in [1, 2, 500, 1_001] {
+            let counting = Counting(&store, Cell::new(0));
+            let reader = Reader::at(&counting, revision);
+            let slice = reader.range(&KeyRange::prefix(b""), RangeOptions::default()).unwrap();
+            assert_eq!(slice.kvs.len(), if revision == 1 { 0 } else { 3 });
+            assert!(slice.kvs.iter().all(|kv| kv.mod_revision == revision));
+            let visited = counting.1.get();
+            assert!(visited <= 3 * (2 * STEPS_BEFORE_SEEK as usize + 3), "{visited} at {revision}");
+            counting.1.set(0);
+            reader.get(&Bytes::from("b")).unwrap();
+            assert!(counting.1.get() <= 1);
+        }
+    }
 }

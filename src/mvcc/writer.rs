@@ -8,7 +8,8 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 
-use super::counts::{Counts, CountsDelta, Pending, Whole};
+use super::count::Whole;
+use super::counts::{Counts, CountsDelta, Pending};
 use super::event::{Event, EventBatch, EventKind, KeyValue, Version};
 use super::format::{self, Meta, Record};
 use super::reader::Reader;

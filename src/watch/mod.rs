@@ -24,6 +24,8 @@ mod catchup;
 mod delivery;
 mod hub;
 mod index;
+#[cfg(test)]
+mod model;
 mod spec;
 mod watcher;
 

@@ -4,6 +4,7 @@
 
 mod consensus;
 mod generated;
+mod mvcc;
 #[expect(dead_code, reason = "the simulated world uses more of its disk than the transcripts do")]
 #[path = "../sim/disk.rs"]
 mod sim_disk;
@@ -11,3 +12,4 @@ mod state;
 mod state_print;
 mod store;
 mod wal;
+mod watch;
