@@ -1,5 +1,4 @@
 //! Transcripts of the store: versions, counts, history, hashes, compaction.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::error::Error;
 use std::fmt::Write as _;

@@ -1,5 +1,4 @@
 //! Transcripts of the watch hub: each rule of what a watcher may and must be told.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
@@ -135,24 +134,7 @@ impl goldenscript::Runner for World {
         let mut args = command.consume_args();
         let mut told = String::new();
         match command.name.as_str() {
-            "config" => {
-                let default = Config::default();
-                *self = Self::with(Config {
-                    stream_queue_bytes_max: args
-                        .lookup_parse("queue")?
-                        .unwrap_or(default.stream_queue_bytes_max),
-                    watchers_per_stream_max: args
-                        .lookup_parse("watchers")?
-                        .unwrap_or(default.watchers_per_stream_max),
-                    catchup_revisions_max: args
-                        .lookup_parse("slice")?
-                        .unwrap_or(default.catchup_revisions_max),
-                    recent_revisions_max: args
-                        .lookup_parse("recent")?
-                        .unwrap_or(default.recent_revisions_max),
-                    ..default
-                });
-            }
+            "config" => *self = Self::with(config(&mut args)?),
             "open" => self.hub.open(stream(&mut args)?),
             "close" => self.hub.close(stream(&mut args)?),
             "create" => self.create(&mut args)?,
@@ -213,6 +195,20 @@ impl goldenscript::Runner for World {
         args.reject_rest()?;
         Ok(told + &self.shown())
     }
+}
+
+fn config(args: &mut ArgumentConsumer<'_>) -> Result<Config, Box<dyn Error>> {
+    let default = Config::default();
+    let mut bound = |name, default| -> Result<usize, Box<dyn Error>> {
+        Ok(args.lookup_parse(name)?.unwrap_or(default))
+    };
+    Ok(Config {
+        stream_queue_bytes_max: bound("queue", default.stream_queue_bytes_max)?,
+        watchers_per_stream_max: bound("watchers", default.watchers_per_stream_max)?,
+        catchup_revisions_max: bound("slice", default.catchup_revisions_max)?,
+        recent_revisions_max: bound("recent", default.recent_revisions_max)?,
+        ..default
+    })
 }
 
 fn stream(args: &mut ArgumentConsumer<'_>) -> Result<StreamId, Box<dyn Error>> {
