@@ -66,6 +66,12 @@ impl Sizes {
     fn chunk_keys_made(&self) -> u32 {
         self.chunk_keys_max * 5 / 8
     }
+
+    /// Whether two neighbours become one chunk: one is small, and both fit, or the other will be split anyway.
+    fn join(&self, one: u32, two: u32) -> bool {
+        let fits = one + two <= self.chunk_keys_max || one.max(two) > self.chunk_keys_max;
+        one.min(two) < self.chunk_keys_min && fits
+    }
 }
 
 /// What a merged revision changes in the index; [`Counts::commit`] takes it.
@@ -230,7 +236,7 @@ impl Counts {
         Ok(CountsDelta { revision: main, chunks: chunks.into_iter().collect(), journal })
     }
 
-    /// The touched chunks with their new counts, small ones joined with a neighbour; none for those that are gone.
+    /// The touched chunks with their new counts, joined with small neighbours; none for those that are gone.
     fn merged(&self, pending: &Pending) -> BTreeMap<Bytes, Option<u32>> {
         let mut changed: BTreeMap<Bytes, Option<u32>> = BTreeMap::new();
         for first in pending.0.keys() {
@@ -240,18 +246,15 @@ impl Counts {
             let mut keys = self.keys_with(first, pending);
             let mut after =
                 self.chunks.range::<Bytes, _>((Bound::Excluded(first), Bound::Unbounded));
-            while keys < self.sizes.chunk_keys_min
-                && let Some((next, _)) = after.next()
-                && let joined = keys + self.keys_with(next, pending)
-                && joined <= self.sizes.chunk_keys_max
+            while let Some((next, _)) = after.next()
+                && let beside = self.keys_with(next, pending)
+                && self.sizes.join(keys, beside)
             {
-                keys = joined;
+                keys += beside;
                 changed.insert(next.clone(), None);
             }
             changed.insert(first.clone(), Some(keys));
-            if keys < self.sizes.chunk_keys_min {
-                self.join_previous(first, keys, &mut changed);
-            }
+            self.join_previous(first, keys, &mut changed);
         }
         changed
     }
@@ -270,7 +273,7 @@ impl Counts {
             .filter_map(|(first, changed, keys)| Some((first, changed.unwrap_or(Some(keys))?)))
             .next();
         if let Some((previous, beside)) = previous
-            && beside + keys <= self.sizes.chunk_keys_max
+            && self.sizes.join(beside, keys)
         {
             changed.insert(previous.clone(), Some(beside + keys));
             changed.insert(first.clone(), None);
