@@ -83,7 +83,8 @@ pub(super) enum Format {
     Protobuf,
 }
 
-/// etcdctl's global flags; each is also a variable ETCDCTL_*.
+// No doc comment: clap would show it as the help of every command that has these flags.
+// etcdctl's global flags; each is also a variable ETCDCTL_*.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection and output")]
 pub(super) struct Globals {

@@ -240,7 +240,7 @@ mod tests {
         let place = join(&roster, &roster.members[1], &told, &no_dns).unwrap();
         assert_eq!((place.cluster, place.member), (ClusterId(7), MemberId(11)));
 
-        let fewer = MembersResponse { members: vec![known(10, "https://h:1")], ..told.clone() };
+        let fewer = MembersResponse { members: vec![known(10, "https://h:1")], ..told };
         let said = join(&roster, &roster.members[1], &fewer, &no_dns).unwrap_err().to_string();
         assert!(said.starts_with("member count is unequal"), "{said}");
         let other = MembersResponse {

@@ -429,7 +429,7 @@ async fn a_full_quota_raises_the_alarm_that_refuses_until_it_is_disarmed() {
     let status = client.status().await.unwrap();
     assert_eq!(status.errors, [format!("memberID:{} alarm:NOSPACE ", MEMBER.0)]);
     client.delete("k").await.unwrap();
-    let disarmed = client.alarm_disarm(raised[0].clone()).await.unwrap();
+    let disarmed = client.alarm_disarm(raised[0]).await.unwrap();
     assert_eq!(disarmed.alarms.len(), 1, "what was disarmed");
     assert!(client.alarm_list().await.unwrap().alarms.is_empty());
 }
