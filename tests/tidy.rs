@@ -109,7 +109,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["tls"]),
     ("rustls", &["tls", "transport"]),
     ("slog", &["consensus"]),
-    ("tokio", &["proto", "engine", "transport", "client", "api", "keepers", "node", "cli"]),
+    ("tokio", &["proto", "engine", "tls", "transport", "client", "api", "keepers", "node", "cli"]),
     ("toml_edit", &["config", "cli"]),
     ("x509_parser", &["tls"]),
     // Dice: ids and nonces are drawn before the log, never below the engine.

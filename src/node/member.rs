@@ -67,7 +67,7 @@ impl Node {
         let roster = roster(&config);
         let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
         let mut standing = settle(&config, &roster, &mut dir, &inquiry)?;
-        let opened = open(&dir, standing.cluster, standing.member)?;
+        let opened = open(&dir, standing.cluster, standing.member, config.quota_bytes)?;
         if opened.store.stamp() == Stamp::EMPTY && standing.first_peers.is_empty() {
             // A joiner that stopped before its first snapshot has no members table yet: it asks again.
             standing.first_peers = known_peers(&inquiry, standing.member);

@@ -46,13 +46,18 @@ pub(super) fn begin(
         Beginning::Genesis(members) => Machine::genesis(identity.cluster, members),
         Beginning::Empty => (Rows::new(), Stamp::EMPTY),
     };
-    Store::create(&dir.db_dir(), store_config(), rows, stamp)?;
+    Store::create(&dir.db_dir(), StoreConfig::default(), rows, stamp)?;
     Ok(())
 }
 
 /// Opens what is there.
-pub(super) fn open(dir: &DataDir, cluster: ClusterId, member: MemberId) -> Result<Opened, Error> {
-    let store = Store::open(&dir.db_dir(), store_config())?;
+pub(super) fn open(
+    dir: &DataDir,
+    cluster: ClusterId,
+    member: MemberId,
+    quota_bytes: Option<u64>,
+) -> Result<Opened, Error> {
+    let store = Store::open(&dir.db_dir(), StoreConfig::for_quota(quota_bytes))?;
     let stamp = store.stamp();
     let disk: Arc<dyn Disk> = Arc::new(DirDisk::new(dir.wal_dir()));
     let config = WalConfig::new(cluster, member);
@@ -88,8 +93,4 @@ fn check_new(stamp: Stamp, wal_dir: &Path) -> Result<(), Fault> {
     }
     let what = format!("no log, and the database has applied {} entries", stamp.applied);
     Err(Fault::corrupt(what, wal_dir.display().to_string()))
-}
-
-fn store_config() -> StoreConfig {
-    StoreConfig::default()
 }

@@ -42,7 +42,7 @@ impl Database {
     /// Opens the environment in the existing directory `dir`, and creates what is missing in it.
     pub(super) fn open(dir: &Path, generation: u64, config: &StoreConfig) -> Result<Self, Fault> {
         let fault = |error| env::fault("open", dir, config.map_bytes, error);
-        let env = env::open(dir, config).map_err(fault)?;
+        let env = env::open(dir, config)?;
         let txn = env.write_txn().map_err(fault)?;
         let created = env
             .create_databases_and_commit(txn, |opener, txn| {

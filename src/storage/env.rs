@@ -2,10 +2,14 @@
 //!
 //! Knows nothing of: tables, transactions, who reads.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, EnvFlags, EnvOpenOptions, MdbError, WithoutTls};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
 
 use super::{Fault, Stamp, StoreConfig, Table};
 
@@ -14,9 +18,32 @@ pub(super) type Env = heed::Env<WithoutTls>;
 /// LMDB refuses a map that is no multiple of the machine's page; this is one of every page in use.
 const MAP_STEP_BYTES: u64 = 64 * 1024;
 
+/// LMDB's file of readers: a slot of a cache line each, behind a head of a few hundred bytes.
+const LOCK_FILE: &str = "lock.mdb";
+const READER_SLOT_BYTES: u64 = 64;
+const LOCK_HEAD_BYTES: u64 = 4_096;
+
 /// The environment in the directory `dir`, created if there is none.
-pub(super) fn open(dir: &Path, config: &StoreConfig) -> heed::Result<Env> {
-    open_with(dir, config, EnvFlags::empty())
+pub(super) fn open(dir: &Path, config: &StoreConfig) -> Result<Env, Fault> {
+    reserve_lock_file(dir, config)?;
+    let env = open_with(dir, config, EnvFlags::empty());
+    env.map_err(|error| fault("open", dir, config.map_bytes, error))
+}
+
+/// Gives a new file of readers its blocks on the disk. LMDB only sets its length and writes it through a map, so that
+/// a full disk would end this process by a signal instead of a message.
+fn reserve_lock_file(dir: &Path, config: &StoreConfig) -> Result<(), Fault> {
+    let path = dir.join(LOCK_FILE);
+    if path.metadata().is_ok_and(|meta| meta.len() > 0) {
+        return Ok(()); // reserved when it was made; and closing a file of readers in use would drop its locks
+    }
+    let bytes = u64::from(config.readers) * READER_SLOT_BYTES + LOCK_HEAD_BYTES;
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = file.map_err(|error| Fault::io("create", &path, error))?;
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, bytes) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(Fault::io("reserve", path, error.into())),
+    }
 }
 
 /// What the rows inside the snapshot file `path` say of themselves.

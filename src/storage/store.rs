@@ -37,6 +37,14 @@ pub struct StoreConfig {
     pub readers: u32,
 }
 
+impl StoreConfig {
+    /// Room for four times the quota: live pages, the copies that a transaction makes, and pages not yet used again.
+    pub fn for_quota(quota_bytes: Option<u64>) -> Self {
+        let map_bytes = quota_bytes.map_or(0, |bytes| bytes.saturating_mul(4));
+        Self { map_bytes: map_bytes.max(limits::DB_MAP_BYTES_MIN), ..Self::default() }
+    }
+}
+
 impl Default for StoreConfig {
     fn default() -> Self {
         Self {
@@ -412,13 +420,17 @@ mod tests {
                     }
                 });
             }
-            for n in 1..=ENTRIES {
-                store.merge(entry(n), stamp(n), Moment::ZERO);
-                if n % 7 == 0 {
-                    checkpoint(&store);
+            let writer = scope.spawn(|| {
+                for n in 1..=ENTRIES {
+                    store.merge(entry(n), stamp(n), Moment::ZERO);
+                    if n % 7 == 0 {
+                        checkpoint(&store);
+                    }
                 }
-            }
+            });
+            let written = writer.join();
             is_done.store(true, Ordering::Relaxed);
+            written.unwrap();
         });
         check();
     }
