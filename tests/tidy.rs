@@ -136,8 +136,6 @@ const GENERATED: &str = "src/proto/generated/";
 const LONG_FUNCTIONS: &[(&str, &str)] = &[
     // A table of threads: the name of each, and its loop of a few lines.
     ("src/engine/threads.rs", "spawn"),
-    // Builds the rooms of a member one after the other, and joins them.
-    ("src/node/member.rs", "start"),
 ];
 
 /// The one file that may say `unsafe`: LMDB maps a file.
