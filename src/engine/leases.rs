@@ -18,6 +18,9 @@ use crate::proto::quorate::peer::{
 };
 use crate::state::Command;
 
+/// What is left of a lease that is not there, seconds.
+const UNKNOWN: i64 = -1;
+
 /// Told the TTL in seconds, 0 for a lease that is unknown or expired.
 pub type Renewed = Box<dyn FnOnce(Result<i64, Error>) + Send>;
 
@@ -39,8 +42,13 @@ impl Handle {
 
     /// Remaining seconds; -1 for an unknown lease.
     pub async fn time_to_live(&self, id: LeaseId, deadline: Moment) -> Result<i64, Error> {
-        if let Some(ttl) = self.remaining_here(id) {
-            return Ok(ttl);
+        match self.remaining_here(id) {
+            Some(UNKNOWN) => {
+                self.read_barrier(deadline).await?;
+                return self.remaining_here(id).ok_or(Error::NoLeader);
+            }
+            Some(ttl) => return Ok(ttl),
+            None => {}
         }
         let Some(leader) = self.other_leader() else { return Err(Error::NoLeader) };
         let body = Bytes::from(TimeToLiveRequest { id }.encode_to_vec());
@@ -85,18 +93,29 @@ impl Handle {
         if !lessor.is_leading() || lessor.term().is_none() {
             return None;
         }
-        Some(lessor.remaining_s(id, now).unwrap_or(-1))
+        Some(lessor.remaining_s(id, now).unwrap_or(UNKNOWN))
     }
 
     fn other_leader(&self) -> Option<MemberId> {
         self.shared.raft_status().leader.filter(|&leader| leader != self.shared.config.member)
     }
 
-    /// A leader's answer; what has to enter the log first is waited for.
+    /// A leader's answer; what has to enter the log first is waited for, and nothing is called unknown before
+    /// everything is applied that was acknowledged: a member that is ahead of this one may have told of a grant.
     fn end_renewal(&self, renewal: Renewal, id: LeaseId, deadline: Moment, renewed: Renewed) {
         match renewal {
             Renewal::Ttl(ttl) => renewed(Ok(ttl)),
-            Renewal::Unknown => renewed(Ok(0)),
+            Renewal::Unknown => {
+                let handle = self.clone();
+                let caught_up = Box::new(move |caught_up: Result<(), Error>| {
+                    match caught_up.map(|()| handle.renew_here(id)) {
+                        Ok(Renewal::Unknown) => renewed(Ok(0)),
+                        Ok(renewal) => handle.end_renewal(renewal, id, deadline, renewed),
+                        Err(error) => renewed(Err(error)),
+                    }
+                });
+                self.barrier(deadline, caught_up);
+            }
             Renewal::NotLeader => renewed(Err(Error::NoLeader)),
             // Its keys may still be seen: the answer waits until they are gone.
             Renewal::Expired => {
@@ -121,7 +140,9 @@ impl Handle {
     fn submit_leading(&self, command: Command, deadline: Moment, done: Done) {
         let term = self.shared.lessor().term();
         match term {
-            Some(term) => self.submit_as(command, term, deadline, done),
+            Some(term) => {
+                self.submit_as(command, term, deadline, done);
+            }
             None => done(Err(Error::NoLeader)),
         }
     }
@@ -162,9 +183,22 @@ impl Handle {
         self.end_renewal(renewal, id, deadline, renewed);
     }
 
-    pub(super) fn time_to_live_for_peer(&self, id: LeaseId) -> Bytes {
-        let ttl = self.remaining_here(id);
-        let response = TimeToLiveResponse { ttl: ttl.unwrap_or(0), no_leader: ttl.is_none() };
-        Bytes::from(response.encode_to_vec())
+    /// Another member asks what is left.
+    pub(super) fn time_to_live_for_peer(&self, id: LeaseId, deadline: Moment, reply: AskReply) {
+        let told = |ttl: Option<i64>| {
+            let response = TimeToLiveResponse { ttl: ttl.unwrap_or(0), no_leader: ttl.is_none() };
+            reply(Bytes::from(response.encode_to_vec()));
+        };
+        let remaining = self.remaining_here(id);
+        if remaining != Some(UNKNOWN) {
+            return told(remaining);
+        }
+        let handle = self.clone();
+        self.barrier(
+            deadline,
+            Box::new(move |caught_up| {
+                told(caught_up.ok().and_then(|()| handle.remaining_here(id)))
+            }),
+        );
     }
 }

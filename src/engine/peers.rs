@@ -48,7 +48,10 @@ impl Handle {
                 Err(_) => reply(Bytes::new()),
             },
             (Some(_), AskKind::TimeToLive) => match TimeToLiveRequest::decode(body) {
-                Ok(request) => reply(self.time_to_live_for_peer(request.id)),
+                Ok(request) => {
+                    let deadline = self.clock().now() + self.shared.config.election_timeout() * 5;
+                    self.time_to_live_for_peer(request.id, deadline, reply);
+                }
                 Err(_) => reply(Bytes::new()),
             },
             (_, AskKind::Members) => reply(self.members_for_peer()),
