@@ -60,13 +60,19 @@ impl Handle {
         self.shared.store.stamp()
     }
 
-    /// Puts `command` into the log; `done` is told what became of it.
-    pub fn submit(&self, command: Command, deadline: Moment, done: Done) {
-        self.submit_as(command, 0, deadline, done);
+    /// Puts `command` into the log; `done` is told what became of it. Returns the name that its entry will carry.
+    pub fn submit(&self, command: Command, deadline: Moment, done: Done) -> RequestId {
+        self.submit_as(command, 0, deadline, done)
     }
 
     /// The same for a command that only the leader of `leader_term` may give.
-    pub fn submit_as(&self, command: Command, leader_term: u64, deadline: Moment, done: Done) {
+    pub fn submit_as(
+        &self,
+        command: Command,
+        leader_term: u64,
+        deadline: Moment,
+        done: Done,
+    ) -> RequestId {
         let shared = &self.shared;
         let is_priority = is_priority(&command);
         let change = match &command {
@@ -86,7 +92,7 @@ impl Handle {
         let limit = shared.config.request_bytes_max;
         if data.len() > limit {
             done(Err(Error::TooLarge { bytes: data.len(), limit }));
-            return;
+            return request;
         }
         let proposal = Proposal { counter, data, change, is_priority, deadline };
         match shared.driver.push(DriverMessage::Propose(proposal, done)) {
@@ -97,6 +103,7 @@ impl Handle {
             Err(Refused::Closed(DriverMessage::Propose(_, done))) => done(Err(Error::Stopped)),
             Err(_) => {}
         }
+        request
     }
 
     pub async fn propose(&self, command: Command, deadline: Moment) -> Result<Applied, Error> {

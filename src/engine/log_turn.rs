@@ -60,6 +60,11 @@ impl LogTurn {
         done.map(|()| true)
     }
 
+    /// Something waits to be written.
+    pub fn has_work(&self) -> bool {
+        self.installing.is_none() && (!self.held.is_empty() || self.shared.log_inbox.len() > 0)
+    }
+
     /// A write begins now: what the watchdog counts from. Apart from the turn, so that a simulated disk can hang.
     pub fn begin(&self, now: Moment) {
         let idle_to_now = |since| (since == 0).then_some(now.0 + 1);

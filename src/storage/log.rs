@@ -96,6 +96,15 @@ impl Log {
         self.lock().terms.term(index)
     }
 
+    /// Entries up to here are on the disk; 0 while the disk has not followed a restart.
+    pub fn durable_index(&self) -> Index {
+        let state = self.lock();
+        if state.restarts != state.restarts_on_disk {
+            return 0;
+        }
+        state.terms.base().0 + state.slots.len() as u64
+    }
+
     /// Appends; drops a tail that these entries replace. Entries that are trimmed already are passed over.
     ///
     /// # Panics

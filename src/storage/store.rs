@@ -201,6 +201,11 @@ impl Store {
         live.active.bytes() + live.sealed.as_ref().map_or(0, |sealed| sealed.bytes())
     }
 
+    /// Whether a checkpoint is on its way.
+    pub fn is_sealed(&self) -> bool {
+        self.live().sealed.is_some()
+    }
+
     /// Whether the active layer is large or old enough, and nothing is sealed.
     pub fn seal_due(&self, now: Moment) -> bool {
         let live = self.live();
