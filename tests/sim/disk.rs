@@ -79,6 +79,12 @@ impl SimDisk {
         self.lock().fuse = Some(operations);
     }
 
+    /// No fuse any more, if it has not burnt.
+    pub(crate) fn mend(&self) {
+        let mut inner = self.lock();
+        inner.fuse = inner.fuse.filter(|left| *left == 0);
+    }
+
     /// Whether the fuse has burnt.
     pub(crate) fn is_burnt(&self) -> bool {
         self.lock().fuse == Some(0)

@@ -1,0 +1,265 @@
+//! From the members' outboxes through the network to other members.
+
+use std::io::Read as _;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate::base::{MemberId, Moment};
+use quorate::engine::AskKind;
+
+use crate::post::Posted;
+use crate::violation::Verdict;
+use crate::world::{Event, Transfer, World};
+
+/// Events held for one paused member at most: its sockets' buffers.
+const HELD_MAX: usize = 500;
+
+impl World {
+    /// Takes what a member wants to send and decides its fate.
+    pub(crate) fn collect(&mut self, id: u64) {
+        let Some(node) = self.nodes.get(&id) else { return };
+        let boot = node.boot;
+        let Some(up) = node.up.as_ref() else { return };
+        for posted in up.post.collect() {
+            match posted {
+                Posted::Messages { to, messages, .. } => self.send(id, to, messages),
+                Posted::Ask { id: ask, to, kind, body, deadline } => {
+                    self.send_ask(id, ask, to, kind, body, deadline);
+                }
+                Posted::Reply { id: ask, body } => self.send_reply(id, ask, body),
+                Posted::Snapshot { to, header, copy } => {
+                    let transfer = self.next_transfer;
+                    self.next_transfer += 1;
+                    match self.net.alone(id, to, self.age(), &mut self.dice) {
+                        Some(at) => {
+                            let copy = Some(copy);
+                            let sent = Transfer { from: id, from_boot: boot, to, header, copy };
+                            self.transfers.insert(transfer, sent);
+                            self.at(Moment::ZERO + at, Event::SnapshotBegins { id: transfer });
+                        }
+                        None => {
+                            drop(copy);
+                            let wait = self.ticks(1, 20);
+                            let ok = false;
+                            self.after(wait, Event::SnapshotSent { from: id, boot, to, ok });
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn age(&self) -> Duration {
+        Duration::from_nanos(self.now.0)
+    }
+
+    fn send(&mut self, from: u64, to: u64, messages: Vec<Bytes>) {
+        let arrivals = self.net.arrivals(from, to, self.age(), &mut self.dice);
+        if arrivals.is_empty() && self.dice.in_thousand(200) {
+            let wait = self.ticks(0, 5);
+            self.after(wait, Event::Unreachable { node: from, peer: to });
+        }
+        for at in arrivals {
+            let messages = messages.clone();
+            self.at(Moment::ZERO + at, Event::Messages { from, to, messages });
+        }
+    }
+
+    fn send_ask(
+        &mut self,
+        from: u64,
+        id: u64,
+        to: u64,
+        kind: AskKind,
+        body: Bytes,
+        deadline: Moment,
+    ) {
+        // Whatever happens, at its deadline the asker is told that it was lost.
+        if let Some(node) = self.nodes.get(&from) {
+            let at = node.drift.world(deadline);
+            self.at(at, Event::Answer { id, to: from, body: None });
+        }
+        match self.net.alone(from, to, self.age(), &mut self.dice) {
+            Some(at) => self.at(Moment::ZERO + at, Event::Ask { id, from, to, kind, body }),
+            None if self.dice.in_thousand(500) => {
+                let wait = self.ticks(0, 10);
+                self.after(wait, Event::Answer { id, to: from, body: None });
+            }
+            None => {}
+        }
+    }
+
+    fn send_reply(&mut self, from: u64, id: u64, body: Option<Bytes>) {
+        let to = id >> 48;
+        if let Some(at) = self.net.alone(from, to, self.age(), &mut self.dice) {
+            self.at(Moment::ZERO + at, Event::Answer { id, to, body });
+        }
+    }
+
+    /// Whether `to` takes anything from `from` now; what comes to a paused member waits.
+    fn is_open(&self, from: u64, to: u64) -> bool {
+        let Some(node) = self.nodes.get(&to) else { return false };
+        let Some(up) = node.up.as_ref() else { return false };
+        // The transport refuses whoever was removed.
+        !up.parts.applier.machine().members().is_removed(MemberId(from))
+    }
+
+    fn hold_if_paused(&mut self, to: u64, event: Event) -> Option<Event> {
+        if self.nodes.get(&to).is_some_and(|node| node.is_paused) {
+            if self.held.len() < HELD_MAX {
+                self.held.push(event);
+            }
+            return None;
+        }
+        Some(event)
+    }
+
+    pub(crate) fn deliver(&mut self, from: u64, to: u64, messages: Vec<Bytes>) -> Verdict {
+        if !self.is_open(from, to) {
+            return Ok(());
+        }
+        let event = Event::Messages { from, to, messages };
+        let Some(Event::Messages { messages, .. }) = self.hold_if_paused(to, event) else {
+            return Ok(());
+        };
+        let bytes: usize = messages.iter().map(Bytes::len).sum();
+        let sum = messages.iter().fold(0, |sum, message| crc32c_of(sum, message));
+        self.note(format_args!(
+            "{from} -> {to} {} messages {bytes} bytes {sum:08x}",
+            messages.len()
+        ));
+        if let Some(handle) = self.nodes[&to].handle() {
+            handle.peer_messages(MemberId(from), messages);
+        }
+        self.poke(to);
+        Ok(())
+    }
+
+    pub(crate) fn unreachable(&mut self, id: u64, peer: u64) -> Verdict {
+        if let Some(handle) = self.nodes.get(&id).and_then(|node| node.handle()) {
+            handle.peer_unreachable(MemberId(peer));
+            self.poke(id);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn deliver_ask(
+        &mut self,
+        id: u64,
+        from: u64,
+        to: u64,
+        kind: AskKind,
+        body: Bytes,
+    ) -> Verdict {
+        if !self.is_open(from, to) {
+            let wait = self.ticks(0, 5);
+            self.after(wait, Event::Answer { id, to: from, body: None });
+            return Ok(());
+        }
+        let event = Event::Ask { id, from, to, kind, body };
+        let Some(Event::Ask { body, .. }) = self.hold_if_paused(to, event) else { return Ok(()) };
+        self.note(format_args!("{from} asks {to} {kind:?} {:08x}", crc32c_of(0, &body)));
+        let Some(node) = self.nodes.get(&to) else { return Ok(()) };
+        node.drift.show(self.now, &node.clock);
+        if let Some(up) = &node.up {
+            let reply = up.post.reply_to(id);
+            up.handle.peer_ask(Some(MemberId(from)), kind, body, reply);
+        }
+        self.poke(to);
+        self.collect(to);
+        self.complete()
+    }
+
+    pub(crate) fn deliver_answer(&mut self, id: u64, to: u64, body: Option<Bytes>) -> Verdict {
+        let event = Event::Answer { id, to, body };
+        let Some(Event::Answer { body, .. }) = self.hold_if_paused(to, event) else {
+            return Ok(());
+        };
+        let Some(node) = self.nodes.get(&to) else { return Ok(()) };
+        node.drift.show(self.now, &node.clock);
+        let Some(up) = &node.up else { return Ok(()) };
+        let lost = body.is_none();
+        if up.post.answer(id, body) {
+            self.note(format_args!("{to} is answered {id:x}, lost {lost}"));
+            self.poke(to);
+            self.collect(to);
+            return self.complete();
+        }
+        Ok(())
+    }
+
+    pub(crate) fn snapshot_begins(&mut self, id: u64) -> Verdict {
+        let Some(transfer) = self.transfers.get_mut(&id) else { return Ok(()) };
+        let (from, boot, to) = (transfer.from, transfer.from_boot, transfer.to);
+        let header = transfer.header.clone();
+        let mut bytes = Vec::new();
+        if let Some(mut copy) = transfer.copy.take() {
+            copy.read_to_end(&mut bytes).unwrap();
+        }
+        let is_open = self.is_open(from, to) && !self.nodes[&to].is_paused;
+        let half = bytes.len() / 2;
+        let begun = is_open.then(|| self.nodes.get_mut(&to).and_then(|node| node.up.as_mut()));
+        let is_begun = match begun.flatten() {
+            None => false,
+            Some(up) => match up.handle.incoming_snapshot(MemberId(from), header) {
+                Err(_) => false,
+                Ok(mut incoming) => {
+                    let written = incoming.write(&bytes[..half]).is_ok();
+                    up.incoming.insert(id, (incoming, bytes.split_off(half)));
+                    written
+                }
+            },
+        };
+        self.note(format_args!("snapshot {id} of {from} begins at {to}: {is_begun}, {half} bytes"));
+        if is_begun {
+            let wait = self.ticks(0, 20);
+            self.after(wait, Event::SnapshotEnds { id });
+        } else {
+            self.transfers.remove(&id);
+            let wait = self.ticks(0, 5);
+            self.after(wait, Event::SnapshotSent { from, boot, to, ok: false });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn snapshot_ends(&mut self, id: u64) -> Verdict {
+        let Some(Transfer { from, from_boot: boot, to, .. }) = self.transfers.remove(&id) else {
+            // The sender is gone: its stream breaks.
+            for up in self.nodes.values_mut().filter_map(|node| node.up.as_mut()) {
+                up.incoming.remove(&id);
+            }
+            return Ok(());
+        };
+        let incoming = self.nodes.get_mut(&to).and_then(|node| node.up.as_mut());
+        let incoming = incoming.and_then(|up| up.incoming.remove(&id));
+        let broken = self.net.is_cut(from, to);
+        let ok = match incoming.filter(|_| !broken) {
+            None => false,
+            Some((mut incoming, rest)) => {
+                incoming.write(&rest).is_ok() && incoming.finish().is_ok()
+            }
+        };
+        self.note(format_args!("snapshot {id} of {from} ends at {to}: {ok}"));
+        self.poke(to);
+        let told = ok && self.net.alone(to, from, self.age(), &mut self.dice).is_some();
+        let wait = self.ticks(0, 5);
+        self.after(wait, Event::SnapshotSent { from, boot, to, ok: told });
+        Ok(())
+    }
+
+    pub(crate) fn snapshot_sent(&mut self, from: u64, boot: u64, to: u64, ok: bool) -> Verdict {
+        let node = self.nodes.get(&from).filter(|node| node.boot == boot);
+        if let Some(handle) = node.and_then(|node| node.handle()) {
+            handle.snapshot_sent(MemberId(to), ok);
+            self.poke(from);
+        }
+        Ok(())
+    }
+}
+
+/// A digest for the event log.
+fn crc32c_of(sum: u32, bytes: &[u8]) -> u32 {
+    bytes
+        .iter()
+        .fold(sum ^ 0x811c_9dc5, |sum, byte| (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}

@@ -1,0 +1,59 @@
+//! What the world once found, told anew as small stories: seeds change their meaning when the world grows.
+
+use std::time::Duration;
+
+use quorate::proto::etcdserverpb::LeaseGrantRequest;
+use quorate::state::Command;
+
+use crate::node::Turn;
+use crate::violation::Verdict;
+use crate::workload::Op;
+use crate::world::{Plan, World};
+
+/// Three members, no clients, no faults, a leader.
+fn quiet(seed: u64) -> World {
+    let plan = Plan { operations: 0, faults: 0, members: Some(3), ..Plan::of_seed(seed) };
+    let mut world = World::new(plan).unwrap_or_else(|violation| panic!("{violation}"));
+    world.clients.stop();
+    until(&mut world, |world| world.leader().is_some());
+    world
+}
+
+fn until(world: &mut World, mut done: impl FnMut(&World) -> bool) {
+    let limit = world.now + Duration::from_secs(60);
+    while !done(world) {
+        assert!(world.now < limit, "it did not happen:\n{}", world.describe());
+        world.step().unwrap_or_else(|violation| panic!("{violation}\n{}", world.trace.tail()));
+    }
+}
+
+fn begin(world: &mut World, node: u64, op: Op) {
+    let begun: Verdict = world.begin(0, node, op);
+    begun.unwrap_or_else(|violation| panic!("{violation}"));
+}
+
+/// A follower may apply a grant, and acknowledge it, before the leader has applied it: a keep-alive at the leader was
+/// answered as if the lease did not exist.
+#[test]
+fn a_leader_that_lags_in_applying_knows_its_leases() {
+    let mut world = quiet(1);
+    let leader = world.leader().expect("there is one");
+    let follower = leader % 3 + 1;
+    until(&mut world, |world| {
+        let applied = |id: u64| world.nodes[&id].up.as_ref().map(|up| up.store.stamp().applied);
+        // The leader's own entry, at the least: before that it knows of no lease.
+        applied(leader) == applied(follower) && applied(leader) > Some(1)
+    });
+    world.freeze(leader, Turn::Applier, true);
+    let grant = LeaseGrantRequest { id: 7, ttl: 100 };
+    begin(&mut world, follower, Op::Command(Command::LeaseGrant(grant)));
+    until(&mut world, |world| world.totals.acknowledged == 1);
+    begin(&mut world, leader, Op::KeepAlive(7));
+    // The answer waits; given too early, the checker would have refused it.
+    for _ in 0..200 {
+        world.step().unwrap_or_else(|violation| panic!("{violation}"));
+    }
+    world.freeze(leader, Turn::Applier, false);
+    until(&mut world, |world| world.clients.is_idle());
+    assert_eq!(world.totals.renewals, 1);
+}

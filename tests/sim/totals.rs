@@ -1,0 +1,79 @@
+//! What worlds met, so that a run can say that it met enough.
+
+use std::fmt;
+use std::ops::AddAssign;
+
+macro_rules! totals {
+    ($($name:ident),* $(,)?) => {
+        #[derive(Clone, Copy, Debug, Default)]
+        pub(crate) struct Totals { $(pub(crate) $name: u64),* }
+
+        impl AddAssign for Totals {
+            fn add_assign(&mut self, other: Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl fmt::Display for Totals {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(writeln!(f, "  {:>10}  {}", self.$name, stringify!($name).replace('_', " "))?;)*
+                Ok(())
+            }
+        }
+    };
+}
+
+totals! {
+    worlds,
+    operations,
+    acknowledged,
+    rejected,
+    not_proposed,
+    ambiguous,
+    reads,
+    entries,
+    leader_changes,
+    crashes,
+    crashes_inside_a_checkpoint,
+    torn_files,
+    torn_tails,
+    faulted_disks,
+    pauses,
+    stalls,
+    partitions,
+    snapshot_installs,
+    member_changes,
+    compactions,
+    watch_events,
+    watchers_compacted_in_the_past,
+    watchers_resumed,
+    lease_expiries,
+    lease_expiries_across_leaders,
+    renewals,
+    virtual_seconds,
+    trace_lines,
+}
+
+impl Totals {
+    /// What a thousand worlds must have met at least (seams 21).
+    pub(crate) fn shortfalls(&self) -> Vec<String> {
+        let wanted = [
+            (self.leader_changes, 2_000, "leader changes"),
+            (self.snapshot_installs, 1_000, "snapshot installs"),
+            (self.crashes_inside_a_checkpoint, 500, "crashes inside a checkpoint"),
+            (self.torn_tails, 300, "torn tails"),
+            (self.member_changes, 300, "membership changes"),
+            (
+                self.watchers_compacted_in_the_past,
+                1_000,
+                "compactions seen by a watcher in the past",
+            ),
+            (self.lease_expiries_across_leaders, 200, "lease expiries across a leader change"),
+        ];
+        let missing = |&(found, per_thousand, what): &(u64, u64, &str)| {
+            let least = per_thousand * self.worlds / 1_000;
+            (found < least).then(|| format!("{found} {what}, at least {least} are wanted"))
+        };
+        wanted.iter().filter_map(missing).collect()
+    }
+}
