@@ -20,6 +20,7 @@ use quorate::storage::{Entry, EntryKind};
 
 use crate::members::Roll;
 use crate::model::{Model, header};
+use crate::ownership::Ownership;
 use crate::violation::{Verdict, Violation, ensure};
 
 /// What the entry at one index did, according to the model.
@@ -33,7 +34,7 @@ pub(crate) struct Outcome {
     pub(crate) compacted: i64,
 }
 
-/// What had been acknowledged to anybody when an operation began.
+/// What anybody outside knew when an operation began: the last entry that was acknowledged, the newest revision seen.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Floor {
     pub(crate) index: u64,
@@ -48,6 +49,7 @@ pub(crate) struct Checker {
     by_request: BTreeMap<RequestId, u64>,
     /// Clients were told that these never entered the log.
     denied: BTreeMap<RequestId, String>,
+    ownership: Ownership,
     floor: Floor,
 }
 
@@ -59,6 +61,7 @@ impl Checker {
             outcomes: Vec::new(),
             by_request: BTreeMap::new(),
             denied: BTreeMap::new(),
+            ownership: Ownership::default(),
             floor: Floor { index: 1, revision: 1 },
         }
     }
@@ -78,6 +81,16 @@ impl Checker {
 
     pub(crate) fn floor(&self) -> Floor {
         self.floor
+    }
+
+    /// A client's command is handed to a member.
+    pub(crate) fn asked(&mut self, request: RequestId) {
+        self.ownership.asked(request);
+    }
+
+    /// Somebody outside knows this revision: by a read of any kind, an event, progress.
+    pub(crate) fn saw(&mut self, revision: i64) {
+        self.floor.revision = self.floor.revision.max(revision);
     }
 
     /// Replays the next committed entry; its envelope, unless it is a new leader's.
@@ -108,6 +121,7 @@ impl Checker {
                 let text = format!("{:?} is entry {other} and {}", outcome.request, entry.index);
                 return Err(Violation::new("proposed_once", text));
             }
+            self.ownership.committed(entry.index, &envelope)?;
             outcome.result = self.apply(&envelope, entry.term);
             known = Some(envelope);
         }
@@ -167,6 +181,7 @@ impl Checker {
         applied: &Applied,
     ) -> Verdict {
         let Applied { reply, revision, index, term } = applied;
+        self.ownership.acknowledged(request, applied)?;
         let Some(outcome) = self.outcome(*index) else {
             let text = format!("{request:?} at {index}, and nobody has applied that");
             return Err(Violation::new("acked_survives", text));
@@ -185,7 +200,7 @@ impl Checker {
             format!("entry {index} began when {} was acknowledged", floor.index)
         })?;
         self.floor.index = self.floor.index.max(*index);
-        self.floor.revision = self.floor.revision.max(*revision);
+        self.saw(*revision);
         Ok(())
     }
 
@@ -272,15 +287,14 @@ impl Checker {
         ensure(revision <= self.model.revision, "answers", || {
             format!("a read at {revision}, and the log has come to {}", self.model.revision)
         })?;
+        self.saw(revision);
         let Some(floor) = floor else { return Ok(()) };
         ensure(revision >= floor.revision, "real_time", || {
             format!(
                 "a linearizable read saw {revision} and began when {} was known",
                 floor.revision
             )
-        })?;
-        self.floor.revision = self.floor.revision.max(revision);
-        Ok(())
+        })
     }
 
     fn compacted_at(&self, floor: Option<Floor>) -> i64 {

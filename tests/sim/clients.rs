@@ -10,6 +10,7 @@ use quorate::proto::etcdserverpb::Member;
 use quorate::proto::quorate::log::MemberChange;
 use quorate::proto::quorate::log::member_change::Kind;
 use quorate::state::{Command, Reply};
+use quorate::watch::Delivery;
 
 use crate::checker::Floor;
 use crate::dice::Dice;
@@ -194,6 +195,7 @@ impl World {
                     completions.push(Completion::Command { op: number, result })
                 });
                 request = up.handle.submit(command.clone(), deadline, done);
+                self.checker.asked(request);
             }
             Op::Range(range) if range.serializable => {
                 completions.push(Completion::Barrier { op: number, result: Ok(()) });
@@ -438,6 +440,9 @@ impl World {
         let stream = node.and_then(|node| node.up.as_ref()).and_then(|up| up.streams.get(&number));
         let Some(deliveries) = stream.and_then(|stream| stream.take()) else { return Ok(()) };
         self.trace.note(self.now, format_args!("watch client {number} takes {}", deliveries.len()));
+        for delivered in &deliveries {
+            self.checker.saw(told_revision(&delivered.delivery));
+        }
         let watcher = &mut self.clients.watchers[number];
         let again = watcher.take(&deliveries, &self.checker.model, &mut self.totals)?;
         self.poke(id);
@@ -445,6 +450,15 @@ impl World {
             self.with_stream(id, number, |stream| stream.create(spec));
         }
         Ok(())
+    }
+}
+
+/// The revision that a delivery shows to a client; 0 for none.
+pub(crate) fn told_revision(delivery: &Delivery) -> i64 {
+    match delivery {
+        Delivery::Created { revision, .. } | Delivery::Progress { revision, .. } => *revision,
+        Delivery::Events { batch, .. } => batch.revision,
+        Delivery::Refused { .. } | Delivery::Canceled { .. } => 0,
     }
 }
 

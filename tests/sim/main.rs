@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "some knobs of the simulated parts are for the golden transcripts")]
 
 mod carrying;
+mod catches;
 mod checker;
 mod clients;
 mod clock;
@@ -14,19 +15,23 @@ mod dice;
 mod disk;
 mod ending;
 mod faults;
+mod history;
 mod invariants;
 mod members;
 mod model;
 mod network;
 mod node;
+mod ownership;
 mod post;
 mod running;
 mod scenarios;
+mod script;
 mod totals;
 mod trace;
 mod violation;
 mod wal;
 mod watchers;
+mod wgl;
 mod workload;
 mod world;
 mod worlds;

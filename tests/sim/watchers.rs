@@ -63,10 +63,8 @@ impl WatchClient {
             5..=7 => dice.between(model.compacted.max(1) as u64, model.revision as u64) as i64,
             _ => dice.between(1, model.revision as u64) as i64,
         };
-        let id = self.next_id;
-        self.next_id += 1;
         let filter = dice.below(8);
-        let spec = Spec {
+        self.adopt(Spec {
             range,
             start_revision,
             progress_notify: dice.in_thousand(300),
@@ -74,8 +72,15 @@ impl WatchClient {
             no_delete: filter == 1,
             prev_kv: dice.in_thousand(300),
             fragment: false,
-            id: Some(id),
-        };
+            id: None,
+        })
+    }
+
+    /// The watcher with the id that it will have.
+    pub(crate) fn adopt(&mut self, spec: Spec) -> Spec {
+        let id = self.next_id;
+        self.next_id += 1;
+        let spec = Spec { id: Some(id), ..spec };
         self.watchers.insert(id, Watcher { spec: spec.clone(), heard: None, is_created: false });
         spec
     }

@@ -63,6 +63,9 @@ impl WatchGapless {
         ensure(revision <= model.revision, NAME, || {
             format!("progress {revision} is ahead of the log")
         })?;
+        ensure(revision >= self.heard, NAME, || {
+            format!("progress {revision} falls behind {self:?}")
+        })?;
         self.nothing_until(model, revision)?;
         self.heard = self.heard.max(revision);
         Ok(())
