@@ -1,0 +1,220 @@
+//! A cluster by static initial cluster, with TOML files and certificates made by `quorate cert`.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::UdpSocket;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use quorate::client::{Client, ClientFiles, Config};
+
+use super::process::{Process, quorate, stdout};
+use super::{eventually, run};
+
+/// One member: its settings, and its process while it runs.
+pub struct Member {
+    pub name: String,
+    pub url: String,
+    pub config: PathBuf,
+    pub data: PathBuf,
+    pub process: Option<Process>,
+}
+
+/// See the module.
+pub struct Cluster {
+    pub members: Vec<Member>,
+    dir: tempfile::TempDir,
+}
+
+impl Cluster {
+    /// Founds a cluster of `count` members and waits until each knows a leader.
+    pub fn start(count: usize) -> Self {
+        let mut cluster = Self::prepare(count);
+        for index in 0..count {
+            cluster.spawn(index);
+        }
+        run(async { drop(cluster.leader().await) });
+        cluster
+    }
+
+    /// Files and ports, but no process.
+    pub fn prepare(count: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        cert(dir.path(), &["ca"]);
+        cert(dir.path(), &["client", "root"]);
+        let ports = free_ports(count);
+        let names: Vec<String> = (1..=count).map(|n| format!("n{n}")).collect();
+        let urls: Vec<String> =
+            ports.iter().map(|port| format!("https://127.0.0.1:{port}")).collect();
+        let initial: Vec<(String, String)> =
+            names.iter().cloned().zip(urls.iter().cloned()).collect();
+        let mut cluster = Self { members: Vec::new(), dir };
+        for (name, url) in initial.clone() {
+            cluster.write_member(&name, &url, &initial, "new");
+        }
+        cluster
+    }
+
+    /// Settings for one more member, which joins a running cluster; not started.
+    pub fn prepare_joiner(&mut self, name: &str) -> (usize, String) {
+        let url = format!("https://127.0.0.1:{}", free_ports(1)[0]);
+        let mut initial: Vec<(String, String)> =
+            self.members.iter().map(|m| (m.name.clone(), m.url.clone())).collect();
+        initial.push((name.to_owned(), url.clone()));
+        self.write_member(name, &url, &initial, "existing");
+        (self.members.len() - 1, url)
+    }
+
+    fn write_member(&mut self, name: &str, url: &str, initial: &[(String, String)], state: &str) {
+        let dir = self.dir.path();
+        cert(dir, &["peer", name]);
+        cert(dir, &["server", name]);
+        let certs = dir.join("certs");
+        let certs = certs.display();
+        let data = dir.join(format!("data-{name}"));
+        let mut text = format!(
+            "name = \"{name}\"\ndata-dir = \"{data}\"\n\
+             listen-peer-urls = \"{url}\"\nlisten-client-urls = \"{url}\"\n\
+             initial-advertise-peer-urls = \"{url}\"\nadvertise-client-urls = \"{url}\"\n\
+             initial-cluster-token = \"it\"\ninitial-cluster-state = \"{state}\"\n\
+             peer-cert-file = \"{certs}/peer-{name}.crt\"\n\
+             peer-key-file = \"{certs}/peer-{name}.key\"\n\
+             peer-trusted-ca-file = \"{certs}/ca.crt\"\npeer-client-cert-auth = true\n\
+             cert-file = \"{certs}/server-{name}.crt\"\nkey-file = \"{certs}/server-{name}.key\"\n\
+             trusted-ca-file = \"{certs}/ca.crt\"\nclient-cert-auth = true\n\
+             [initial-cluster]\n",
+            data = data.display(),
+        );
+        for (name, url) in initial {
+            writeln!(text, "{name} = \"{url}\"").unwrap();
+        }
+        let config = dir.join(format!("{name}.toml"));
+        std::fs::write(&config, text).unwrap();
+        let (name, url) = (name.to_owned(), url.to_owned());
+        self.members.push(Member { name, url, config, data, process: None });
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Starts, or starts again, a member.
+    pub fn spawn(&mut self, index: usize) {
+        let log = self.dir.path().join(format!("{}.log", self.members[index].name));
+        let mut command = quorate();
+        command.arg("serve").arg("--config-file").arg(&self.members[index].config);
+        command.current_dir(self.dir.path());
+        self.members[index].process = Some(Process::spawn(command, &log));
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self, index: usize) {
+        if let Some(mut process) = self.members[index].process.take() {
+            process.kill();
+        }
+    }
+
+    pub fn is_running(&self, index: usize) -> bool {
+        self.members[index].process.is_some()
+    }
+
+    /// A client of all members.
+    pub fn client(&self) -> Client {
+        self.client_of(&(0..self.members.len()).collect::<Vec<_>>())
+    }
+
+    /// A client of these members, in this order.
+    pub fn client_of(&self, indexes: &[usize]) -> Client {
+        let urls = indexes.iter().map(|&index| self.members[index].url.clone());
+        Client::lazy(Config::new(urls).tls(self.client_files())).unwrap()
+    }
+
+    pub fn client_files(&self) -> ClientFiles {
+        let certs = self.dir.path().join("certs");
+        ClientFiles {
+            trusted_ca: Some(certs.join("ca.crt")),
+            cert: Some(certs.join("client-root.crt")),
+            key: Some(certs.join("client-root.key")),
+            ..ClientFiles::default()
+        }
+    }
+
+    /// The CLI with the flags that reach these members.
+    pub fn cli(&self, indexes: &[usize]) -> Command {
+        let certs = self.dir.path().join("certs");
+        let urls: Vec<&str> =
+            indexes.iter().map(|&index| self.members[index].url.as_str()).collect();
+        let mut command = quorate();
+        command
+            .current_dir(self.dir.path())
+            .arg("--endpoints")
+            .arg(urls.join(","))
+            .arg("--cacert")
+            .arg(certs.join("ca.crt"))
+            .arg("--cert")
+            .arg(certs.join("client-root.crt"))
+            .arg("--key")
+            .arg(certs.join("client-root.key"));
+        command
+    }
+
+    /// What the CLI prints; it must succeed.
+    pub fn ask(&self, indexes: &[usize], args: &[&str]) -> String {
+        stdout(self.cli(indexes).args(args).output().unwrap())
+    }
+
+    /// The member on which all running members agree as leader: its place here and its id.
+    pub async fn leader(&self) -> (usize, u64) {
+        eventually("agreement on one leader", || async {
+            let mut leaders = BTreeSet::new();
+            let mut ids = Vec::new();
+            for index in (0..self.members.len()).filter(|&index| self.is_running(index)) {
+                let status = self.client_of(&[index]).status().await.ok()?;
+                leaders.insert(status.leader);
+                ids.push((index, status.header?.member_id));
+            }
+            let leader = *leaders.first().filter(|&&leader| leader != 0)?;
+            let place = ids.iter().find(|(_, id)| *id == leader)?.0;
+            (leaders.len() == 1).then_some((place, leader))
+        })
+        .await
+    }
+
+    /// Waits until every running member has the same history, and returns its hash.
+    pub async fn same_hash(&self) -> u32 {
+        let client = self.client_of(&self.running());
+        let revision = client.get("").from_key().count_only().await;
+        let revision = match revision {
+            Ok(response) => response.header.unwrap().revision,
+            Err(_) => {
+                let response = client.get("\0").from_key().count_only().await.unwrap();
+                response.header.unwrap().revision
+            }
+        };
+        eventually("equal hashes on all members", || async {
+            let mut hashes = BTreeSet::new();
+            for index in self.running() {
+                let response = self.client_of(&[index]).hash_kv(revision).await.ok()?;
+                hashes.insert(response.hash);
+            }
+            (hashes.len() == 1).then(|| hashes.pop_first()).flatten()
+        })
+        .await
+    }
+
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|&index| self.is_running(index)).collect()
+    }
+}
+
+/// `quorate cert ...` in the cluster's folder.
+pub fn cert(dir: &Path, args: &[&str]) -> String {
+    stdout(quorate().current_dir(dir).arg("cert").args(args).output().unwrap())
+}
+
+/// Ports that nobody uses for UDP now; all held at once, so that they differ.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<UdpSocket> =
+        (0..count).map(|_| UdpSocket::bind(("127.0.0.1", 0)).unwrap()).collect();
+    held.iter().map(|socket| socket.local_addr().unwrap().port()).collect()
+}

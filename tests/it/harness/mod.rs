@@ -1,0 +1,43 @@
+//! Real members as child processes, and what the tests ask of them.
+//!
+//! Every cluster has its own folder, its own free ports on loopback and its own certificates. A child is ended by its
+//! own handle, never by name. Nothing here sleeps for luck: what is waited for is a condition with a deadline.
+
+mod cluster;
+mod load;
+mod process;
+
+pub use cluster::Cluster;
+pub use load::{Load, check_all};
+pub use process::{quorate, stdout};
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that should happen soon; generous, because machines are shared.
+pub const SOON: Duration = Duration::from_secs(40);
+
+/// Asks `probe` again and again until it gives something; fails with `what` after [`SOON`].
+pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let began = Instant::now();
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(began.elapsed() < SOON, "{what} did not happen within {SOON:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Runs a test's future on a runtime of its own.
+pub fn run(test: impl Future<Output = ()>) {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(test);
+}
