@@ -39,15 +39,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Chores {
-    /// Until the engine stops.
+    /// Until the engine stops; who sleeps then is not waited for.
     pub(super) async fn run(self) {
-        tokio::join!(
-            self.keep_address_book(),
-            self.publish(),
-            self.notice_fault(),
-            keepers::run(self.engine.clone(), Expiry::default()),
-            keepers::run(self.engine.clone(), Recorder::default()),
-        );
+        let chores = async {
+            tokio::join!(
+                self.keep_address_book(),
+                self.publish(),
+                keepers::run(self.engine.clone(), Expiry::default()),
+                keepers::run(self.engine.clone(), Recorder::default()),
+            )
+        };
+        tokio::select! {
+            () = self.notice_end() => {}
+            _ = chores => {}
+        }
     }
 
     async fn keep_address_book(&self) {
@@ -123,7 +128,7 @@ impl Chores {
         is_told && self.engine.status().is_ok_and(|status| status.raft.leader.is_some())
     }
 
-    async fn notice_fault(&self) {
+    async fn notice_end(&self) {
         while !self.engine.is_stopped() {
             tokio::time::sleep(LOOK_AGAIN).await;
         }

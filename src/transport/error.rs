@@ -175,7 +175,7 @@ fn alert(code: u64) -> Option<&'static str> {
         46 => "the certificate is not accepted",
         48 => "the certificate is signed by a CA that is not trusted there",
         49 => "access denied",
-        51 => "a signature does not verify",
+        51 => "the certificate's signature does not verify there: another CA of the same name?",
         112 => "no certificate for that name",
         116 => "a certificate is required and none was shown",
         120 => "this protocol is not served on that address",
