@@ -11,9 +11,11 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use crate::base::{ClusterId, MemberId};
 use crate::proto::etcdserverpb::Member;
 use crate::proto::quorate::peer::MembersResponse;
+use crate::state::Members;
+use crate::storage::DataDir;
 use crate::transport::Url;
 
-use super::config::{Roster, RosterMember};
+use super::config::{ClusterState, Roster, RosterMember};
 use super::error::Error;
 
 /// Addresses behind a host name; a test has its own.
@@ -98,6 +100,37 @@ fn id_of(entry: &RosterMember, token: &str) -> MemberId {
     MemberId::from_peer_urls(&texts(&entry.peer_urls), token, None)
 }
 
+/// Refuses a data directory that the roster is not about. Who restarts is told by its directory who it is, and the
+/// roster may have aged since; but one that founds another member that the cluster knows, or another cluster at
+/// another address, is a mix-up.
+pub(super) fn check_directory(
+    dir: &DataDir,
+    members: &Members,
+    roster: &Roster,
+    name: &str,
+) -> Result<(), Error> {
+    let (Some(identity), false) = (dir.identity(), members.is_empty()) else { return Ok(()) };
+    let own = roster.members.iter().find(|entry| entry.name == name);
+    let (Some(own), ClusterState::New) = (own, roster.state) else { return Ok(()) };
+    let place = found(roster, own);
+    if place.member == identity.member {
+        return Ok(());
+    }
+    let is_another_member = members.member(place.member).is_some();
+    let is_known = |member: &Member| {
+        let id = MemberId(member.id);
+        members.member(id).is_some() || members.is_removed(id)
+    };
+    let has_moved = members
+        .member(identity.member)
+        .is_some_and(|member| member.peer_ur_ls != texts(&own.peer_urls));
+    let is_another_cluster = has_moved && !place.members.iter().any(is_known);
+    if is_another_member || is_another_cluster {
+        dir.check(place.cluster, place.member)?;
+    }
+    Ok(())
+}
+
 /// Refuses to found a member that somebody else has seen serving: its data directory was lost.
 pub(super) fn check_not_bootstrapped(place: &Place, told: &MembersResponse) -> Result<(), Error> {
     let known = told.members.iter().find(|member| member.id == place.member.0);
@@ -162,7 +195,6 @@ pub(super) fn texts(urls: &[Url]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::config::ClusterState;
     use super::*;
 
     fn roster(entries: &[(&str, &str)], state: ClusterState) -> Roster {

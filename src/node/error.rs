@@ -1,7 +1,6 @@
 //! Why a member does not start.
 
 use std::io;
-use std::path::PathBuf;
 
 use crate::base::{ClusterId, MemberId};
 use crate::storage::{DataDirError, Fault};
@@ -45,12 +44,6 @@ pub enum Error {
          add it with `member add {name} --peer-urls={urls}` first, or check the URLs"
     )]
     NotAMember { name: String, urls: String, cluster: ClusterId },
-
-    #[error(
-        "{path} belongs to member {found}, and the cluster knows this member as {expected}; \
-         give it an empty data directory"
-    )]
-    OtherIdentity { path: PathBuf, found: MemberId, expected: MemberId },
 
     #[error("{0}")]
     DataDir(#[from] DataDirError),

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::api::{Local, LocalConfig, Native, NativeConfig};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
+use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
 use crate::transport::{self, PeerAddress, Transport};
@@ -68,6 +69,8 @@ impl Node {
         let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
         let mut standing = settle(&config, &roster, &mut dir, &inquiry)?;
         let opened = open(&dir, standing.cluster, standing.member, config.quota_bytes)?;
+        let members = Members::load(&opened.store.view()?)?;
+        bootstrap::check_directory(&dir, &members, &config.roster, &config.name)?;
         if opened.store.stamp() == Stamp::EMPTY && standing.first_peers.is_empty() {
             // A joiner that stopped before its first snapshot has no members table yet: it asks again.
             standing.first_peers = known_peers(&inquiry, standing.member);
