@@ -1,7 +1,15 @@
 //! The real program, one module per capability.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+#![allow(clippy::disallowed_methods, reason = "real processes are measured by a real clock")]
 
+mod catch_up;
 mod crash;
 mod harness;
+mod leases;
+mod membership;
 mod native;
+mod restart;
+mod serve;
+mod tls;
+mod watch;

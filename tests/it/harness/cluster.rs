@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 
 use quorate::client::{Client, ClientFiles, Config};
 
 use super::process::{Process, quorate, stdout};
-use super::{eventually, run};
+use super::seats::Seat;
+use super::{SOON, eventually, run};
 
 /// One member: its settings, and its process while it runs.
-pub struct Member {
+pub(crate) struct Member {
     pub name: String,
     pub url: String,
     pub config: PathBuf,
@@ -21,24 +22,27 @@ pub struct Member {
 }
 
 /// See the module.
-pub struct Cluster {
+pub(crate) struct Cluster {
     pub members: Vec<Member>,
     dir: tempfile::TempDir,
+    // Behind the members: they end before somebody else may start.
+    _seat: Seat,
 }
 
 impl Cluster {
     /// Founds a cluster of `count` members and waits until each knows a leader.
-    pub fn start(count: usize) -> Self {
+    pub(crate) fn start(count: usize) -> Self {
         let mut cluster = Self::prepare(count);
         for index in 0..count {
             cluster.spawn(index);
         }
-        run(async { drop(cluster.leader().await) });
+        run(async { _ = cluster.leader().await });
         cluster
     }
 
     /// Files and ports, but no process.
-    pub fn prepare(count: usize) -> Self {
+    pub(crate) fn prepare(count: usize) -> Self {
+        let seat = Seat::take();
         let dir = tempfile::tempdir().unwrap();
         cert(dir.path(), &["ca"]);
         cert(dir.path(), &["client", "root"]);
@@ -48,7 +52,7 @@ impl Cluster {
             ports.iter().map(|port| format!("https://127.0.0.1:{port}")).collect();
         let initial: Vec<(String, String)> =
             names.iter().cloned().zip(urls.iter().cloned()).collect();
-        let mut cluster = Self { members: Vec::new(), dir };
+        let mut cluster = Self { members: Vec::new(), dir, _seat: seat };
         for (name, url) in initial.clone() {
             cluster.write_member(&name, &url, &initial, "new");
         }
@@ -56,7 +60,7 @@ impl Cluster {
     }
 
     /// Settings for one more member, which joins a running cluster; not started.
-    pub fn prepare_joiner(&mut self, name: &str) -> (usize, String) {
+    pub(crate) fn prepare_joiner(&mut self, name: &str) -> (usize, String) {
         let url = format!("https://127.0.0.1:{}", free_ports(1)[0]);
         let mut initial: Vec<(String, String)> =
             self.members.iter().map(|m| (m.name.clone(), m.url.clone())).collect();
@@ -94,42 +98,76 @@ impl Cluster {
         self.members.push(Member { name, url, config, data, process: None });
     }
 
-    pub fn dir(&self) -> &Path {
+    pub(crate) fn dir(&self) -> &Path {
         self.dir.path()
     }
 
     /// Starts, or starts again, a member.
-    pub fn spawn(&mut self, index: usize) {
-        let log = self.dir.path().join(format!("{}.log", self.members[index].name));
-        let mut command = quorate();
-        command.arg("serve").arg("--config-file").arg(&self.members[index].config);
-        command.current_dir(self.dir.path());
+    pub(crate) fn spawn(&mut self, index: usize) {
+        let command = self.serve(index);
+        let log = self.log_path(index);
         self.members[index].process = Some(Process::spawn(command, &log));
     }
 
+    /// From now on this member's settings say that the cluster is there already.
+    pub(crate) fn joins(&self, index: usize) {
+        let config = &self.members[index].config;
+        let text = std::fs::read_to_string(config).unwrap();
+        std::fs::write(config, text.replace("state = \"new\"", "state = \"existing\"")).unwrap();
+    }
+
+    /// The command that runs a member.
+    pub(crate) fn serve(&self, index: usize) -> Command {
+        let mut command = quorate();
+        command.arg("serve").arg("--config-file").arg(&self.members[index].config);
+        command.current_dir(self.dir.path());
+        command
+    }
+
+    fn log_path(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("{}.log", self.members[index].name))
+    }
+
+    /// Everything that a member has logged, in all its lives.
+    pub(crate) fn log(&self, index: usize) -> String {
+        std::fs::read_to_string(self.log_path(index)).unwrap()
+    }
+
     /// SIGKILL.
-    pub fn kill(&mut self, index: usize) {
+    pub(crate) fn kill(&mut self, index: usize) {
         if let Some(mut process) = self.members[index].process.take() {
             process.kill();
         }
     }
 
-    pub fn is_running(&self, index: usize) -> bool {
+    /// SIGTERM; how it ended.
+    pub(crate) fn stop(&mut self, index: usize) -> ExitStatus {
+        self.members[index].process.as_ref().expect("it runs").signal("TERM");
+        self.ended(index)
+    }
+
+    /// Waits for a member that ends by itself.
+    pub(crate) fn ended(&mut self, index: usize) -> ExitStatus {
+        let mut process = self.members[index].process.take().expect("it runs");
+        process.wait(SOON).unwrap_or_else(|| panic!("it goes on:\n{}", process.log()))
+    }
+
+    pub(crate) fn is_running(&self, index: usize) -> bool {
         self.members[index].process.is_some()
     }
 
     /// A client of all members.
-    pub fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         self.client_of(&(0..self.members.len()).collect::<Vec<_>>())
     }
 
     /// A client of these members, in this order.
-    pub fn client_of(&self, indexes: &[usize]) -> Client {
+    pub(crate) fn client_of(&self, indexes: &[usize]) -> Client {
         let urls = indexes.iter().map(|&index| self.members[index].url.clone());
         Client::lazy(Config::new(urls).tls(self.client_files())).unwrap()
     }
 
-    pub fn client_files(&self) -> ClientFiles {
+    pub(crate) fn client_files(&self) -> ClientFiles {
         let certs = self.dir.path().join("certs");
         ClientFiles {
             trusted_ca: Some(certs.join("ca.crt")),
@@ -140,7 +178,7 @@ impl Cluster {
     }
 
     /// The CLI with the flags that reach these members.
-    pub fn cli(&self, indexes: &[usize]) -> Command {
+    pub(crate) fn cli(&self, indexes: &[usize]) -> Command {
         let certs = self.dir.path().join("certs");
         let urls: Vec<&str> =
             indexes.iter().map(|&index| self.members[index].url.as_str()).collect();
@@ -159,12 +197,12 @@ impl Cluster {
     }
 
     /// What the CLI prints; it must succeed.
-    pub fn ask(&self, indexes: &[usize], args: &[&str]) -> String {
+    pub(crate) fn ask(&self, indexes: &[usize], args: &[&str]) -> String {
         stdout(self.cli(indexes).args(args).output().unwrap())
     }
 
     /// The member on which all running members agree as leader: its place here and its id.
-    pub async fn leader(&self) -> (usize, u64) {
+    pub(crate) async fn leader(&self) -> (usize, u64) {
         eventually("agreement on one leader", || async {
             let mut leaders = BTreeSet::new();
             let mut ids = Vec::new();
@@ -181,7 +219,7 @@ impl Cluster {
     }
 
     /// Waits until every running member has the same history, and returns its hash.
-    pub async fn same_hash(&self) -> u32 {
+    pub(crate) async fn same_hash(&self) -> u32 {
         let client = self.client_of(&self.running());
         let revision = client.get("").from_key().count_only().await;
         let revision = match revision {
@@ -202,18 +240,18 @@ impl Cluster {
         .await
     }
 
-    pub fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.members.len()).filter(|&index| self.is_running(index)).collect()
     }
 }
 
 /// `quorate cert ...` in the cluster's folder.
-pub fn cert(dir: &Path, args: &[&str]) -> String {
+pub(crate) fn cert(dir: &Path, args: &[&str]) -> String {
     stdout(quorate().current_dir(dir).arg("cert").args(args).output().unwrap())
 }
 
 /// Ports that nobody uses for UDP now; all held at once, so that they differ.
-pub fn free_ports(count: usize) -> Vec<u16> {
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     let held: Vec<UdpSocket> =
         (0..count).map(|_| UdpSocket::bind(("127.0.0.1", 0)).unwrap()).collect();
     held.iter().map(|socket| socket.local_addr().unwrap().port()).collect()

@@ -5,18 +5,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use quorate::client::{Client, Retry};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// One write that was acknowledged: each key is written once.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Acknowledged {
+pub(crate) struct Acknowledged {
     pub key: String,
     pub value: String,
     pub revision: i64,
 }
 
 /// Writers in the background; see [`Load::stop`].
-pub struct Load {
+pub(crate) struct Load {
     running: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
     acknowledged: Arc<Mutex<Vec<Acknowledged>>>,
@@ -25,7 +25,7 @@ pub struct Load {
 
 impl Load {
     /// One writer for each client.
-    pub fn start(name: &str, clients: Vec<Client>) -> Self {
+    pub(crate) fn start(name: &str, clients: Vec<Client>) -> Self {
         let running = Arc::new(AtomicBool::new(true));
         let count = Arc::new(AtomicU64::new(0));
         let acknowledged: Arc<Mutex<Vec<Acknowledged>>> = Arc::default();
@@ -63,12 +63,12 @@ impl Load {
     }
 
     /// Writes acknowledged so far.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Ends the writers; everything that was acknowledged.
-    pub async fn stop(self) -> Vec<Acknowledged> {
+    pub(crate) async fn stop(self) -> Vec<Acknowledged> {
         self.running.store(false, Ordering::Relaxed);
         for writer in self.writers {
             writer.await.unwrap();
@@ -78,31 +78,23 @@ impl Load {
 }
 
 /// Every acknowledged write is there, with its value and at its revision, and no revision was given twice.
-pub async fn check_all(client: &Client, acknowledged: &[Acknowledged]) {
+pub(crate) async fn check_all(client: &Client, acknowledged: &[Acknowledged]) {
     let mut revisions = std::collections::BTreeMap::new();
     for written in acknowledged {
         let other = revisions.insert(written.revision, &written.key);
         assert_eq!(other, None, "revision {} of {} given twice", written.revision, written.key);
     }
     for batch in acknowledged.chunks(64) {
-        let reads = batch.iter().map(|written| async move {
-            let response = client.get(written.key.clone()).await;
-            (written, response.unwrap())
-        });
-        for (written, response) in join_all(reads).await {
+        let mut reads = JoinSet::new();
+        for written in batch.iter().cloned() {
+            let client = client.clone();
+            reads.spawn(async move { (client.get(written.key.clone()).await.unwrap(), written) });
+        }
+        while let Some(read) = reads.join_next().await {
+            let (response, written) = read.unwrap();
             let kv = response.kvs.first().unwrap_or_else(|| panic!("lost: {written:?}"));
             assert_eq!(kv.value, written.value.as_bytes(), "{written:?}");
             assert_eq!(kv.mod_revision, written.revision, "{written:?}");
         }
     }
-}
-
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut all: Vec<_> = futures.map(Box::pin).collect();
-    let mut outputs = Vec::with_capacity(all.len());
-    // They are polled together by the first one's wake-ups and in turn: simple, and fast enough.
-    for future in &mut all {
-        outputs.push(future.await);
-    }
-    outputs
 }

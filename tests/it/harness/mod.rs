@@ -6,19 +6,21 @@
 mod cluster;
 mod load;
 mod process;
+mod seats;
 
-pub use cluster::Cluster;
-pub use load::{Load, check_all};
-pub use process::{quorate, stdout};
+pub(crate) use cluster::{Cluster, cert, free_ports};
+pub(crate) use load::{Load, check_all};
+pub(crate) use process::{Process, failure, quorate, stdout};
+pub(crate) use seats::Seat;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should happen soon; generous, because machines are shared.
-pub const SOON: Duration = Duration::from_secs(40);
+pub(crate) const SOON: Duration = Duration::from_secs(40);
 
 /// Asks `probe` again and again until it gives something; fails with `what` after [`SOON`].
-pub async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
+pub(crate) async fn eventually<T, F>(what: &str, mut probe: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,
 {
@@ -33,7 +35,7 @@ where
 }
 
 /// Runs a test's future on a runtime of its own.
-pub fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -7,13 +7,13 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// A running child; killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 /// The program under test.
-pub fn quorate() -> Command {
+pub(crate) fn quorate() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     // What the developer's shell has set is not part of the test.
     for (name, _) in std::env::vars_os() {
@@ -27,7 +27,7 @@ pub fn quorate() -> Command {
 
 impl Process {
     /// Starts `command` with its output going to `log`, behind what is there.
-    pub fn spawn(mut command: Command, log: &Path) -> Self {
+    pub(crate) fn spawn(mut command: Command, log: &Path) -> Self {
         let file = File::options().append(true).create(true).open(log).unwrap();
         let child = command
             .stdin(Stdio::null())
@@ -38,19 +38,15 @@ impl Process {
         Self { child, log: log.to_owned() }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// SIGKILL, and waits for the end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         // Failing means that it has ended by itself, which the wait says, too.
         let _ = self.child.kill();
         self.child.wait().unwrap();
     }
 
     /// SIGTERM or another signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .arg(format!("-{name}"))
             .arg(self.child.id().to_string())
@@ -60,7 +56,7 @@ impl Process {
     }
 
     /// Its exit, if it comes within `deadline`.
-    pub fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
+    pub(crate) fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         let began = Instant::now();
         while began.elapsed() < deadline {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -71,11 +67,7 @@ impl Process {
         None
     }
 
-    pub fn has_ended(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_some()
-    }
-
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let mut text = String::new();
         File::open(&self.log).unwrap().read_to_string(&mut text).unwrap();
         text
@@ -96,7 +88,7 @@ impl Drop for Process {
 }
 
 /// Standard output of a command that must succeed.
-pub fn stdout(output: Output) -> String {
+pub(crate) fn stdout(output: Output) -> String {
     assert!(
         output.status.success(),
         "{}: {}{}",
@@ -105,4 +97,12 @@ pub fn stdout(output: Output) -> String {
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Standard error of a command that must fail, and not by a panic.
+pub(crate) fn failure(output: Output) -> String {
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success(), "{}{text}", String::from_utf8_lossy(&output.stdout));
+    assert!(!text.contains("panicked"), "{text}");
+    text
 }
