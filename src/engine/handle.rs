@@ -68,12 +68,14 @@ impl Handle {
     /// The same for a command that only the leader of `leader_term` may give.
     pub fn submit_as(
         &self,
-        command: Command,
+        mut command: Command,
         leader_term: u64,
         deadline: Moment,
         done: Done,
     ) -> RequestId {
         let shared = &self.shared;
+        // Held until the entry is queued: a renewal must not slip in between.
+        let _renewals_wait = self.begin_record(&mut command);
         let is_priority = is_priority(&command);
         let change = match &command {
             Command::MemberChange(change) if change.kind() != Kind::Update => {

@@ -1,12 +1,14 @@
 //! Renewals and remaining times: answered by the leader's lessor, asked for by everybody else.
 
+use std::sync::MutexGuard;
+
 use bytes::Bytes;
 use prost::Message as _;
 use tokio::sync::oneshot;
 
 use super::error::Error;
 use super::handle::Handle;
-use super::lessor::Renewal;
+use super::lessor::{Lessor, Renewal};
 use super::outbox::{AskKind, Lost};
 use super::shared::AskReply;
 use super::waiters::Done;
@@ -134,6 +136,19 @@ impl Handle {
                 self.submit_leading(command, deadline, done);
             }
         }
+    }
+
+    /// Remaining times that are about to enter the log; those that are not true any more are taken out. What was
+    /// renewed after this, once the lessor is let go, is queued behind them.
+    pub(super) fn begin_record(&self, command: &mut Command) -> Option<MutexGuard<'_, Lessor>> {
+        let Command::LeaseCheckpoint(record) = command else { return None };
+        let now = self.shared.clock.now();
+        let mut lessor = self.shared.lessor();
+        record.leases.retain(|lease| {
+            let forgets = lease.remaining_ttl_s == 0;
+            forgets || lessor.begin_record(lease.id, lease.remaining_ttl_s, now)
+        });
+        Some(lessor)
     }
 
     /// A command that only this leader may give, while it leads.

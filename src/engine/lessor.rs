@@ -34,8 +34,17 @@ struct Lease {
     ttl_s: i64,
     /// Last recorded remaining seconds; none if the full TTL counts.
     recorded_s: Option<i64>,
+    /// A record of its remaining time is on its way through the log: a renewal must be recorded behind it, or the
+    /// next leader would believe the record.
+    is_recording: bool,
     /// Only at the leader.
     deadline: Moment,
+}
+
+impl Lease {
+    fn new(ttl_s: i64, recorded_s: Option<i64>, deadline: Moment) -> Self {
+        Self { ttl_s, recorded_s, is_recording: false, deadline }
+    }
 }
 
 /// See the module.
@@ -60,9 +69,7 @@ impl Lessor {
         self.demote();
         self.leases = leases
             .into_iter()
-            .map(|(id, ttl_s, recorded_s)| {
-                (id, Lease { ttl_s, recorded_s, deadline: Moment::NEVER })
-            })
+            .map(|(id, ttl_s, recorded_s)| (id, Lease::new(ttl_s, recorded_s, Moment::NEVER)))
             .collect();
     }
 
@@ -74,7 +81,7 @@ impl Lessor {
         if self.leading.is_some() {
             self.deadlines.insert((deadline, id));
         }
-        self.leases.insert(id, Lease { ttl_s, recorded_s: None, deadline });
+        self.leases.insert(id, Lease::new(ttl_s, None, deadline));
     }
 
     pub(super) fn revoked(&mut self, id: LeaseId) {
@@ -88,6 +95,7 @@ impl Lessor {
         let leads = self.leading.is_some();
         let Some(lease) = self.leases.get_mut(&id) else { return };
         lease.recorded_s = remaining_s;
+        lease.is_recording = false;
         if leads && remaining_s.is_none() {
             self.deadlines.remove(&(lease.deadline, id));
             lease.deadline = now + seconds(lease.ttl_s);
@@ -100,6 +108,8 @@ impl Lessor {
         self.deadlines.clear();
         for (&id, lease) in &mut self.leases {
             lease.deadline = now + seconds(lease.recorded_s.unwrap_or(lease.ttl_s)) + grace;
+            // A record of an earlier term is applied before this one is settled.
+            lease.is_recording = false;
             self.deadlines.insert((lease.deadline, id));
         }
         self.leading = Some(Leading { term, settled: false });
@@ -135,7 +145,7 @@ impl Lessor {
         if lease.deadline <= now {
             return Renewal::Expired;
         }
-        if lease.recorded_s.is_some() {
+        if lease.recorded_s.is_some() || lease.is_recording {
             return Renewal::NeedsReset;
         }
         self.deadlines.remove(&(lease.deadline, id));
@@ -164,6 +174,20 @@ impl Lessor {
         until.take(count_max).map(|&(_, id)| id).collect()
     }
 
+    /// The record of `remaining_s` is about to enter the log; false if it is not true any more, because the lease was
+    /// renewed since [`to_record`](Self::to_record). The caller queues the record before it lets go of the lessor: a
+    /// renewal that comes next is queued behind it.
+    pub(super) fn begin_record(&mut self, id: LeaseId, remaining_s: i64, now: Moment) -> bool {
+        let still = self.remaining_s(id, now).is_some_and(|left_s| left_s <= remaining_s);
+        match self.leases.get_mut(&id) {
+            Some(lease) if still => {
+                lease.is_recording = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Long leases whose remaining time is below half and fell since it was last recorded: (id, remaining seconds).
     pub(super) fn to_record(&self, now: Moment) -> Vec<(LeaseId, i64)> {
         if self.term().is_none() {
@@ -172,6 +196,7 @@ impl Lessor {
         let falls = |(&id, lease): (&LeaseId, &Lease)| {
             let remaining_s = i64::try_from(lease.deadline.since(now).as_secs()).ok()?;
             let fell = remaining_s < lease.recorded_s.unwrap_or(lease.ttl_s);
+            let fell = fell && !lease.is_recording;
             let due = lease.ttl_s > CHECKPOINT_TTL_S_MIN && remaining_s < lease.ttl_s / 2 && fell;
             // Zero would forget the record; an expired lease is about to be revoked.
             (due && remaining_s > 0).then_some((id, remaining_s))
@@ -238,6 +263,21 @@ mod tests {
         lessor.recorded(7, None, at(62));
         assert_eq!(lessor.remaining_s(7, at(62)), Some(100));
         assert_eq!(lessor.renew(7, at(63)), Renewal::Ttl(100));
+    }
+
+    #[test]
+    fn a_renewal_is_recorded_behind_a_record_that_is_on_its_way() {
+        let mut lessor = leading(100);
+        assert_eq!(lessor.to_record(at(60)), [(7, 40)]);
+        assert!(lessor.begin_record(7, 40, at(60)));
+        assert!(lessor.to_record(at(60)).is_empty());
+        assert_eq!(lessor.renew(7, at(61)), Renewal::NeedsReset);
+        lessor.recorded(7, Some(40), at(62));
+        lessor.recorded(7, None, at(62));
+        assert_eq!(lessor.renew(7, at(63)), Renewal::Ttl(100));
+        // Renewed after it was found due: the record would not be true.
+        assert!(!lessor.begin_record(7, 40, at(64)));
+        assert_eq!(lessor.renew(7, at(64)), Renewal::Ttl(100));
     }
 
     #[test]
