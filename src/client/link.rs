@@ -52,6 +52,8 @@ impl Link {
         unary_streams: usize,
     ) -> Result<Arc<Self>, String> {
         let why = |error: &dyn Display| why(&connection, error);
+        // Given up on the way (another endpoint was faster), nothing of it must stay.
+        let mut unfinished = Unfinished(Some(connection.clone()));
         connection.allow_streams(0, MOVED_STREAMS_MAX);
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| why(&e))?;
         let hello = Control::ClientHello(client).encode();
@@ -69,6 +71,7 @@ impl Link {
             return Err(format!("the server speaks version {} of the protocol", hello.version));
         }
         let lanes = open_lanes(&connection, unary_streams).await?;
+        unfinished.0 = None;
         let places_max = hello.in_flight_max.max(1);
         let link = Arc::new(Self {
             endpoint,
@@ -140,6 +143,17 @@ impl Link {
 impl Drop for Link {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// Closes a connection that became no link.
+struct Unfinished(Option<Connection>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.0 {
+            connection.close(CloseCode::Done, "done");
+        }
     }
 }
 

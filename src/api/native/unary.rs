@@ -6,7 +6,7 @@
 //!   reading stops without a place, or while too many bytes of answers are unsent
 //! ```
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,8 +41,9 @@ struct Unary {
 
 #[derive(Default)]
 struct State {
-    /// Ids whose answers are wanted.
-    open: HashSet<u64>,
+    /// Calls with the service by id, and whether their answer is still wanted: a canceled id is free again only when
+    /// the service is done with it.
+    open: HashMap<u64, bool>,
     /// Calls with the service, canceled ones included.
     with_service: usize,
     answered: Vec<(u64, Outcome)>,
@@ -76,7 +77,7 @@ impl Answers for Unary {
     fn answer(&self, id: u64, outcome: Outcome) {
         let mut state = self.lock();
         state.with_service -= 1;
-        let wanted = state.open.remove(&id) && !state.is_broken;
+        let wanted = state.open.remove(&id).unwrap_or(false) && !state.is_broken;
         let was_empty = state.answered.is_empty();
         if wanted {
             state.unsent_bytes += outcome.as_ref().map_or(64, Bytes::len);
@@ -184,7 +185,9 @@ async fn take(unary: &Arc<Unary>, frames: impl Iterator<Item = Bytes>) -> Result
         let (id, number, deadline_ms, body) = match Request::parse(frame) {
             Ok(Request::Call { id, method, deadline_ms, body }) => (id, method, deadline_ms, body),
             Ok(Request::Cancel { id }) => {
-                unary.lock().open.remove(&id);
+                if let Some(wanted) = unary.lock().open.get_mut(&id) {
+                    *wanted = false;
+                }
                 continue;
             }
             Err(error) => return Err(error.to_string()),
@@ -211,11 +214,10 @@ async fn take(unary: &Arc<Unary>, frames: impl Iterator<Item = Bytes>) -> Result
         }
         {
             let mut state = unary.lock();
-            state.with_service += 1;
-            if !state.open.insert(id) {
-                state.with_service -= 1;
+            if state.open.insert(id, true).is_some() {
                 return Err(format!("the id {id} names two requests"));
             }
+            state.with_service += 1;
         }
         let answers: Arc<dyn Answers> = Arc::clone(unary) as _;
         batch.push(Call { method, body, deadline_ms, reply: Reply::new(answers, id) });

@@ -173,6 +173,8 @@ async fn hostile_bytes_close_the_connection_with_a_reason() {
     let (raw, _, _control) = Raw::open(&server).await;
     let mut stream = raw.unary().await;
     stream.request(get(1, "k")).await;
+    // Canceled, and still with the service: its late answer must not be taken for another's.
+    stream.request(Request::Cancel { id: 1 }).await;
     stream.request(get(1, "k")).await;
     let closed = raw.closed().await;
     assert!(closed.contains("names two requests"), "{closed}");
