@@ -186,6 +186,38 @@ async fn a_stopping_server_answers_what_it_read_and_sends_its_clients_away() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_under_load_makes_no_write_ambiguous() {
+    let memory = Memory::new();
+    let first = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
+    let second = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
+    let client = connect(&[&first, &second]).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let writers: Vec<_> = (0..32)
+        .map(|writer| {
+            let (client, stopped) = (client.clone(), stopped.clone());
+            tokio::spawn(async move {
+                let mut written = 0;
+                while !*stopped.borrow() {
+                    client.put(format!("k{writer}"), "v").await.unwrap();
+                    written += 1;
+                }
+                written
+            })
+        })
+        .collect();
+    until("writes flow", || memory.seen(Method::Put) > 500).await;
+    soon("the end", first.native.drain(super::LONG)).await;
+    let at_the_end = memory.seen(Method::Put);
+    until("writes flow elsewhere", || memory.seen(Method::Put) > at_the_end + 500).await;
+    stop.send_replace(true);
+    let mut written = 0;
+    for writer in writers {
+        written += soon("a writer", writer).await.unwrap();
+    }
+    assert_eq!(written, memory.seen(Method::Put), "each was done once");
+}
+
+#[tokio::test]
 async fn a_dead_endpoint_delays_the_others_only_a_moment() {
     let memory = Memory::new();
     let server = Server::start(Arc::new(InMemory(memory)));

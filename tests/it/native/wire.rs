@@ -221,6 +221,31 @@ async fn the_token_of_a_connection_can_be_renewed() {
 }
 
 #[tokio::test]
+async fn a_stopping_server_ends_its_streams_in_peace_and_reads_no_more() {
+    let memory = Memory::new();
+    let server = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
+    let (raw, _, mut control) = Raw::open(&server).await;
+    let mut stream = raw.unary().await;
+    memory.hold();
+    stream.request(get(1, "k")).await;
+    until("the call arrives", || memory.held() == 1).await;
+    let draining = tokio::spawn({
+        let native = Arc::clone(&server.native);
+        async move { native.drain(super::LONG).await }
+    });
+    let frame = soon("GoAway", control.recv.frame(1 << 14)).await.unwrap().unwrap();
+    assert!(matches!(Control::parse(frame), Ok(Control::GoAway(_))));
+    stream.request(get(2, "k")).await;
+    memory.release();
+    assert!(matches!(stream.answer().await, Answer::Message { id: 1, .. }));
+    assert_eq!(soon("the end", stream.recv.frame(1 << 20)).await.unwrap(), None);
+    assert_eq!(memory.seen(Method::Range), 1, "the second was not read");
+    soon("the end", draining).await.unwrap();
+    let closed = raw.closed().await;
+    assert!(closed.contains("Done") && closed.contains("stopping"), "{closed}");
+}
+
+#[tokio::test]
 async fn a_unary_stream_that_its_client_finished_is_answered_to_the_end() {
     let memory = Memory::new();
     let server = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
