@@ -59,6 +59,11 @@ impl Session {
         if endpoints.is_empty() {
             return Err(Exit::bad_args("--endpoints is empty: name one such as 127.0.0.1:2379"));
         }
+        for file in [&files.trusted_ca, &files.cert, &files.key].into_iter().flatten() {
+            std::fs::File::open(file).map_err(|error| {
+                Exit::bad_args(format!("cannot read {}: {error}", file.display()))
+            })?;
+        }
         let secure = globals.insecure_transport == Some(false)
             || files != ClientFiles::default()
             || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
@@ -199,6 +204,9 @@ mod tests {
             key: "c.key".into(),
         };
         profile.write(&dir).unwrap();
+        for file in ["ca.crt", "c.crt", "c.key"] {
+            std::fs::write(dir.join(file), "").unwrap();
+        }
         let plain = session(&Globals::default(), &[], folder.path()).unwrap();
         assert_eq!(plain.endpoints, ["https://127.0.0.1:7"]);
         assert_eq!(plain.tls.unwrap().trusted_ca, Some(dir.join("ca.crt")));

@@ -48,7 +48,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs worlds on all cores; the failures in the order of their seeds.
-fn run_all(seeds: std::ops::Range<u64>) -> (Totals, Vec<Box<Failure>>) {
+fn run_all(seeds: std::ops::Range<u64>) -> (Totals, Vec<Failure>) {
     let next = AtomicU64::new(seeds.start);
     let results = Mutex::new((Totals::default(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
@@ -64,7 +64,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> (Totals, Vec<Box<Failure>>) {
                     let mut results = results.lock().unwrap();
                     match result {
                         Ok((totals, _)) => results.0 += totals,
-                        Err(failure) => results.1.push(failure),
+                        Err(failure) => results.1.push(*failure),
                     }
                 }
             });

@@ -40,7 +40,7 @@ impl LogMatching {
                 let seen = self
                     .entries
                     .entry((entry.index, entry.term))
-                    .or_insert((before, digest(entry)));
+                    .or_insert_with(|| (before, digest(entry)));
                 let agrees = seen.1 == digest(entry)
                     && (before.is_none() || seen.0.is_none() || before == seen.0);
                 ensure(agrees, "log_matching", || {
