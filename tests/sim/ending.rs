@@ -34,6 +34,11 @@ impl World {
         for id in self.checker.roll.voters() {
             self.serve(id)?;
         }
+        self.catch_up()
+    }
+
+    /// All members have applied everything that is committed; leases may go on expiring afterwards.
+    fn catch_up(&mut self) -> Verdict {
         self.until("members did not catch up", |world| {
             let last = world.checker.next_index() - 1;
             let ids = world.checker.roll.list();
@@ -87,6 +92,7 @@ impl World {
                 self.clients.watchers[number].is_complete(&self.checker.model).and(Err(late))
             })?;
         }
+        self.catch_up()?;
         let everything =
             RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() };
         let ups: Vec<(u64, &crate::node::Up)> = self

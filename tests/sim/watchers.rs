@@ -114,7 +114,13 @@ impl WatchClient {
         totals: &mut Totals,
     ) -> Result<Vec<Spec>, Violation> {
         let mut again = Vec::new();
+        let debug = std::env::var_os("SIM_DEBUG").is_some();
         for delivered in deliveries {
+            if debug {
+                let mut text = format!("{:?}", delivered.delivery);
+                text.truncate(300);
+                println!("{:?} {text}", self.at);
+            }
             match &delivered.delivery {
                 Delivery::Created { id, revision } => self.created(*id, *revision, model)?,
                 Delivery::Refused { reason, .. } => {
