@@ -26,6 +26,7 @@ mod post;
 mod running;
 mod scenarios;
 mod script;
+mod tolerance;
 mod totals;
 mod trace;
 mod violation;
