@@ -34,12 +34,12 @@ pub(super) struct Chores {
 const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two looks at what nobody tells.
-const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What a removed member waits before it stops, so that the others hear that it has applied its removal.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 impl Chores {
-    /// Until the engine stops; who sleeps then is not waited for.
+    /// Until the engine stops.
     pub(super) async fn run(self) {
         let chores = async {
             tokio::join!(
@@ -49,9 +49,14 @@ impl Chores {
                 keepers::run(self.engine.clone(), Recorder::default()),
             )
         };
+        // Chores sleep long: the end of the engine ends them where they are.
         tokio::select! {
-            () = self.notice_end() => {}
             _ = chores => {}
+            () = self.engine_stopped() => {}
+        }
+        self.engine_stopped().await;
+        if let Some(fault) = self.engine.fault() {
+            self.stopper.stop(Stopped::Fault(fault));
         }
     }
 
@@ -128,12 +133,9 @@ impl Chores {
         is_told && self.engine.status().is_ok_and(|status| status.raft.leader.is_some())
     }
 
-    async fn notice_end(&self) {
+    async fn engine_stopped(&self) {
         while !self.engine.is_stopped() {
             tokio::time::sleep(LOOK_AGAIN).await;
-        }
-        if let Some(fault) = self.engine.fault() {
-            self.stopper.stop(Stopped::Fault(fault));
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing here sleeps for luck: [`until`] asks again until the condition holds, and says what it was when it never
 //! does. Only processes that a test started are ended.
 
+mod cluster;
 mod ports;
 
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub(crate) use cluster::Cluster;
 pub(crate) use ports::free_port;
 
 /// Longest time for something that takes a second on an idle machine.
