@@ -55,7 +55,7 @@ totals! {
 }
 
 impl Totals {
-    /// What a thousand worlds must have met at least (seams 21).
+    /// What a thousand worlds must have met at least.
     pub(crate) fn shortfalls(&self) -> Vec<String> {
         let wanted = [
             (self.leader_changes, 2_000, "leader changes"),
