@@ -116,8 +116,8 @@ pub(super) fn no_room() -> Status {
 /// A learner answers little.
 pub(super) fn of_learner() -> Status {
     let text = "etcdserver: rpc not supported for learner";
-    // Another member serves it, but this one may stay a learner for long.
-    Status::new(Code::FailedPrecondition, text, Retry::Never)
+    // Nothing was done: another member serves it.
+    Status::new(Code::FailedPrecondition, text, Retry::NotProposed)
 }
 
 /// Served in a later version, and why not in this one.

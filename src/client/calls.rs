@@ -111,18 +111,28 @@ impl Client {
                 Ok(bytes) => return Ok((bytes, Arc::clone(&link.endpoint))),
                 Err(error) => error,
             };
-            let unavailable = error.code() == Code::Unavailable;
-            let repeatable = error.retry() == Retry::NotProposed
-                || (is_read && unavailable && error.retry() == Retry::Ambiguous);
             let wait = backoff.next_wait();
-            if !repeatable || self.endpoints.remaining(until) <= wait {
+            if !self.may_repeat(&error, is_read) || self.endpoints.remaining(until) <= wait {
                 return Err(error);
             }
             tracing::debug!(method = method.path(), %error, "trying again");
-            if unavailable {
+            if matches!(error.code(), Code::Unavailable | Code::FailedPrecondition) {
                 self.endpoints.turn_from(&link);
             }
             sleep(wait).await;
+        }
+    }
+
+    /// Only what was certainly not done; and reads, when the member could not serve.
+    fn may_repeat(&self, error: &Error, is_read: bool) -> bool {
+        match error.retry() {
+            Retry::Never => false,
+            // A learner, say, will refuse for long: without another endpoint, waiting is no use.
+            Retry::NotProposed if error.code() == Code::FailedPrecondition => {
+                self.endpoints.has_others()
+            }
+            Retry::NotProposed => true,
+            Retry::Ambiguous => is_read && error.code() == Code::Unavailable,
         }
     }
 

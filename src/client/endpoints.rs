@@ -19,6 +19,7 @@ use super::config::{Config, Endpoint};
 use super::link::Link;
 use crate::base::{Backoff, Clock, Moment, SystemClock};
 use crate::proto::hello::{ClientHello, PROTOCOL_VERSION};
+use crate::proto::{Code, Retry, Status};
 use crate::transport::{DialOptions, Dialer};
 
 /// A silent endpoint delays the next one by this much only.
@@ -121,9 +122,20 @@ impl Endpoints {
 
     /// The member behind `link` cannot serve now: the next call goes to another endpoint, if there is one.
     pub(super) fn turn_from(&self, link: &Arc<Link>) {
-        if self.endpoints.len() > 1 {
+        if self.has_others() {
             link.leave();
         }
+    }
+
+    /// Whether there is more than one endpoint.
+    pub(super) fn has_others(&self) -> bool {
+        self.endpoints.len() > 1
+    }
+
+    /// Whether a failure is the member's own and of the moment: it has no leader, or another one would serve.
+    pub(super) fn is_passing(&self, status: &Status) -> bool {
+        let elsewhere = status.retry == Retry::NotProposed && self.has_others();
+        status.code == Code::Unavailable || elsewhere
     }
 
     /// The endpoint in use, if there is a connection.

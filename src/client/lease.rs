@@ -19,7 +19,7 @@ use super::lane::Failure;
 use super::{Client, Error};
 use crate::base::{Backoff, Clock, Moment};
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Code, Method, Retry};
+use crate::proto::{Method, Retry};
 
 /// Orders that wait for the task.
 const COMMANDS_MAX: usize = 64;
@@ -84,7 +84,12 @@ impl Client {
                 },
             };
             let wait = backoff.next_wait();
-            if error.code() != Code::Unavailable || self.endpoints.remaining(until) <= wait {
+            let passing = match &error {
+                Error::Server { status, .. } => self.endpoints.is_passing(status),
+                Error::Lost { .. } => true,
+                _ => false,
+            };
+            if !passing || self.endpoints.remaining(until) <= wait {
                 return Err(error);
             }
             self.endpoints.turn_from(&link);
@@ -204,7 +209,7 @@ impl Task {
             };
             match self.serve(&link, &mut orders, &mut backoff).await {
                 Ok(()) => return,
-                Err(Failure::Status(status)) if status.code != Code::Unavailable => {
+                Err(Failure::Status(status)) if !self.endpoints.is_passing(&status) => {
                     self.fail_all(&failed(&link, Failure::Status(status)));
                 }
                 Err(Failure::Status(_)) => self.endpoints.turn_from(&link),

@@ -24,9 +24,9 @@ use super::endpoints::Endpoints;
 use super::lane::Failure;
 use super::link::{Link, StreamRecv, StreamSend};
 use crate::base::{Backoff, Clock};
+use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
-use crate::proto::{Code, Method};
 
 /// Responses that wait for one watcher's reader.
 pub(super) const RESPONSES_MAX: usize = 16;
@@ -153,7 +153,7 @@ impl Task {
                 End::Lost(failure) => failure,
             };
             if let Failure::Status(status) = &failure {
-                if status.code != Code::Unavailable {
+                if !self.endpoints.is_passing(status) {
                     self.fail_all(&failed(&link, failure));
                     continue;
                 }
@@ -230,7 +230,8 @@ impl Task {
     fn create(&mut self, order: Order) {
         let Some(watched) = self.watched.get_mut(&order) else { return };
         if watched.tell.capacity() == 0 {
-            return;
+            let tell = watched.tell.clone();
+            return self.create_when_drained(order, tell);
         }
         let wire = self.wire_next;
         self.wire_next += 1;
@@ -380,18 +381,26 @@ impl Task {
             }
             Err(mpsc::error::TrySendError::Full(_)) => {
                 let tell = watched.tell.clone();
-                let own = self.own.clone();
                 self.silence(order);
-                tokio::spawn(async move {
-                    let room = tell.reserve_many(RESPONSES_MAX / 2).await.is_ok();
-                    let Some(own) = own.upgrade() else { return };
-                    let command =
-                        if room { Command::Drained(order) } else { Command::Cancel(order) };
-                    // The task is gone, and the watcher with it.
-                    let _gone = own.send(command).await;
-                });
+                self.create_when_drained(order, tell);
             }
         }
+    }
+
+    /// The task hears of it when half of the watcher's queue was read, or nobody reads it any more.
+    fn create_when_drained(
+        &self,
+        order: Order,
+        tell: mpsc::Sender<Result<pb::WatchResponse, Error>>,
+    ) {
+        let own = self.own.clone();
+        tokio::spawn(async move {
+            let room = tell.reserve_many(RESPONSES_MAX / 2).await.is_ok();
+            let Some(own) = own.upgrade() else { return };
+            let command = if room { Command::Drained(order) } else { Command::Cancel(order) };
+            // The task is gone, and the watcher with it.
+            let _gone = own.send(command).await;
+        });
     }
 
     /// Whether nobody reads any more, though nobody could say so.

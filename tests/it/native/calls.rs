@@ -155,6 +155,21 @@ async fn a_member_without_a_leader_is_left_for_another() {
 }
 
 #[tokio::test]
+async fn a_learner_is_left_for_another_and_alone_it_says_so_at_once() {
+    let text = "etcdserver: rpc not supported for learner";
+    let status = Status::new(Code::FailedPrecondition, text, Retry::NotProposed);
+    let (learner, memory) = (Memory::new(), Memory::new());
+    learner.fail_with(Some(status));
+    let first = Server::start(Arc::new(InMemory(Arc::clone(&learner))));
+    let second = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
+    connect(&[&first, &second]).await.put("k", "v").await.unwrap();
+    assert_eq!((learner.seen(Method::Put), memory.seen(Method::Put)), (1, 1));
+    let error = connect(&[&first]).await.put("k", "v").await.unwrap_err();
+    assert_eq!(error.text(), text);
+    assert_eq!(learner.seen(Method::Put), 2, "once each");
+}
+
+#[tokio::test]
 async fn a_stopping_server_answers_what_it_read_and_sends_its_clients_away() {
     let memory = Memory::new();
     let first = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
