@@ -74,6 +74,13 @@ impl Stream {
         self.send.bytes(bytes.freeze()).await.unwrap();
     }
 
+    /// The same to a server that reads no more: it may stop the stream while this is written.
+    pub(super) async fn request_in_vain(&mut self, request: Request) {
+        let mut bytes = BytesMut::new();
+        request.encode(&mut bytes);
+        let _stopped = self.send.bytes(bytes.freeze()).await;
+    }
+
     pub(super) async fn answer(&mut self) -> Answer {
         let frame = soon("an answer", self.recv.frame(4 << 20)).await.unwrap().unwrap();
         Answer::parse(frame).unwrap()

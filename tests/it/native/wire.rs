@@ -235,7 +235,7 @@ async fn a_stopping_server_ends_its_streams_in_peace_and_reads_no_more() {
     });
     let frame = soon("GoAway", control.recv.frame(1 << 14)).await.unwrap().unwrap();
     assert!(matches!(Control::parse(frame), Ok(Control::GoAway(_))));
-    stream.request(get(2, "k")).await;
+    stream.request_in_vain(get(2, "k")).await;
     memory.release();
     assert!(matches!(stream.answer().await, Answer::Message { id: 1, .. }));
     assert_eq!(soon("the end", stream.recv.frame(1 << 20)).await.unwrap(), None);
