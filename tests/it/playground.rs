@@ -1,8 +1,13 @@
 //! The first five minutes: a cluster with one command, found by the others without a flag.
 
+use std::sync::{Mutex, PoisonError};
+
 use rustix::process::Signal;
 
 use crate::program::{Folder, Process, until};
+
+/// A playground that starts again wants its own ports back: another one must not have taken them.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Waits for the greeting, which comes when there is a leader.
 fn start(folder: &Folder, name: &str, words: &[&str]) -> Process {
@@ -24,6 +29,7 @@ fn stop(mut process: Process) {
 
 #[test]
 fn a_cluster_in_one_command_is_found_without_flags_and_continues_with_its_data() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Folder::new();
     let playground = start(&folder, "first", &[]);
     let glance = playground.stdout();
@@ -64,6 +70,7 @@ fn a_cluster_in_one_command_is_found_without_flags_and_continues_with_its_data()
 
 #[test]
 fn a_playground_elsewhere_is_found_from_the_folder_it_was_started_in() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = Folder::new();
     let playground = start(&folder, "elsewhere", &["--dir", "some/where", "--nodes", "1"]);
     folder.run(&["put", "a", "1"]).ok();

@@ -90,10 +90,14 @@ fn etcds_flags_without_certificates_found_a_cluster() {
         }
         let status = ["endpoint", "status", "-w", "table"];
         one_leader(&stdout(cli(&endpoints, &status).output().unwrap()), 3);
-        let members = stdout(cli(&endpoints, &["member", "list"]).output().unwrap());
+        // A member tells its client URL once it serves.
+        let rest = |n| format!("started, infra{n}, {}, {}, false", peer(n), client(n));
+        eventually("all members published", || async {
+            let members = stdout(cli(&endpoints, &["member", "list"]).output().unwrap());
+            (0..3).all(|n| members.contains(&rest(n))).then_some(())
+        })
+        .await;
         for n in 0..3 {
-            let rest = format!("started, infra{n}, {}, {}, false", peer(n), client(n));
-            assert!(members.contains(&rest), "{members}");
             assert!(dir.path().join(format!("infra{n}.etcd")).is_dir());
         }
     });
