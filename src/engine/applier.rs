@@ -204,7 +204,7 @@ impl Applier {
         let mut lessor = self.shared.lessor();
         for note in notes {
             match *note {
-                LeaseNote::Granted { id, ttl } => lessor.granted(id, ttl, now),
+                LeaseNote::Granted { id, ttl, .. } => lessor.granted(id, ttl, now),
                 LeaseNote::Revoked { id } => lessor.revoked(id),
                 LeaseNote::Checkpointed { id, remaining } => {
                     lessor.recorded(id, (remaining > 0).then_some(remaining), now);
@@ -220,7 +220,7 @@ impl Applier {
         shared.applied.store(self.applied, Ordering::Release);
         answer(collected.decided);
         shared.release_reads();
-        shared.lessor().applied(self.applied_term);
+        shared.lessor().applied(self.applied, self.applied_term);
         if !collected.events.is_empty() {
             shared.hub.push_internal(HubMessage::Events(collected.events));
         }

@@ -66,19 +66,21 @@ impl Handle {
     }
 
     /// Expired leases and the term in which they may be revoked; nothing unless this member leads.
-    pub fn expired(&self, count_max: usize) -> Option<(Term, Vec<LeaseId>)> {
+    pub fn expired(&self, count_max: usize) -> Option<(Term, LeaseRevoke)> {
         let now = self.shared.clock.now();
         let lessor = self.shared.lessor();
-        let ids = lessor.expired(now, count_max);
-        lessor.term().filter(|_| !ids.is_empty()).map(|term| (term, ids))
+        let revoke = LeaseRevoke { ids: lessor.expired(now, count_max), as_of: lessor.as_of() };
+        lessor.term().filter(|_| !revoke.ids.is_empty()).map(|term| (term, revoke))
     }
 
     /// Long leases whose remaining time is to be recorded, and the term.
-    pub fn leases_to_record(&self) -> Option<(Term, Vec<(LeaseId, i64)>)> {
+    pub fn leases_to_record(&self) -> Option<(Term, LeaseCheckpoint)> {
         let now = self.shared.clock.now();
         let lessor = self.shared.lessor();
-        let leases = lessor.to_record(now);
-        lessor.term().filter(|_| !leases.is_empty()).map(|term| (term, leases))
+        let remaining = |(id, remaining_ttl_s): (LeaseId, i64)| Remaining { id, remaining_ttl_s };
+        let leases = lessor.to_record(now).into_iter().map(remaining).collect();
+        let record = LeaseCheckpoint { leases, as_of: lessor.as_of() };
+        lessor.term().filter(|_| !record.leases.is_empty()).map(|term| (term, record))
     }
 
     fn renew_here(&self, id: LeaseId) -> Renewal {
@@ -120,14 +122,14 @@ impl Handle {
             }
             Renewal::NotLeader => renewed(Err(Error::NoLeader)),
             // Its keys may still be seen: the answer waits until they are gone.
-            Renewal::Expired => {
-                let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![id] });
+            Renewal::Expired { as_of } => {
+                let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![id], as_of });
                 let done = Box::new(move |result: Result<_, Error>| renewed(result.map(|_| 0)));
                 self.submit_leading(revoke, deadline, done);
             }
             Renewal::NeedsReset => {
                 let leases = vec![Remaining { id, remaining_ttl_s: 0 }];
-                let command = Command::LeaseCheckpoint(LeaseCheckpoint { leases });
+                let command = Command::LeaseCheckpoint(LeaseCheckpoint { leases, as_of: 0 });
                 let handle = self.clone();
                 let done = Box::new(move |result: Result<_, Error>| match result {
                     Ok(_) => handle.end_reset(id, renewed),
@@ -166,7 +168,7 @@ impl Handle {
     fn end_reset(&self, id: LeaseId, renewed: Renewed) {
         match self.renew_here(id) {
             Renewal::Ttl(ttl) => renewed(Ok(ttl)),
-            Renewal::Unknown | Renewal::Expired => renewed(Ok(0)),
+            Renewal::Unknown | Renewal::Expired { .. } => renewed(Ok(0)),
             // Recorded again in between, or no leader any more: the client repeats its keep-alive.
             Renewal::NeedsReset | Renewal::NotLeader => renewed(Err(Error::LeaderChanged)),
         }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::{LeaseId, Moment, Term, limits};
+use crate::base::{Index, LeaseId, Moment, Term, limits};
 
 /// Leases with a TTL above this have their remaining time recorded, seconds.
 const CHECKPOINT_TTL_S_MIN: i64 = 60;
@@ -20,8 +20,8 @@ pub(super) enum Renewal {
     Ttl(i64),
     /// No such lease.
     Unknown,
-    /// Past its deadline: its revoke is on the way, then the answer is TTL 0.
-    Expired,
+    /// Past its deadline, as of this applied index: it is to be revoked, then the answer is TTL 0.
+    Expired { as_of: Index },
     /// Its remaining time is recorded: the reset must be applied before the answer, or a new leader would expire
     /// it early.
     NeedsReset,
@@ -54,6 +54,8 @@ pub(super) struct Lessor {
     /// Empty unless leading.
     deadlines: BTreeSet<(Moment, LeaseId)>,
     leading: Option<Leading>,
+    /// Every grant up to here is known: whatever is decided here means no later one.
+    applied: Index,
 }
 
 #[derive(Debug)]
@@ -123,13 +125,19 @@ impl Lessor {
         }
     }
 
-    /// An entry of this term was applied.
-    pub(super) fn applied(&mut self, term: Term) {
+    /// Everything up to `index`, an entry of this term, was applied and noted.
+    pub(super) fn applied(&mut self, index: Index, term: Term) {
+        self.applied = index;
         if let Some(leading) = &mut self.leading
             && leading.term == term
         {
             leading.settled = true;
         }
+    }
+
+    /// The index that decisions are made as of.
+    pub(super) fn as_of(&self) -> Index {
+        self.applied
     }
 
     /// The term in which expiry may be proposed; none unless leading and settled.
@@ -143,7 +151,7 @@ impl Lessor {
         }
         let Some(lease) = self.leases.get_mut(&id) else { return Renewal::Unknown };
         if lease.deadline <= now {
-            return Renewal::Expired;
+            return Renewal::Expired { as_of: self.applied };
         }
         if lease.recorded_s.is_some() || lease.is_recording {
             return Renewal::NeedsReset;
@@ -221,7 +229,7 @@ mod tests {
     fn leading(ttl_s: i64) -> Lessor {
         let mut lessor = Lessor::default();
         lessor.promote(5, at(0), Duration::ZERO);
-        lessor.applied(5);
+        lessor.applied(9, 5);
         lessor.granted(7, ttl_s, at(0));
         lessor
     }
@@ -232,7 +240,7 @@ mod tests {
         assert_eq!(lessor.renew(7, at(9)), Renewal::Ttl(10));
         assert!(lessor.expired(at(18), 10).is_empty());
         assert_eq!(lessor.expired(at(19), 10), [7]);
-        assert_eq!(lessor.renew(7, at(19)), Renewal::Expired);
+        assert_eq!(lessor.renew(7, at(19)), Renewal::Expired { as_of: 9 });
         lessor.revoked(7);
         assert_eq!(lessor.renew(7, at(19)), Renewal::Unknown);
     }
@@ -244,9 +252,9 @@ mod tests {
         lessor.promote(6, at(100), Duration::from_secs(1));
         assert!(lessor.expired(at(1_000), 10).is_empty());
         assert_eq!(lessor.renew(7, at(101)), Renewal::NotLeader);
-        lessor.applied(5);
+        lessor.applied(9, 5);
         assert_eq!(lessor.term(), None);
-        lessor.applied(6);
+        lessor.applied(9, 6);
         assert!(lessor.expired(at(110), 10).is_empty());
         assert_eq!(lessor.expired(at(111), 10), [7]);
         assert_eq!(lessor.expired(at(131), 10), [7, 8]);

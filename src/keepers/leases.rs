@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use crate::base::{Moment, Term, limits};
 use crate::engine::Handle;
-use crate::proto::quorate::log::lease_checkpoint::Remaining;
-use crate::proto::quorate::log::{LeaseCheckpoint, LeaseRevoke};
 use crate::state::Command;
 
 use super::Keeper;
@@ -35,13 +33,12 @@ impl Keeper for Expiry {
         }
         let found = handle.expired(limits::LEASE_REVOKES_PER_ENTRY_MAX);
         let is_full =
-            found.as_ref().is_some_and(|(_, ids)| ids.len() == limits::LEASE_REVOKES_PER_ENTRY_MAX);
+            found.as_ref().is_some_and(|(_, r)| r.ids.len() == limits::LEASE_REVOKES_PER_ENTRY_MAX);
         if !is_full {
             // A full batch means that there is more: it is asked for as soon as this one is applied.
             self.next = now + EXPIRY_INTERVAL;
         }
-        let (term, ids) = found?;
-        Some((term, Command::LeaseRevoke(LeaseRevoke { ids })))
+        found.map(|(term, revoke)| (term, Command::LeaseRevoke(revoke)))
     }
 
     fn wake_at(&self) -> Moment {
@@ -57,14 +54,11 @@ impl Keeper for Recorder {
         let found = handle.leases_to_record();
         let is_full = found
             .as_ref()
-            .is_some_and(|(_, leases)| leases.len() == limits::LEASE_CHECKPOINTS_PER_ENTRY_MAX);
+            .is_some_and(|(_, r)| r.leases.len() == limits::LEASE_CHECKPOINTS_PER_ENTRY_MAX);
         if !is_full {
             self.next = now + RECORD_INTERVAL;
         }
-        let (term, leases) = found?;
-        let remaining = |(id, remaining_ttl_s): (i64, i64)| Remaining { id, remaining_ttl_s };
-        let leases = leases.into_iter().map(remaining).collect();
-        Some((term, Command::LeaseCheckpoint(LeaseCheckpoint { leases })))
+        found.map(|(term, record)| (term, Command::LeaseCheckpoint(record)))
     }
 
     fn wake_at(&self) -> Moment {

@@ -159,18 +159,20 @@ impl<'a, R: Read> Entry<'a, R> {
         if self.caches.leases.get(id).is_some() {
             return Err(Rejection::LeaseExist.into());
         }
-        let lease = Lease { ttl, remaining: 0 };
+        let index = self.change.stamp.applied;
+        let lease = Lease { ttl, remaining: 0, granted: index };
         self.batch.put(Table::Leases, leases::lease_row(id), leases::lease_value(lease));
-        self.change.leases.push(LeaseNote::Granted { id, ttl });
+        self.change.leases.push(LeaseNote::Granted { id, ttl, index });
         let header = wire::header(self.change.stamp.revision);
         Ok(Reply::LeaseGrant(LeaseGrantResponse { header, id, ttl, error: String::new() }))
     }
 
     /// All keys of all the leases go in one revision, sorted. A client is told of a lease that is not there; for the
-    /// leader's expiry it has simply gone already.
+    /// leader's expiry it has simply gone already, and one that was granted since the leader looked is another one.
     fn revoke(&mut self, request: &LeaseRevoke, by_leader: bool) -> Result<Reply, Stop> {
         let asked: BTreeSet<LeaseId> = request.ids.iter().copied().collect();
-        let known = |id: &LeaseId| self.caches.leases.get(*id).is_some();
+        let as_of = request.as_of;
+        let known = |id: &LeaseId| self.caches.leases.get(*id).is_some_and(|l| l.is_meant(as_of));
         let (known, unknown): (Vec<LeaseId>, Vec<LeaseId>) = asked.into_iter().partition(known);
         if !by_leader && !unknown.is_empty() {
             return Err(Rejection::LeaseNotFound.into());
@@ -191,7 +193,8 @@ impl<'a, R: Read> Entry<'a, R> {
     /// Leases that are gone are skipped.
     fn checkpoint(&mut self, request: &LeaseCheckpoint) -> Reply {
         for record in &request.leases {
-            let Some(lease) = self.caches.leases.get(record.id) else { continue };
+            let lease = self.caches.leases.get(record.id);
+            let Some(lease) = lease.filter(|l| l.is_meant(request.as_of)) else { continue };
             let lease = Lease { remaining: record.remaining_ttl_s, ..lease };
             let row = leases::lease_row(record.id);
             self.batch.put(Table::Leases, row, leases::lease_value(lease));

@@ -9,7 +9,7 @@ use std::ops::{Bound, ControlFlow};
 use bytes::{BufMut, Bytes};
 
 use super::reply::LeaseNote;
-use crate::base::LeaseId;
+use crate::base::{Index, LeaseId};
 use crate::storage::{Direction, Fault, Read, Table};
 
 /// One lease, in seconds.
@@ -19,6 +19,15 @@ pub struct Lease {
     pub ttl: i64,
     /// What a leader recorded as left; 0 when nothing is recorded and the full TTL counts.
     pub remaining: i64,
+    /// Index of the entry that granted it: an id that is granted again is another lease.
+    pub granted: Index,
+}
+
+impl Lease {
+    /// Whether somebody who had applied `as_of` (0: anybody) can mean this lease by its id.
+    pub(super) fn is_meant(&self, as_of: Index) -> bool {
+        as_of == 0 || self.granted <= as_of
+    }
 }
 
 /// All leases, in the order of their ids.
@@ -36,8 +45,8 @@ impl Leases {
 
     pub(super) fn note(&mut self, note: LeaseNote) {
         match note {
-            LeaseNote::Granted { id, ttl } => {
-                self.0.insert(id, Lease { ttl, remaining: 0 });
+            LeaseNote::Granted { id, ttl, index } => {
+                self.0.insert(id, Lease { ttl, remaining: 0, granted: index });
             }
             LeaseNote::Revoked { id } => {
                 self.0.remove(&id);
@@ -73,17 +82,19 @@ pub(super) fn lease_row(id: LeaseId) -> Bytes {
 }
 
 pub(super) fn lease_value(lease: Lease) -> Bytes {
-    let mut row = Vec::with_capacity(16);
+    let mut row = Vec::with_capacity(24);
     row.put_i64(lease.ttl);
     row.put_i64(lease.remaining);
+    row.put_u64(lease.granted);
     Bytes::from(row)
 }
 
 fn from_row(key: &[u8], value: &[u8]) -> Option<(LeaseId, Lease)> {
     let id = LeaseId::from_be_bytes(key.try_into().ok()?);
-    let (ttl, remaining) = value.split_at_checked(8)?;
-    let seconds = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.try_into().ok()?));
-    Some((id, Lease { ttl: seconds(ttl)?, remaining: seconds(remaining)? }))
+    let words: [u8; 24] = value.try_into().ok()?;
+    let word = |at: usize| -> Option<[u8; 8]> { words.get(at..at + 8)?.try_into().ok() };
+    let (ttl, remaining) = (i64::from_be_bytes(word(0)?), i64::from_be_bytes(word(8)?));
+    Some((id, Lease { ttl, remaining, granted: Index::from_be_bytes(word(16)?) }))
 }
 
 /// Key of a row in `lease_keys`.
@@ -117,7 +128,7 @@ mod tests {
     #[test]
     fn leases_come_back_from_their_rows() {
         let mut batch = Batch::new(&Nothing);
-        let lease = Lease { ttl: 60, remaining: 7 };
+        let lease = Lease { ttl: 60, remaining: 7, granted: 9 };
         batch.put(Table::Leases, lease_row(3), lease_value(lease));
         assert_eq!(Leases::load(&batch).unwrap().get(3), Some(lease));
         batch.put(Table::Leases, lease_row(4), "short");

@@ -126,10 +126,10 @@ fn command(rng: &mut Rng, revision: i64) -> Command {
             }
         },
         85..=90 => Command::LeaseGrant(LeaseGrantRequest { id: rng.i64(1..12), ttl: 60 }),
-        91..=94 => Command::LeaseRevoke(LeaseRevoke { ids: vec![rng.i64(1..12)] }),
+        91..=94 => Command::LeaseRevoke(LeaseRevoke { ids: vec![rng.i64(1..12)], as_of: 0 }),
         95..=96 => {
             let record = Remaining { id: rng.i64(1..12), remaining_ttl_s: rng.i64(..50) };
-            Command::LeaseCheckpoint(LeaseCheckpoint { leases: vec![record] })
+            Command::LeaseCheckpoint(LeaseCheckpoint { leases: vec![record], as_of: 0 })
         }
         _ => {
             let revision = rng.i64(revision * 9 / 10..=revision);

@@ -79,6 +79,7 @@ pub enum LeaseNote {
     Granted {
         id: LeaseId,
         ttl: i64,
+        index: Index,
     },
     Revoked {
         id: LeaseId,

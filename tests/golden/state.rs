@@ -126,7 +126,9 @@ impl World {
         }
         for note in &outcome.leases {
             match note {
-                LeaseNote::Granted { id, ttl } => writeln!(out, "lessor: granted {id} for {ttl}s")?,
+                LeaseNote::Granted { id, ttl, .. } => {
+                    writeln!(out, "lessor: granted {id} for {ttl}s")?
+                }
                 LeaseNote::Revoked { id } => writeln!(out, "lessor: revoked {id}")?,
                 LeaseNote::Checkpointed { id, remaining } => {
                     writeln!(out, "lessor: {id} has {remaining}s left")?;
@@ -213,6 +215,7 @@ impl World {
     fn lease(&mut self, line: &Line) -> Result<String> {
         let mut words = line.consume_args();
         let term = words.lookup_parse("term")?.unwrap_or(0);
+        let as_of = words.lookup_parse("as_of")?.unwrap_or(0);
         let command = match line.name.as_str() {
             "grant" => {
                 let request =
@@ -224,7 +227,7 @@ impl World {
             }
             "revoke" => {
                 let ids = words.rest_pos().iter().map(|id| id.parse()).collect::<Result<_>>()?;
-                Command::LeaseRevoke(LeaseRevoke { ids })
+                Command::LeaseRevoke(LeaseRevoke { ids, as_of })
             }
             _ => {
                 let record = |arg: &&Argument| -> Result<Remaining> {
@@ -232,7 +235,7 @@ impl World {
                     Ok(Remaining { id, remaining_ttl_s: arg.parse()? })
                 };
                 let leases = words.rest_key().iter().map(record).collect::<Result<_>>()?;
-                Command::LeaseCheckpoint(LeaseCheckpoint { leases })
+                Command::LeaseCheckpoint(LeaseCheckpoint { leases, as_of })
             }
         };
         words.reject_rest()?;

@@ -46,7 +46,7 @@ fn delete(key: &'static str, range_end: &'static str) -> Op {
 }
 
 fn revoke(id: i64) -> Command {
-    Command::LeaseRevoke(LeaseRevoke { ids: vec![id] })
+    Command::LeaseRevoke(LeaseRevoke { ids: vec![id], as_of: 0 })
 }
 
 fn grant(id: i64, ttl: i64) -> Op {
@@ -74,7 +74,7 @@ fn what_the_real_state_machine_says_is_accepted() {
             let outcome = script.call(op);
             seen.revision = script.revision();
             if let (Some((id, ttl)), Outcome::Applied(_)) = (id, outcome) {
-                seen.leases.insert(id, (ttl, 0));
+                seen.leases.insert(id, (ttl, 0, 0));
             }
         }
         let verdict = script.history.judge();

@@ -122,7 +122,7 @@ impl Checker {
                 return Err(Violation::new("proposed_once", text));
             }
             self.ownership.committed(entry.index, &envelope)?;
-            outcome.result = self.apply(&envelope, entry.term);
+            outcome.result = self.apply(&envelope, entry.index, entry.term);
             known = Some(envelope);
         }
         outcome.revision = self.model.revision;
@@ -131,7 +131,12 @@ impl Checker {
         Ok(known)
     }
 
-    fn apply(&mut self, envelope: &Envelope, term: u64) -> Option<Result<Reply, Rejection>> {
+    fn apply(
+        &mut self,
+        envelope: &Envelope,
+        index: u64,
+        term: u64,
+    ) -> Option<Result<Reply, Rejection>> {
         if envelope.leader_term != 0 && envelope.leader_term != term {
             return Some(Err(Rejection::OtherTerm));
         }
@@ -144,7 +149,7 @@ impl Checker {
             Command::Compact(request) => model
                 .compact(request.revision)
                 .map(|()| Reply::Compact(CompactionResponse { header: header(model.revision) })),
-            Command::LeaseGrant(request) => model.grant(request.id, request.ttl).map(|()| {
+            Command::LeaseGrant(request) => model.grant(request.id, request.ttl, index).map(|()| {
                 Reply::LeaseGrant(LeaseGrantResponse {
                     header: header(model.revision),
                     id: request.id,
@@ -152,12 +157,14 @@ impl Checker {
                     error: String::new(),
                 })
             }),
-            Command::LeaseRevoke(request) => model.revoke(&request.ids, by_leader).map(|()| {
-                Reply::LeaseRevoke(LeaseRevokeResponse { header: header(model.revision) })
-            }),
+            Command::LeaseRevoke(request) => {
+                model.revoke(&request.ids, by_leader, request.as_of).map(|()| {
+                    Reply::LeaseRevoke(LeaseRevokeResponse { header: header(model.revision) })
+                })
+            }
             Command::LeaseCheckpoint(request) => {
                 for record in &request.leases {
-                    model.record(record.id, record.remaining_ttl_s);
+                    model.record(record.id, record.remaining_ttl_s, request.as_of);
                 }
                 Ok(Reply::LeaseCheckpoint)
             }

@@ -163,7 +163,8 @@ impl<'a> Judge<'a> {
                 self.leases.granted(grant.id, grant.ttl, entry.index);
             }
             Some(Command::LeaseRevoke(revoke)) if is_done && envelope.leader_term != 0 => {
-                for id in &revoke.ids {
+                let model = &self.checker.model;
+                for id in revoke.ids.iter().filter(|id| !model.leases.contains_key(id)) {
                     self.leases.expired(*id, now)?;
                 }
             }

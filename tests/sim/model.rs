@@ -42,8 +42,8 @@ pub(crate) struct Model {
     /// 0: never.
     pub(crate) compacted: i64,
     keys: BTreeMap<Bytes, Vec<Version>>,
-    /// TTL and recorded remaining seconds.
-    pub(crate) leases: BTreeMap<i64, (i64, i64)>,
+    /// TTL and recorded remaining seconds, and the index of the grant.
+    pub(crate) leases: BTreeMap<i64, (i64, i64, u64)>,
     pub(crate) changes: BTreeMap<i64, Vec<Change>>,
     /// Changes of the transaction that is being applied.
     pending: Vec<Change>,
@@ -131,19 +131,25 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn grant(&mut self, id: i64, ttl: i64) -> Result<(), Rejection> {
+    pub(crate) fn grant(&mut self, id: i64, ttl: i64, index: u64) -> Result<(), Rejection> {
         if self.leases.contains_key(&id) {
             return Err(Rejection::LeaseExist);
         }
-        self.leases.insert(id, (ttl, 0));
+        self.leases.insert(id, (ttl, 0, index));
         Ok(())
     }
 
-    /// `by_leader`: leases that are gone already are passed over.
-    pub(crate) fn revoke(&mut self, ids: &[i64], by_leader: bool) -> Result<(), Rejection> {
+    /// By a leader, who had applied `as_of`: leases that are gone already are passed over, and those that were granted
+    /// since.
+    pub(crate) fn revoke(
+        &mut self,
+        ids: &[i64],
+        by_leader: bool,
+        as_of: u64,
+    ) -> Result<(), Rejection> {
         let asked: BTreeSet<i64> = ids.iter().copied().collect();
         let known: BTreeSet<i64> =
-            asked.iter().copied().filter(|id| self.leases.contains_key(id)).collect();
+            asked.iter().copied().filter(|id| self.is_meant(*id, as_of)).collect();
         if known != asked && !by_leader {
             return Err(Rejection::LeaseNotFound);
         }
@@ -156,8 +162,15 @@ impl Model {
         Ok(())
     }
 
-    pub(crate) fn record(&mut self, id: i64, remaining_s: i64) {
-        if let Some(lease) = self.leases.get_mut(&id) {
+    /// 0 is whatever lease has the id.
+    fn is_meant(&self, id: i64, as_of: u64) -> bool {
+        self.leases.get(&id).is_some_and(|lease| as_of == 0 || lease.2 <= as_of)
+    }
+
+    pub(crate) fn record(&mut self, id: i64, remaining_s: i64, as_of: u64) {
+        if self.is_meant(id, as_of)
+            && let Some(lease) = self.leases.get_mut(&id)
+        {
             lease.1 = remaining_s;
         }
     }

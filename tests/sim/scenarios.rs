@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use quorate::proto::etcdserverpb::LeaseGrantRequest;
+use quorate::proto::quorate::log::LeaseRevoke;
 use quorate::state::Command;
 
 use crate::node::Turn;
@@ -56,4 +57,35 @@ fn a_leader_that_lags_in_applying_knows_its_leases() {
     world.freeze(leader, Turn::Applier, false);
     until(&mut world, |world| world.clients.is_idle());
     assert_eq!(world.totals.renewals, 1);
+}
+
+/// A leader that lags in applying finds an old lease expired, while its id has been revoked and granted again: the new
+/// lease was revoked in place of the old one.
+#[test]
+fn an_id_that_was_granted_again_is_another_lease() {
+    let mut world = quiet(2);
+    let leader = world.leader().expect("there is one");
+    let follower = leader % 3 + 1;
+    let grant = |ttl| Op::Command(Command::LeaseGrant(LeaseGrantRequest { id: 7, ttl }));
+    begin(&mut world, follower, grant(1));
+    until(&mut world, |world| {
+        let leases = |id: u64| {
+            world.nodes[&id].handle().map(|handle| handle.query().unwrap().leases().len())
+        };
+        leases(leader) == Some(1)
+    });
+    world.freeze(leader, Turn::Applier, true);
+    let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![7], as_of: 0 });
+    begin(&mut world, follower, Op::Command(revoke));
+    until(&mut world, |world| world.clients.is_idle());
+    begin(&mut world, follower, grant(1_000));
+    until(&mut world, |world| world.totals.acknowledged == 3);
+    // Long enough for the keeper to find the old one expired; `lease_never_early` watches the new one.
+    let end = world.now + Duration::from_secs(5);
+    until(&mut world, |world| world.now > end);
+    world.freeze(leader, Turn::Applier, false);
+    let end = world.now + Duration::from_secs(1);
+    until(&mut world, |world| world.now > end);
+    assert!(world.checker.model.leases.contains_key(&7));
+    assert_eq!(world.totals.lease_expiries, 0);
 }

@@ -86,7 +86,7 @@ impl Workload {
             }
             Kind::Revoke => {
                 let ids = vec![self.lease(model, dice)];
-                Op::Command(Command::LeaseRevoke(LeaseRevoke { ids }))
+                Op::Command(Command::LeaseRevoke(LeaseRevoke { ids, as_of: 0 }))
             }
             Kind::KeepAlive => Op::KeepAlive(self.lease(model, dice)),
             Kind::Compact => {

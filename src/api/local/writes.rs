@@ -39,7 +39,7 @@ impl Write {
             Method::LeaseGrant => Command::LeaseGrant(checked(method, body, check::lease_grant)?),
             Method::LeaseRevoke => {
                 let request: pb::LeaseRevokeRequest = decoded(method, body)?;
-                Command::LeaseRevoke(LeaseRevoke { ids: vec![request.id] })
+                Command::LeaseRevoke(LeaseRevoke { ids: vec![request.id], as_of: 0 })
             }
             Method::MemberAdd
             | Method::MemberRemove

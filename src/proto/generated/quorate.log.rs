@@ -64,11 +64,18 @@ pub struct LeaseRevoke {
     /// At most limits::LEASE_REVOKES_PER_ENTRY_MAX.
     #[prost(int64, repeated, tag = "1")]
     pub ids: ::prost::alloc::vec::Vec<i64>,
+    /// Expiry: what the leader had applied when it looked. A lease that was granted later is another one under the same
+    /// id, and stays.
+    #[prost(uint64, tag = "2")]
+    pub as_of: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct LeaseCheckpoint {
     #[prost(message, repeated, tag = "1")]
     pub leases: ::prost::alloc::vec::Vec<lease_checkpoint::Remaining>,
+    /// As in LeaseRevoke; 0 is any lease.
+    #[prost(uint64, tag = "2")]
+    pub as_of: u64,
 }
 /// Nested message and enum types in `LeaseCheckpoint`.
 pub mod lease_checkpoint {
