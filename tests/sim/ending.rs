@@ -97,6 +97,7 @@ impl World {
         ensure(!ups.is_empty(), "convergence", || "nobody is left".to_owned())?;
         for &(id, up) in &ups {
             acked_survives(id, up, &self.checker)?;
+            StateAgreement::leases(id, up, &self.checker)?;
             counts_equal_walk(id, up, &everything)?;
             StateAgreement::hash(ups[0], (id, up))?;
             if up.store.stamp() == ups[0].1.store.stamp() {
@@ -123,6 +124,7 @@ impl World {
         if let (Some(&one), Some(&other)) = (self.dice.pick(&ups), self.dice.pick(&ups)) {
             let up = |id: u64| self.nodes[&id].up.as_ref().expect("it is up");
             StateAgreement::hash((one, up(one)), (other, up(other)))?;
+            StateAgreement::leases(one, up(one), &self.checker)?;
             let range =
                 RangeRequest { key: "k/1".into(), range_end: "k/4".into(), ..Default::default() };
             counts_equal_walk(one, up(one), &range)?;

@@ -31,6 +31,30 @@ impl StateAgreement {
         ensure(stamp == expected, NAME, || format!("{node} stands at {stamp:?}, not {expected:?}"))
     }
 
+    /// The leases of a member that stands where the log does.
+    pub(crate) fn leases(node: u64, up: &Up, checker: &Checker) -> Verdict {
+        let failed = |fault: quorate::storage::Fault| Violation::new(NAME, fault.to_string());
+        if up.store.stamp().applied + 1 != checker.next_index() {
+            return Ok(());
+        }
+        let query = up.handle.query().map_err(failed)?;
+        let mine: Vec<(i64, (i64, i64, u64))> = query
+            .leases()
+            .into_iter()
+            .map(|(id, lease)| (id, (lease.ttl, lease.remaining, lease.granted)))
+            .collect();
+        ensure(
+            mine.iter().copied().eq(checker.model.leases.iter().map(|(&id, &l)| (id, l))),
+            NAME,
+            || {
+                format!(
+                    "{node} has the leases {mine:?}, and the log says {:?}",
+                    checker.model.leases
+                )
+            },
+        )
+    }
+
     /// HashKV of two members at a revision that both have, if compaction stands at the same place.
     pub(crate) fn hash(one: (u64, &Up), other: (u64, &Up)) -> Verdict {
         let failed = |fault: quorate::storage::Fault| Violation::new(NAME, fault.to_string());
