@@ -85,10 +85,15 @@ impl Handle {
 
     fn renew_here(&self, id: LeaseId) -> Renewal {
         let now = self.shared.clock.now();
-        if !self.shared.raft_status().has_quorum {
-            return Renewal::NotLeader;
+        let mut lessor = self.shared.lessor();
+        // Nobody votes for another leader within an election timeout of having confirmed this one, so a promise made
+        // until then is older than any other leader's count.
+        let confirmed = self.shared.confirmed().map(|confirmed| now.since(confirmed));
+        if confirmed.is_none_or(|ago| ago >= self.shared.config.election_timeout()) {
+            let leads = lessor.term().is_some();
+            return if leads { Renewal::Unconfirmed } else { Renewal::NotLeader };
         }
-        self.shared.lessor().renew(id, now)
+        lessor.renew(id, now)
     }
 
     fn remaining_here(&self, id: LeaseId) -> Option<i64> {
@@ -121,6 +126,17 @@ impl Handle {
                 self.barrier(deadline, caught_up);
             }
             Renewal::NotLeader => renewed(Err(Error::NoLeader)),
+            Renewal::Unconfirmed => {
+                let handle = self.clone();
+                let confirmed = Box::new(move |confirmed: Result<(), Error>| {
+                    match confirmed.map(|()| handle.renew_here(id)) {
+                        Ok(Renewal::Unconfirmed) => renewed(Err(Error::NoLeader)),
+                        Ok(renewal) => handle.end_renewal(renewal, id, deadline, renewed),
+                        Err(error) => renewed(Err(error)),
+                    }
+                });
+                self.barrier(deadline, confirmed);
+            }
             // Its keys may still be seen: the answer waits until they are gone.
             Renewal::Expired { as_of } => {
                 let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![id], as_of });
@@ -170,7 +186,9 @@ impl Handle {
             Renewal::Ttl(ttl) => renewed(Ok(ttl)),
             Renewal::Unknown | Renewal::Expired { .. } => renewed(Ok(0)),
             // Recorded again in between, or no leader any more: the client repeats its keep-alive.
-            Renewal::NeedsReset | Renewal::NotLeader => renewed(Err(Error::LeaderChanged)),
+            Renewal::NeedsReset | Renewal::NotLeader | Renewal::Unconfirmed => {
+                renewed(Err(Error::LeaderChanged));
+            }
         }
     }
 

@@ -25,6 +25,9 @@ pub(super) enum Renewal {
     /// Its remaining time is recorded: the reset must be applied before the answer, or a new leader would expire
     /// it early.
     NeedsReset,
+    /// This member leads as far as it knows, but has not heard so from a quorum lately: it may have been paused, and
+    /// another may lead. A read round tells.
+    Unconfirmed,
     /// This member does not lead.
     NotLeader,
 }

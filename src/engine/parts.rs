@@ -92,6 +92,7 @@ impl Parts {
             applied_term: AtomicU64::new(stamp.term),
             committed: AtomicU64::new(stamp.applied),
             write_since: AtomicU64::new(0),
+            confirmed_at: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             fault: OnceLock::new(),
             config,

@@ -133,6 +133,8 @@ pub(super) struct Shared {
     pub(super) committed: AtomicU64,
     /// When the write in flight under the log began, nanoseconds of the clock plus one; 0 is idle.
     pub(super) write_since: AtomicU64,
+    /// When the last confirmed read round of this role began, nanoseconds of the clock plus one; 0 is never.
+    pub(super) confirmed_at: AtomicU64,
     pub(super) stopping: AtomicBool,
     pub(super) fault: OnceLock<String>,
 }
@@ -144,6 +146,10 @@ impl Shared {
 
     pub(super) fn committed(&self) -> Index {
         self.committed.load(Ordering::Acquire)
+    }
+
+    pub(super) fn confirmed(&self) -> Option<Moment> {
+        self.confirmed_at.load(Ordering::Acquire).checked_sub(1).map(Moment)
     }
 
     pub(super) fn waiters(&self) -> MutexGuard<'_, Waiters> {

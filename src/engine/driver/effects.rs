@@ -132,6 +132,7 @@ impl Driver {
         let leader = role.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
         tracing::info!(member = %config.member, term = role.term, %leader, "raft role changed");
         let mut lessor = self.shared.lessor();
+        self.shared.confirmed_at.store(0, Ordering::Release);
         if role.is_leader() {
             lessor.promote(role.term, now, config.election_timeout());
         } else {

@@ -1,5 +1,7 @@
 //! Linearizable reads: one ReadIndex round is shared by all who wait, and no context is ever used twice.
 
+use std::sync::atomic::Ordering;
+
 use super::Driver;
 use crate::base::{Index, Moment};
 use crate::consensus::ReadId;
@@ -77,6 +79,8 @@ impl Driver {
             return;
         }
         if let Some(round) = self.reads.round.take() {
+            // Who answered still followed this leader when the round began, or later.
+            self.shared.confirmed_at.store(round.began.0 + 1, Ordering::Release);
             let readers = round.readers.into_iter().map(|(_, done)| done).collect();
             self.shared.read_at(index, readers);
         }
