@@ -105,6 +105,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("heed", &["storage"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),
+    ("quinn_proto", &["transport"]),
     ("raft", &["consensus"]),
     ("rcgen", &["tls"]),
     ("rustls", &["tls", "transport"]),

@@ -75,14 +75,14 @@ impl Node {
             // A joiner that stopped before its first snapshot has no members table yet: it asks again.
             standing.first_peers = known_peers(&inquiry, standing.member);
         }
-        let boot_nonce = draw()?;
+        let drawn = Drawn::new(&dir)?;
         let wires = Arc::new(Wires::default());
         let (engine, threads) =
-            start_engine(&config, &standing, opened, boot_nonce, &wires, &clock)?;
+            start_engine(&config, &standing, opened, drawn.boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
         let door = Arc::new(front_door(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
-        let transport = transport_config(&config, &standing, boot_nonce, keychain, clock);
+        let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let started = Transport::start(transport, Arc::new(peers), Arc::clone(&door) as _);
         let transport = match started {
             Ok(transport) => Arc::new(transport),
@@ -318,7 +318,7 @@ fn lease_ttl_s_min(config: &Config) -> i64 {
 fn transport_config(
     config: &Config,
     standing: &Standing,
-    boot_nonce: u64,
+    drawn: Drawn,
     keychain: Arc<Keychain>,
     clock: Arc<dyn Clock>,
 ) -> transport::Config {
@@ -326,7 +326,8 @@ fn transport_config(
         cluster: standing.cluster,
         member: standing.member,
         name: config.name.clone(),
-        boot_nonce,
+        boot_nonce: drawn.boot_nonce,
+        reset_secret: drawn.reset_secret,
         versions: VERSIONS,
         advertise_peer_urls: config.advertise_peer_urls.clone(),
         listeners: config.listeners.clone(),
@@ -348,8 +349,21 @@ fn spawn_chores(chores: Chores) -> Result<JoinHandle<()>, Error> {
         .map_err(Error::Thread)
 }
 
-fn draw() -> Result<u64, Error> {
-    let mut bytes = [0; 8];
+/// See [`transport::Config`].
+struct Drawn {
+    boot_nonce: u64,
+    reset_secret: [u8; 32],
+}
+
+impl Drawn {
+    fn new(dir: &DataDir) -> Result<Self, Error> {
+        let boot_nonce = u64::from_be_bytes(draw()?);
+        Ok(Self { boot_nonce, reset_secret: dir.reset_secret(draw()?)? })
+    }
+}
+
+fn draw<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(Error::Dice)?;
-    Ok(u64::from_be_bytes(bytes))
+    Ok(bytes)
 }

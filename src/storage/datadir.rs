@@ -1,8 +1,9 @@
 //! The data directory of one member: private, locked while in use, and of one cluster and one member for ever.
 //!
 //! ```text
-//!   identity   who lives here          lock   held by the running program
-//!   wal/       the log                 db/    the database, one directory per generation
+//!   identity   who lives here          lock           held by the running program
+//!   wal/       the log                 reset-secret   lets a restarted member disown old connections
+//!   db/        the database, one directory per generation
 //! ```
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -19,6 +20,8 @@ const FORMAT_VERSION: &str = "1";
 const IDENTITY: &str = "identity";
 const IDENTITY_PART: &str = "identity.part";
 const LOCK: &str = "lock";
+const RESET_SECRET: &str = "reset-secret";
+const RESET_SECRET_PART: &str = "reset-secret.part";
 
 /// Who lives in a data directory; written once, before anything else is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -121,9 +124,32 @@ impl DataDir {
         if identity.name.contains(char::is_control) {
             return Err(DataDirError::Name(identity.name.clone()));
         }
-        let part = self.path.join(IDENTITY_PART);
+        self.replace(IDENTITY_PART, IDENTITY, encode_identity(identity).as_bytes())?;
+        self.identity = Some(identity.clone());
+        Ok(())
+    }
+
+    /// The secret that this directory keeps for its member, so that connections of an earlier process can be disowned
+    /// at once; `fresh` becomes it where there is none, or a damaged one: nothing but that promptness hangs on it.
+    pub fn reset_secret(&self, fresh: [u8; 32]) -> Result<[u8; 32], Fault> {
+        let path = self.path.join(RESET_SECRET);
+        match fs::read(&path) {
+            Ok(bytes) => {
+                if let Ok(kept) = <[u8; 32]>::try_from(bytes) {
+                    return Ok(kept);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(Fault::io("read", path, source)),
+        }
+        self.replace(RESET_SECRET_PART, RESET_SECRET, &fresh)?;
+        Ok(fresh)
+    }
+
+    /// A whole file, durable when it returns.
+    fn replace(&self, part: &str, name: &str, bytes: &[u8]) -> Result<(), Fault> {
+        let part = self.path.join(part);
         let failed = |source| Fault::io("write", &part, source);
-        let text = encode_identity(identity);
         let mut file = OpenOptions::new()
             .create(true)
             .truncate(true)
@@ -131,12 +157,10 @@ impl DataDir {
             .mode(0o600)
             .open(&part)
             .map_err(failed)?;
-        file.write_all(text.as_bytes()).map_err(failed)?;
+        file.write_all(bytes).map_err(failed)?;
         file.sync_all().map_err(failed)?;
-        fs::rename(&part, self.path.join(IDENTITY)).map_err(failed)?;
-        sync_dir(&self.path)?;
-        self.identity = Some(identity.clone());
-        Ok(())
+        fs::rename(&part, self.path.join(name)).map_err(failed)?;
+        sync_dir(&self.path)
     }
 
     /// Home of the log.
@@ -224,6 +248,19 @@ mod tests {
         assert!(other.contains("member 7 of cluster c1, and this is member 8"), "{other}");
         let two_lines = Identity { name: "a\nb".to_owned(), ..identity(7) };
         assert!(matches!(data.write_identity(&two_lines), Err(DataDirError::Name(_))));
+    }
+
+    #[test]
+    fn a_secret_is_kept_and_a_damaged_one_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        assert_eq!(data.reset_secret([1; 32]).unwrap(), [1; 32]);
+        assert_eq!(data.reset_secret([2; 32]).unwrap(), [1; 32]);
+        let path = dir.path().join(RESET_SECRET);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, b"short").unwrap();
+        assert_eq!(data.reset_secret([3; 32]).unwrap(), [3; 32]);
+        assert_eq!(data.reset_secret([4; 32]).unwrap(), [3; 32]);
     }
 
     #[test]

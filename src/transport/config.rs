@@ -49,6 +49,9 @@ pub struct Config {
     pub name: String,
     /// Drawn at each start of the process: tells a restart from a second connection.
     pub boot_nonce: u64,
+    /// The same at each start of this member, and a secret: with it a restarted member answers packets of connections
+    /// that its earlier process had, so that their other ends need not wait for silence.
+    pub reset_secret: [u8; 32],
     pub versions: Versions,
     /// `initial-advertise-peer-urls`: where others dial this member.
     pub advertise_peer_urls: Vec<Url>,

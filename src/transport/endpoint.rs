@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
@@ -32,7 +34,11 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     /// Binds; must be called inside the runtime that will serve it.
-    pub(super) fn bind(listener: Listener, keychain: &Arc<Keychain>) -> Result<Self, Error> {
+    pub(super) fn bind(
+        listener: Listener,
+        keychain: &Arc<Keychain>,
+        reset_secret: &[u8; 32],
+    ) -> Result<Self, Error> {
         let doors = listener.doors;
         let tls = keychain.server_config(doors)?;
         let crypto = QuicServerConfig::try_from(tls)
@@ -48,7 +54,7 @@ impl Endpoint {
         let socket = UdpSocket::bind(listener.address).map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
         let runtime = Arc::new(TokioRuntime);
-        let quic = quinn::Endpoint::new(EndpointConfig::default(), Some(config), socket, runtime)
+        let quic = quinn::Endpoint::new(resets(reset_secret), Some(config), socket, runtime)
             .map_err(fail)?;
         Ok(Self {
             quic,
@@ -183,4 +189,14 @@ struct Admitted {
 fn protocol(quic: &quinn::Connection) -> Option<Protocol> {
     let data = quic.handshake_data()?.downcast::<HandshakeData>().ok()?;
     Protocol::from_alpn(&data.protocol?)
+}
+
+/// Connection ids and reset tokens that the next process of this member recognizes as its own.
+fn resets(secret: &[u8; 32]) -> EndpointConfig {
+    let hmac = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let ids = hmac::sign(&hmac, b"connection ids");
+    let ids = ids.as_ref().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let mut config = EndpointConfig::new(Arc::new(hmac));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
+    config
 }

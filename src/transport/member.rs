@@ -41,7 +41,8 @@ impl Transport {
         for listener in &config.listeners {
             let runtime = runtime()?;
             let entered = runtime.enter();
-            let endpoint = Arc::new(Endpoint::bind(*listener, &config.keychain)?);
+            let endpoint =
+                Arc::new(Endpoint::bind(*listener, &config.keychain, &config.reset_secret)?);
             drop(entered);
             bound.push((runtime, endpoint));
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::rig::{Folder, Node, config, free_port, keychain, loopback, subject, today};
+use super::rig::{Folder, Node, config, free_port, keychain, loopback, runtime, subject, today};
 use crate::base::{ClusterId, MemberId, Moment, SystemClock};
 use crate::tls::Scheme;
 use crate::tls::make;
@@ -30,10 +30,6 @@ fn pair(one: Config, two: Config) -> (Node, Node) {
     one.ear.wait(|told| told.connected.contains(&TWO));
     two.ear.wait(|told| told.connected.contains(&ONE));
     (one, two)
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn ask(

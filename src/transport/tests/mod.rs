@@ -2,4 +2,5 @@
 
 mod members;
 mod mtls;
+mod restart;
 mod rig;

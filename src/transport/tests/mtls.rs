@@ -7,7 +7,9 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::time::timeout;
 
-use super::rig::{Ear, Echo, Folder, Inbound, config, keychain, loopback, past, subject, today};
+use super::rig::{
+    Ear, Echo, Folder, Inbound, config, keychain, loopback, past, runtime, subject, today,
+};
 use crate::base::{ClusterId, MemberId, limits};
 use crate::tls::make::{self, Authority, Subject, Validity};
 use crate::tls::{self, Protocol, Scheme};
@@ -49,10 +51,6 @@ fn endpoint(folder: &Folder, two: bool) -> Transport {
     let listener = loopback(Some(Scheme::Https), Some(Scheme::Https), 0);
     let config = config(1, keychain(Some(peer), Some(client)), listener);
     Transport::start(config, Arc::new(Inbound(Arc::new(Ear::default()))), Arc::new(Echo)).unwrap()
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 fn hello(from: u64) -> Hello {

@@ -205,6 +205,10 @@ impl ClientInbound for Echo {
     }
 }
 
+pub(super) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 pub(super) fn keychain(peer: Option<PlaneFiles>, client: Option<PlaneFiles>) -> Arc<Keychain> {
     Keychain::load(KeychainFiles { peer, client }).unwrap()
 }
@@ -219,6 +223,7 @@ pub(super) fn config(member: u64, keychain: Arc<Keychain>, listener: Listener) -
         member: MemberId(member),
         name: format!("n{member}"),
         boot_nonce: 7,
+        reset_secret: [7; 32],
         versions: Versions { min: (3, 6), max: (3, 6) },
         advertise_peer_urls: Vec::new(),
         listeners: vec![listener],

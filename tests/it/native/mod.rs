@@ -53,6 +53,7 @@ impl Server {
             member: MEMBER,
             name: "native".to_owned(),
             boot_nonce: 1,
+            reset_secret: [1; 32],
             versions: Versions { min: (0, 1), max: (0, 1) },
             advertise_peer_urls: Vec::new(),
             listeners: vec![Listener { address, doors }],
