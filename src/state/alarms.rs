@@ -34,7 +34,8 @@ impl Alarms {
         self.0.contains(&(member, wanted))
     }
 
-    /// Whether the command may be applied: without space nothing that grows, in a corrupt cluster no key and no lease.
+    /// Whether the command may be applied: without space nothing that grows, in a corrupt cluster no change of keys and
+    /// leases. Reads go on, as in etcd: who repairs the cluster must see what is in it.
     pub fn gate(&self, command: &Command) -> Result<(), Rejection> {
         if self.is_raised(AlarmType::Corrupt) && is_of_clients(command) {
             return Err(Rejection::Corrupt);
@@ -43,10 +44,6 @@ impl Alarms {
             return Err(Rejection::NoSpace);
         }
         Ok(())
-    }
-
-    pub(super) fn gate_read(&self) -> Result<(), Rejection> {
-        if self.is_raised(AlarmType::Corrupt) { Err(Rejection::Corrupt) } else { Ok(()) }
     }
 
     /// Whether anything changed.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   compares   all of them, inner ones too, against the state before  -> Path
-//!   checks     keys that puts want to keep, leases, range revisions   -> a rejection changes nothing
+//!   checks     in order: keys that puts want to keep, leases, range revisions -> a rejection changes nothing
 //!   execute    ranges see what the transaction wrote before them, at current + 1
 //! ```
 
@@ -27,9 +27,8 @@ pub(super) fn write<R: Read>(
     let path = Path::new(txn, request)?;
     each_op(request, &mut path.follow(), &mut |op| match op {
         Request::RequestPut(put) => check_put(txn, put),
-        _ => Ok(()),
+        op => check_range(txn, op),
     })?;
-    each_op(request, &mut path.follow(), &mut |op| check_range(txn, op))?;
     let mut response = execute(request, &mut path.follow(), &mut |op| {
         Ok(match op {
             Request::RequestRange(range) => Response::ResponseRange(txn.range(range)?),
@@ -104,14 +103,16 @@ fn check_put<R: Read>(txn: &Transaction<'_, '_, R>, put: &PutRequest) -> Result<
     Ok(())
 }
 
-/// Only 0 means the current revision here; a negative one is compacted.
+/// Only 0 means the current revision here: a negative one lies below what compaction left. Before the first
+/// compaction that is -1 in etcd, which is let through, and read as the current one.
 fn check_range<S: Source>(source: &S, op: &Request) -> Result<(), Stop> {
     let Request::RequestRange(RangeRequest { revision, .. }) = op else { return Ok(()) };
     let revision = *revision;
+    let first = if source.compacted() == 0 { -1 } else { source.compacted() };
     if revision > source.current() {
         return Err(Rejection::FutureRev.into());
     }
-    if revision < 0 || (revision != 0 && revision < source.compacted()) {
+    if revision != 0 && revision < first {
         return Err(Rejection::Compacted.into());
     }
     Ok(())

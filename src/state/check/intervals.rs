@@ -1,5 +1,7 @@
 //! No branch of a transaction may write one key twice: two puts, or a put under a delete, in any order, with what
 //! inner transactions bring. The two branches of one transaction exclude each other; deletes may overlap.
+//!
+//! A delete without an end (`range_end` one zero byte) hides no put, as in etcd: the put is done in its place.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -72,56 +74,43 @@ fn writes(branch: &[RequestOp]) -> Result<Writes, Malformed> {
     Ok(all)
 }
 
-/// Disjoint spans of keys, start -> end (exclusive; none is no end).
+/// Disjoint spans of keys, start -> end (exclusive).
 #[derive(Default)]
-struct Spans(BTreeMap<Bytes, Option<Bytes>>);
+struct Spans(BTreeMap<Bytes, Bytes>);
 
 impl Spans {
     fn insert_range(&mut self, range: KeyRange) {
         match range {
-            KeyRange::Span { start, end } if start < end => self.insert(start, Some(end)),
-            KeyRange::Span { .. } => {}
-            KeyRange::From(start) => self.insert(start, None),
+            KeyRange::Span { start, end } if start < end => self.insert(start, end),
+            KeyRange::Span { .. } | KeyRange::From(_) => {}
             KeyRange::Single(key) => {
                 let end = [key.as_ref(), b"\0"].concat();
-                self.insert(key, Some(end.into()));
+                self.insert(key, end.into());
             }
         }
     }
 
     /// Swallows the spans that it touches.
-    fn insert(&mut self, mut start: Bytes, mut end: Option<Bytes>) {
+    fn insert(&mut self, mut start: Bytes, mut end: Bytes) {
         if let Some((before, its_end)) = self.0.range(..=start.clone()).next_back()
-            && its_end.as_ref().is_none_or(|its_end| *its_end >= start)
+            && *its_end >= start
         {
             start = before.clone();
         }
-        loop {
-            let next = self.0.range(start.clone()..).next();
-            let Some((key, its_end)) = next.map(|(key, end)| (key.clone(), end.clone())) else {
-                break;
-            };
-            if end.as_ref().is_some_and(|end| key > *end) {
-                break;
-            }
-            end = match (end, its_end) {
-                (Some(end), Some(its_end)) => Some(end.max(its_end)),
-                _ => None,
-            };
+        while let Some((key, its_end)) = self.0.range(start.clone()..=end.clone()).next() {
+            let key = key.clone();
+            end = end.max(its_end.clone());
             self.0.remove(&key);
         }
         self.0.insert(start, end);
     }
 
     fn contains(&self, key: &Bytes) -> bool {
-        let at_or_before = self.0.range(..=key.clone()).next_back();
-        at_or_before.is_some_and(|(_, end)| end.as_ref().is_none_or(|end| key < end))
+        self.0.range(..=key.clone()).next_back().is_some_and(|(_, end)| key < end)
     }
 
     fn iter(&self) -> impl Iterator<Item = (Bound<&Bytes>, Bound<&Bytes>)> {
-        self.0.iter().map(|(start, end)| {
-            (Bound::Included(start), end.as_ref().map_or(Bound::Unbounded, Bound::Excluded))
-        })
+        self.0.iter().map(|(start, end)| (Bound::Included(start), Bound::Excluded(end)))
     }
 }
 
@@ -153,6 +142,9 @@ mod tests {
             vec![put("a"), put("b"), delete("c", "")],
             vec![delete("a", "d"), delete("b", "z"), put("z")],
             vec![delete("d", "a"), put("b")],
+            vec![delete("a", "\0"), put("zz")],
+            vec![put("a"), delete("\0", "\0")],
+            vec![txn(vec![put("a")], vec![]), delete("a", "\0")],
             vec![txn(vec![put("a")], vec![put("a")])],
             vec![txn(vec![put("a")], vec![delete("a", "")])],
             vec![delete("a", "b"), put("b"), txn(vec![put("c")], vec![delete("c", "e")])],
@@ -164,8 +156,6 @@ mod tests {
             vec![put("a"), put("a")],
             vec![put("b"), delete("a", "c")],
             vec![delete("a", "c"), put("b")],
-            vec![delete("a", "\0"), put("zz")],
-            vec![delete("\0", "\0"), put("a")],
             vec![delete("a", ""), delete("b", ""), put("a")],
             vec![put("a"), txn(vec![], vec![put("a")])],
             vec![txn(vec![put("a")], vec![]), txn(vec![], vec![put("a")])],
@@ -186,14 +176,14 @@ mod tests {
     fn spans_swallow_what_they_touch() {
         let mut spans = Spans::default();
         for (start, end) in [("d", "f"), ("a", "b"), ("h", "j"), ("e", "i"), ("b", "c")] {
-            spans.insert(Bytes::from(start), Some(Bytes::from(end)));
+            spans.insert(Bytes::from(start), Bytes::from(end));
         }
         let joined: Vec<_> =
             spans.0.iter().map(|(start, end)| (start.clone(), end.clone())).collect();
-        let span = |start, end| (Bytes::from(start), Some(Bytes::from(end)));
+        let span = |start, end| (Bytes::from(start), Bytes::from(end));
         assert_eq!(joined, [span("a", "c"), span("d", "j")]);
-        spans.insert_range(KeyRange::From(Bytes::from("bb")));
+        spans.insert_range(KeyRange::new("bb".into(), "e".into()));
         assert_eq!(spans.0.len(), 1);
-        assert!(spans.contains(&Bytes::from("zz")) && !spans.contains(&Bytes::from("A")));
+        assert!(spans.contains(&Bytes::from("i")) && !spans.contains(&Bytes::from("A")));
     }
 }
