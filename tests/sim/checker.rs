@@ -11,8 +11,8 @@ use quorate::base::RequestId;
 use quorate::consensus::decode_change;
 use quorate::engine::Applied;
 use quorate::proto::etcdserverpb::{
-    CompactionResponse, LeaseGrantResponse, LeaseRevokeResponse, Member, RangeRequest,
-    RangeResponse, TxnRequest, TxnResponse,
+    AlarmResponse, CompactionResponse, LeaseGrantResponse, LeaseRevokeResponse, Member,
+    RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
 use quorate::proto::quorate::log::member_change::Kind;
 use quorate::state::{Command, Envelope, Rejection, Reply, decode};
@@ -142,7 +142,11 @@ impl Checker {
         }
         let by_leader = envelope.leader_term != 0;
         let model = &mut self.model;
-        Some(match envelope.command.as_ref().expect("decoded") {
+        let command = envelope.command.as_ref().expect("decoded");
+        if let Some(forbidden) = model.alarms.forbids(command) {
+            return Some(Err(forbidden));
+        }
+        Some(match command {
             Command::Put(put) => model.put(put).map(Reply::Put),
             Command::DeleteRange(delete) => Ok(Reply::DeleteRange(model.delete(delete))),
             Command::Txn(txn) => model.txn(txn).map(Reply::Txn),
@@ -176,7 +180,10 @@ impl Checker {
                 let told = publish.member.as_ref().expect("the world names the member");
                 self.roll.publish(told).map(|()| Reply::Published)
             }
-            Command::Alarm(_) => return None,
+            Command::Alarm(request) => {
+                let alarms = model.alarms.change(request);
+                Ok(Reply::Alarm(AlarmResponse { header: header(model.revision), alarms }))
+            }
         })
     }
 
@@ -279,11 +286,14 @@ impl Checker {
         request: &TxnRequest,
         revision: i64,
         floor: Option<Floor>,
-        result: &TxnResponse,
+        result: Result<&TxnResponse, Rejection>,
     ) -> Verdict {
         self.read_in_time(revision, floor)?;
-        let expected = self.model.read_txn_at(request, revision);
-        ensure(*result == expected, "answers", || {
+        // The member may know of any compaction between what was acknowledged before and what is committed by now.
+        let known = [self.compacted_at(floor), self.model.compacted];
+        let expected = known.map(|known| self.model.read_txn_at(request, revision, known));
+        let agrees = expected.iter().any(|one| result == one.as_ref().map_err(|e| *e));
+        ensure(agrees, "answers", || {
             format!(
                 "{request:?} at {revision} was answered {result:?}, and the model says {expected:?}"
             )

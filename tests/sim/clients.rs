@@ -304,14 +304,10 @@ impl World {
                 }
             }
             Op::ReadTxn(request) => {
-                let answer = query.txn(request).map_err(failed)?.map_err(|rejection| {
-                    Violation::new(
-                        "answers",
-                        format!("{request:?} was rejected with {rejection:?}"),
-                    )
-                })?;
+                let answer = query.txn(request).map_err(failed)?;
                 drop(query);
-                self.checker.read_txn(request, revision, Some(pending.floor), &answer)
+                let floor = Some(pending.floor);
+                self.checker.read_txn(request, revision, floor, answer.as_ref().map_err(|e| *e))
             }
             _ => Ok(()),
         }

@@ -5,7 +5,7 @@ use quorate::state::Command;
 
 use crate::invariants::{StateAgreement, acked_survives, counts_equal_walk};
 use crate::violation::{Verdict, Violation, ensure};
-use crate::workload::Op;
+use crate::workload::{Op, lower};
 use crate::world::{Event, World};
 
 /// A mended world comes to rest within so many ticks.
@@ -31,6 +31,7 @@ impl World {
     pub(crate) fn converge(&mut self) -> Verdict {
         self.until("operations did not end", |world| world.clients.is_idle())?;
         self.until("no member leads", |world| world.leader().is_some())?;
+        self.until("an alarm did not end", |world| world.lower_alarms())?;
         for id in self.checker.roll.voters() {
             self.serve(id)?;
         }
@@ -50,6 +51,16 @@ impl World {
                 })
             })
         })
+    }
+
+    /// True when none is raised; begins to lower one when nobody is at it.
+    fn lower_alarms(&mut self) -> bool {
+        let Some(raised) = self.checker.model.alarms.first() else { return true };
+        if let Some(leader) = self.leader().filter(|_| self.clients.is_idle()) {
+            // Its outcome is checked like any other's; if it is lost, another one follows.
+            let _ = self.begin(0, leader, lower(raised));
+        }
+        false
     }
 
     /// A write at this member is acknowledged, sooner or later.

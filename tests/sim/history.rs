@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
     },
     Txn {
         revision: i64,
-        response: TxnResponse,
+        result: Result<TxnResponse, Rejection>,
     },
     /// A renewal, by the leader of `term`; 0 seconds is a lease that is not there.
     KeptAlive {
@@ -196,8 +196,9 @@ impl<'a> Judge<'a> {
                 let floor = Some(*floor).filter(|_| !range.serializable);
                 self.checker.range(range, *revision, floor, result.as_ref().map_err(|e| *e))
             }
-            (Op::ReadTxn(txn), Outcome::Txn { revision, response }) => {
-                self.checker.read_txn(txn, *revision, Some(*floor), response)
+            (Op::ReadTxn(txn), Outcome::Txn { revision, result }) => {
+                let result = result.as_ref().map_err(|e| *e);
+                self.checker.read_txn(txn, *revision, Some(*floor), result)
             }
             (Op::KeepAlive(lease), Outcome::KeptAlive { ttl_s, term }) if *ttl_s > 0 => {
                 self.leases.alive(*lease, *began, *term)

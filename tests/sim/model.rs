@@ -18,6 +18,8 @@ use quorate::proto::etcdserverpb::{
 use quorate::proto::mvccpb::KeyValue;
 use quorate::state::Rejection;
 
+use crate::alarms::Alarms;
+
 /// One version of a key; a tombstone without a value.
 #[derive(Clone, Debug)]
 struct Version {
@@ -44,6 +46,7 @@ pub(crate) struct Model {
     keys: BTreeMap<Bytes, Vec<Version>>,
     /// TTL and recorded remaining seconds, and the index of the grant.
     pub(crate) leases: BTreeMap<i64, (i64, i64, u64)>,
+    pub(crate) alarms: Alarms,
     pub(crate) changes: BTreeMap<i64, Vec<Change>>,
     /// Changes of the transaction that is being applied.
     pending: Vec<Change>,
@@ -56,6 +59,7 @@ impl Model {
             compacted: 0,
             keys: BTreeMap::new(),
             leases: BTreeMap::new(),
+            alarms: Alarms::default(),
             changes: BTreeMap::new(),
             pending: Vec::new(),
         }
@@ -71,6 +75,21 @@ impl Model {
     pub(crate) fn live(&self, range: &KeyRange, at: i64) -> Vec<KeyValue> {
         let keys = self.keys.range::<[u8], _>(range.bounds_or_nothing());
         keys.filter_map(|(key, versions)| live(key, versions, at)).collect()
+    }
+
+    /// What one revision did, in order.
+    pub(crate) fn changes_at(&self, revision: i64) -> Vec<&Change> {
+        self.changes.get(&revision).into_iter().flatten().collect()
+    }
+
+    /// What is left of it when it was compacted to: the last change of each key.
+    pub(crate) fn changes_left(&self, revision: i64) -> Vec<&Change> {
+        let mut left = self.changes_at(revision);
+        let mut later = BTreeSet::new();
+        left.reverse();
+        left.retain(|change| later.insert(&change.kv.key));
+        left.reverse();
+        left
     }
 
     pub(crate) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Rejection> {
@@ -89,14 +108,14 @@ impl Model {
     pub(crate) fn txn(&mut self, request: &TxnRequest) -> Result<TxnResponse, Rejection> {
         let mut path = Vec::new();
         self.choose(request, &mut path);
+        // One pass in the order of the operations: the first that cannot be done is what the client hears.
         for op in taken(request, &mut path.iter().copied()) {
-            if let Request::RequestPut(put) = op {
-                self.check_txn_put(put)?;
-            }
-        }
-        for op in taken(request, &mut path.iter().copied()) {
-            if let Request::RequestRange(range) = op {
-                self.check_range(range)?;
+            match op {
+                Request::RequestPut(put) => self.check_txn_put(put)?,
+                Request::RequestRange(range) => {
+                    check_revision(range.revision, self.revision, self.compacted)?;
+                }
+                _ => {}
             }
         }
         let mut response = self.execute(request, &mut path.iter().copied());
@@ -105,18 +124,25 @@ impl Model {
         Ok(response)
     }
 
-    /// A transaction of ranges alone, at a revision.
-    pub(crate) fn read_txn_at(&self, request: &TxnRequest, revision: i64) -> TxnResponse {
+    /// A transaction of ranges alone, at a revision, by a member that knows of this compaction.
+    pub(crate) fn read_txn_at(
+        &self,
+        request: &TxnRequest,
+        revision: i64,
+        compacted: i64,
+    ) -> Result<TxnResponse, Rejection> {
         let succeeded = request.compare.iter().all(|compare| self.holds(compare, revision));
         let branch = if succeeded { &request.success } else { &request.failure };
         let answer = |op: &RequestOp| {
             let Some(Request::RequestRange(range)) = &op.request else {
                 unreachable!("the workload reads with ranges alone")
             };
-            ResponseOp { response: Some(Response::ResponseRange(self.range_at(range, revision))) }
+            check_revision(range.revision, revision, compacted)?;
+            let response = Response::ResponseRange(self.range_at(range, revision));
+            Ok(ResponseOp { response: Some(response) })
         };
-        let responses = branch.iter().map(answer).collect();
-        TxnResponse { header: header(revision), succeeded, responses }
+        let responses = branch.iter().map(answer).collect::<Result<_, Rejection>>()?;
+        Ok(TxnResponse { header: header(revision), succeeded, responses })
     }
 
     pub(crate) fn compact(&mut self, revision: i64) -> Result<(), Rejection> {
@@ -210,16 +236,6 @@ impl Model {
         if missing { Err(Rejection::KeyNotFound) } else { Ok(()) }
     }
 
-    fn check_range(&self, range: &RangeRequest) -> Result<(), Rejection> {
-        if range.revision > self.revision {
-            Err(Rejection::FutureRev)
-        } else if range.revision < 0 || (range.revision > 0 && range.revision < self.compacted) {
-            Err(Rejection::Compacted)
-        } else {
-            Ok(())
-        }
-    }
-
     fn execute(&mut self, txn: &TxnRequest, path: &mut dyn Iterator<Item = bool>) -> TxnResponse {
         let succeeded = path.next().expect("a branch was chosen");
         let branch = if succeeded { &txn.success } else { &txn.failure };
@@ -232,7 +248,7 @@ impl Model {
                 }
                 Request::RequestRange(range) => {
                     let current = self.current();
-                    let at = if range.revision == 0 { current } else { range.revision };
+                    let at = if range.revision <= 0 { current } else { range.revision };
                     Response::ResponseRange(self.range(range, at, current))
                 }
                 Request::RequestTxn(inner) => Response::ResponseTxn(self.execute(inner, path)),
@@ -357,6 +373,18 @@ impl Version {
 fn live(key: &Bytes, versions: &[Version], at: i64) -> Option<KeyValue> {
     let seen = versions.partition_point(|version| version.main <= at);
     versions[..seen].last()?.kv(key)
+}
+
+/// What a range inside a transaction may ask for: 0 is the current revision, and anything else is compared with where
+/// history begins. That is -1 until something is compacted, so that -1 passes, and is read as the current one.
+fn check_revision(asked: i64, current: i64, compacted: i64) -> Result<(), Rejection> {
+    let begins = if compacted > 0 { compacted } else { -1 };
+    match asked {
+        0 => Ok(()),
+        _ if asked > current => Err(Rejection::FutureRev),
+        _ if asked < begins => Err(Rejection::Compacted),
+        _ => Ok(()),
+    }
 }
 
 pub(crate) fn header(revision: i64) -> Option<ResponseHeader> {

@@ -84,9 +84,7 @@ impl Script {
             Op::Range(range) => {
                 Outcome::Range { revision, result: self.query().range(range).unwrap() }
             }
-            Op::ReadTxn(txn) => {
-                Outcome::Txn { revision, response: self.query().txn(txn).unwrap().unwrap() }
-            }
+            Op::ReadTxn(txn) => Outcome::Txn { revision, result: self.query().txn(txn).unwrap() },
             Op::KeepAlive(id) => {
                 let ttl_s = self.query().lease(*id).map_or(0, |lease| lease.ttl);
                 Outcome::KeptAlive { ttl_s, term: TERM }

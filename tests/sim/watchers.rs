@@ -189,7 +189,10 @@ impl WatchClient {
         let Some(previous) = &delivered.previous else {
             return Err(Violation::new(NAME, "previous values were asked for and are missing"));
         };
-        let changes = model.changes.get(&batch.revision).map(Vec::as_slice).unwrap_or_default();
+        let mut changes = model.changes_at(batch.revision);
+        if batch.revision <= model.compacted && changes.len() != previous.len() {
+            changes = model.changes_left(batch.revision);
+        }
         for (change, found) in changes.iter().zip(previous.iter()) {
             let found = found.clone().map(quorate::state::to_wire);
             let may_be_gone =

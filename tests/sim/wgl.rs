@@ -109,8 +109,9 @@ fn explains(operations: &[Operation<'_>], order: &[usize]) -> bool {
             }
             Op::ReadTxn(txn) => {
                 let model = &checker.model;
-                matches!(outcome, Some(Outcome::Txn { revision, response })
-                    if *revision == model.revision && *response == model.read_txn_at(txn, *revision))
+                matches!(outcome, Some(Outcome::Txn { revision, result })
+                    if *revision == model.revision
+                        && *result == model.read_txn_at(txn, *revision, model.compacted))
             }
             Op::KeepAlive(_) => false,
         };

@@ -2,11 +2,12 @@
 //! refuses is among them.
 
 use bytes::Bytes;
+use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
 use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
-    CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest, PutRequest, RangeRequest,
-    RequestOp, TxnRequest,
+    AlarmMember, AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest,
+    LeaseGrantRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use quorate::proto::quorate::log::LeaseRevoke;
 use quorate::state::{Command, check};
@@ -45,6 +46,7 @@ enum Kind {
     Revoke,
     KeepAlive,
     Compact,
+    Alarm,
 }
 
 impl Workload {
@@ -53,6 +55,12 @@ impl Workload {
     }
 
     pub(crate) fn draw(&mut self, model: &Model, dice: &mut Dice) -> Op {
+        // What is raised is soon lowered: an alarm stops most of the work.
+        if let Some(raised) = model.alarms.first()
+            && dice.in_thousand(150)
+        {
+            return lower(raised);
+        }
         let kind = dice.weighted(&[
             (38, Kind::Put),
             (8, Kind::Delete),
@@ -64,6 +72,7 @@ impl Workload {
             (1, Kind::Revoke),
             (8, Kind::KeepAlive),
             (3, Kind::Compact),
+            (1, Kind::Alarm),
         ]);
         match kind {
             Kind::Put => Op::Command(Command::Put(self.put(model, dice))),
@@ -95,6 +104,12 @@ impl Workload {
                 let request = CompactionRequest { revision, physical: false };
                 Op::Command(Command::Compact(request))
             }
+            Kind::Alarm if dice.in_thousand(300) => {
+                let alarm = [AlarmType::Nospace, AlarmType::Corrupt][dice.below(2)] as i32;
+                let (action, member_id) = (AlarmAction::Activate as i32, dice.between(1, 2));
+                Op::Command(Command::Alarm(AlarmRequest { action, member_id, alarm }))
+            }
+            Kind::Alarm => self.read_txn(model, dice),
         }
     }
 
@@ -219,7 +234,13 @@ impl Workload {
                 0..=4 => op(Request::RequestPut(self.put(model, dice))),
                 5 => op(Request::RequestDeleteRange(self.delete(dice))),
                 6 if depth > 0 => op(Request::RequestTxn(self.txn_request(model, depth - 1, dice))),
-                _ => op(Request::RequestRange(self.range(model, dice))),
+                _ => {
+                    let mut range = self.range(model, dice);
+                    if dice.in_thousand(30) {
+                        range.revision = -1;
+                    }
+                    op(Request::RequestRange(range))
+                }
             })
             .collect()
     }
@@ -243,7 +264,8 @@ impl Workload {
 
     fn read_txn(&mut self, model: &Model, dice: &mut Dice) -> Op {
         let range = |workload: &Self, dice: &mut Dice| {
-            let range = RangeRequest { revision: 0, ..workload.range(model, dice) };
+            let revision = -i64::from(dice.in_thousand(100));
+            let range = RangeRequest { revision, ..workload.range(model, dice) };
             RequestOp { request: Some(Request::RequestRange(range)) }
         };
         Op::ReadTxn(TxnRequest {
@@ -252,4 +274,11 @@ impl Workload {
             failure: vec![range(self, dice)],
         })
     }
+}
+
+/// The alarm is over.
+pub(crate) fn lower(raised: AlarmMember) -> Op {
+    let AlarmMember { member_id, alarm } = raised;
+    let action = AlarmAction::Deactivate as i32;
+    Op::Command(Command::Alarm(AlarmRequest { action, member_id, alarm }))
 }

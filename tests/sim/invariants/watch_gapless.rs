@@ -25,8 +25,14 @@ impl WatchGapless {
     }
 
     fn wanted<'a>(&self, model: &'a Model, revision: i64) -> Vec<&'a Change> {
-        let changes = model.changes.get(&revision).map(Vec::as_slice).unwrap_or_default();
-        changes.iter().filter(|change| self.wants(change)).collect()
+        let changes = model.changes_at(revision).into_iter();
+        changes.filter(|change| self.wants(change)).collect()
+    }
+
+    /// What may be told of a revision that was compacted to.
+    fn wanted_of_left<'a>(&self, model: &'a Model, revision: i64) -> Vec<&'a Change> {
+        let changes = model.changes_left(revision).into_iter();
+        changes.filter(|change| self.wants(change)).collect()
     }
 
     /// Nothing that matters lies behind `heard` up to and with `revision`.
@@ -49,8 +55,13 @@ impl WatchGapless {
         })?;
         self.nothing_until(model, revision - 1)?;
         let wanted = self.wanted(model, revision);
-        let agrees = wanted.len() == events.len()
-            && wanted.iter().zip(events).all(|(change, event)| is(change, event));
+        let agrees = |wanted: &[&Change]| {
+            wanted.len() == events.len()
+                && wanted.iter().zip(events).all(|(change, event)| is(change, event))
+        };
+        let is_compacted = revision <= model.compacted;
+        let agrees =
+            agrees(&wanted) || (is_compacted && agrees(&self.wanted_of_left(model, revision)));
         ensure(agrees, NAME, || {
             format!("{self:?} hears {events:?} at {revision}, not {wanted:?}")
         })?;

@@ -1,0 +1,64 @@
+//! What raised alarms forbid, as etcd has it.
+//!
+//! NOSPACE refuses what may grow the store: puts, grants, and transactions that might put, in whichever branch and
+//! however deep. CORRUPT refuses every change of keys and leases, even a transaction that would only read but goes
+//! through the log; it goes first. Neither stops a read.
+
+use std::collections::BTreeSet;
+
+use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
+use quorate::proto::etcdserverpb::request_op::Request;
+use quorate::proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType, RequestOp, TxnRequest};
+use quorate::state::{Command, Rejection};
+
+/// Who raised what.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms(BTreeSet<(u64, i32)>);
+
+impl Alarms {
+    /// Any that is raised.
+    pub(crate) fn first(&self) -> Option<AlarmMember> {
+        self.0.first().map(|&(member_id, alarm)| AlarmMember { member_id, alarm })
+    }
+
+    pub(crate) fn forbids(&self, command: &Command) -> Option<Rejection> {
+        let is_raised = |wanted: AlarmType| self.0.iter().any(|(_, alarm)| *alarm == wanted as i32);
+        let (changes, grows) = match command {
+            Command::Put(_) | Command::LeaseGrant(_) => (true, true),
+            Command::Txn(txn) => (true, might_put(txn)),
+            Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) => {
+                (true, false)
+            }
+            _ => (false, false),
+        };
+        match () {
+            () if changes && is_raised(AlarmType::Corrupt) => Some(Rejection::Corrupt),
+            () if grows && is_raised(AlarmType::Nospace) => Some(Rejection::NoSpace),
+            () => None,
+        }
+    }
+
+    /// What the answer names: the alarm, unless one was lowered that was not raised.
+    pub(crate) fn change(&mut self, request: &AlarmRequest) -> Vec<AlarmMember> {
+        let entry = (request.member_id, request.alarm);
+        let is_told = match request.action() {
+            AlarmAction::Activate => {
+                self.0.insert(entry);
+                true
+            }
+            AlarmAction::Deactivate => self.0.remove(&entry),
+            AlarmAction::Get => unreachable!("the workload raises and lowers"),
+        };
+        let told = AlarmMember { member_id: request.member_id, alarm: request.alarm };
+        is_told.then_some(told).into_iter().collect()
+    }
+}
+
+fn might_put(txn: &TxnRequest) -> bool {
+    let puts = |op: &RequestOp| match &op.request {
+        Some(Request::RequestPut(_)) => true,
+        Some(Request::RequestTxn(inner)) => might_put(inner),
+        _ => false,
+    };
+    txn.success.iter().chain(&txn.failure).any(puts)
+}
