@@ -79,6 +79,17 @@ impl Client {
         self.send(pb::HashKvRequest { revision }).await
     }
 
+    /// A checksum over everything the asked member has stored, as it lies there: for comparing a member with itself.
+    /// Members differ; [`Client::hash_kv`] is the one to compare them with.
+    pub async fn hash(&self) -> Result<pb::HashResponse, Error> {
+        self.send(pb::HashRequest {}).await
+    }
+
+    /// The asked member gives the disk space back that its database does not use. It serves meanwhile.
+    pub async fn defragment(&self) -> Result<pb::DefragmentResponse, Error> {
+        self.send(pb::DefragmentRequest {}).await
+    }
+
     /// Hands leadership to another voting member. Only the leader does that: ask it.
     pub async fn move_leader(&self, target_id: u64) -> Result<pb::MoveLeaderResponse, Error> {
         self.send(pb::MoveLeaderRequest { target_id }).await

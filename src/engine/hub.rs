@@ -197,12 +197,7 @@ impl PreviousValues {
             self.query = Some(query()?);
         }
         let Some(query) = &self.query else { return Ok(None) };
-        let look_up = |event: &crate::mvcc::Event| match event.prev {
-            Some(revision) => query.value_at(revision),
-            None => Ok(None),
-        };
-        let values = batch.events.iter().map(look_up).collect::<Result<Vec<_>, Fault>>()?;
-        let previous = Arc::new(values);
+        let previous = Arc::new(query.previous(batch)?);
         self.known.insert(batch.revision, Arc::clone(&previous));
         Ok(Some(previous))
     }

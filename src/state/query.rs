@@ -16,7 +16,7 @@ use super::shared::Shared;
 use super::stop::{Answer, answer};
 use super::txn;
 use crate::base::{KeyRange, LeaseId, Revision};
-use crate::mvcc::{self, Hasher, History, KeyValue, Reader, Whole};
+use crate::mvcc::{self, Event, EventBatch, Hasher, History, KeyValue, Reader, Whole};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
 use crate::storage::{Fault, Read, Stamp, View};
 
@@ -160,10 +160,26 @@ impl<R: Read> Query<R> {
         self.shared.alarms()
     }
 
-    /// The live version written at exactly this revision, for a watcher's previous key-value; none when compaction has
-    /// (or may have) taken it.
-    pub fn value_at(&self, revision: Revision) -> Result<Option<KeyValue>, Fault> {
-        mvcc::value_at(&self.view, revision)
+    /// What was at the key of each event one revision before the batch, in the order of the events; none at a put that
+    /// created its key, and none when that revision cannot be read any more. So a key that one transaction changes
+    /// twice has the same value before both.
+    pub fn previous(&self, batch: &EventBatch) -> Result<Vec<Option<KeyValue>>, Fault> {
+        if batch.revision - 1 < self.stamp.compacted {
+            return Ok(vec![None; batch.events.len()]);
+        }
+        let before = |event: &Event| match event.prev {
+            // It replaced a change of its own transaction; what that transaction found is with its first change.
+            Some(prev) if prev.main == batch.revision => {
+                let first = batch.events.iter().find(|first| first.kv.key == event.kv.key);
+                first.and_then(|first| first.prev)
+            }
+            prev => prev,
+        };
+        let value = |revision: Option<Revision>| match revision {
+            Some(revision) => mvcc::value_at(&self.view, revision),
+            None => Ok(None),
+        };
+        batch.events.iter().map(before).map(value).collect()
     }
 
     /// What happened in the revisions `from..=to` (`to` is cut to the current one), for a watcher that is behind; at

@@ -24,7 +24,19 @@ impl Recent {
         while self.bytes > config.recent_bytes_max
             || self.batches.len() > config.recent_revisions_max
         {
-            let Some(oldest) = self.batches.pop_front() else { break };
+            self.drop_oldest();
+        }
+    }
+
+    /// What was compacted, and what was compacted to, is told as the store still tells it.
+    pub(super) fn compacted(&mut self, revision: i64) {
+        while self.batches.front().is_some_and(|oldest| oldest.revision <= revision) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.batches.pop_front() {
             self.bytes -= batch_bytes(&oldest);
         }
     }

@@ -169,6 +169,7 @@ impl Hub {
     /// The store was compacted: watchers that still need what is gone are canceled.
     pub fn compacted(&mut self, revision: i64) {
         self.compacted = self.compacted.max(revision);
+        self.recent.compacted(self.compacted);
         let below = ..(self.compacted, 0);
         let gone = self.ready.range(below).chain(self.parked.range(below));
         let gone: Vec<Slot> = gone.map(|&(_, slot)| slot).collect();

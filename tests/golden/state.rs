@@ -335,12 +335,22 @@ impl World {
     fn history(&self, line: &Line) -> Result<String> {
         let mut words = line.consume_args();
         let from = number(&mut words)?;
-        print_answer(self.query().history(from, i64::MAX, usize::MAX, usize::MAX)?, |history| {
+        let with_previous = !flags(&mut words, &["prev"])?.is_empty();
+        let query = self.query();
+        print_answer(query.history(from, i64::MAX, usize::MAX, usize::MAX)?, |history| {
             let mut out = String::new();
             for batch in history.batches {
-                for event in batch.events {
+                let previous = query.previous(&batch)?;
+                for (event, previous) in batch.events.into_iter().zip(previous) {
                     let kv = print_kv(&quorate::state::to_wire(event.kv));
                     writeln!(out, "{} {:?} {kv}", batch.revision, event.kind)?;
+                    if let Some(previous) = previous.filter(|_| with_previous) {
+                        writeln!(
+                            out,
+                            "  before: {}",
+                            print_kv(&quorate::state::to_wire(previous))
+                        )?;
+                    }
                 }
             }
             writeln!(out, "through {}", history.through)?;

@@ -92,6 +92,13 @@ impl Model {
         left
     }
 
+    /// What a watcher is told was there before: etcd looks one revision back, and not at all when a put created the
+    /// key. So a key that one transaction changes twice has the same before.
+    pub(crate) fn told_before(&self, change: &Change) -> Option<KeyValue> {
+        let creates = change.is_put && change.kv.create_revision == change.kv.mod_revision;
+        if creates { None } else { self.get(&change.kv.key, change.kv.mod_revision - 1) }
+    }
+
     pub(crate) fn put(&mut self, request: &PutRequest) -> Result<PutResponse, Rejection> {
         self.check_put(request)?;
         let response = self.execute_put(request);

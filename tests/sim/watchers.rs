@@ -195,10 +195,11 @@ impl WatchClient {
         }
         for (change, found) in changes.iter().zip(previous.iter()) {
             let found = found.clone().map(quorate::state::to_wire);
-            let may_be_gone =
-                change.before.as_ref().is_some_and(|kv| kv.mod_revision < model.compacted);
-            ensure(found == change.before || (found.is_none() && may_be_gone), NAME, || {
-                format!("before {:?} there was {found:?}, not {:?}", change.kv, change.before)
+            let expected = model.told_before(change);
+            // Whoever knows of a compaction above that revision tells nothing.
+            let may_be_gone = batch.revision - 1 < model.compacted;
+            ensure(found == expected || (found.is_none() && may_be_gone), NAME, || {
+                format!("before {:?} there was {found:?}, not {expected:?}", change.kv)
             })?;
         }
         ensure(changes.len() == previous.len(), NAME, || "too few previous values".to_owned())
