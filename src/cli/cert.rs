@@ -13,6 +13,9 @@ use crate::tls::{self, Description};
 
 const DAY_MS: i64 = 86_400_000;
 
+const AUTHORITY_NAME: &str = "Quorate CA";
+const AUTHORITY_DAYS: u32 = 3_650;
+
 /// Makes and shows certificates.
 #[derive(Args, Clone, Debug)]
 pub(super) struct CertArgs {
@@ -27,13 +30,13 @@ enum Command {
         #[command(flatten)]
         place: Place,
         /// Its common name
-        #[arg(long, default_value = "Quorate CA")]
+        #[arg(long, default_value = AUTHORITY_NAME)]
         name: String,
         /// The files' name, without extension
         #[arg(long, default_value = "ca", value_name = "NAME")]
         file: String,
         /// How long it lives
-        #[arg(long, default_value_t = 3_650, value_parser = days())]
+        #[arg(long, default_value_t = AUTHORITY_DAYS, value_parser = days())]
         days: u32,
     },
     /// Makes a member's certificate towards other members: DIR/peer-NAME.crt and .key
@@ -60,6 +63,19 @@ enum Command {
     Client {
         #[command(flatten)]
         who: Who,
+    },
+    /// Makes all that a cluster needs, and keeps what is there: an authority, both certificates of each member, client-root
+    Cluster {
+        /// The members; each one's name is also a host that it is dialled by
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+        #[command(flatten)]
+        hosts: Hosts,
+        #[arg(long, default_value = "certs", value_name = "DIR")]
+        dir: PathBuf,
+        /// How long they live; the authority lives for ten years
+        #[arg(long, default_value_t = 365, value_parser = days())]
+        days: u32,
     },
     /// Writes the list of certificates that are not to be believed any more (crl-file)
     Revoke {
@@ -142,16 +158,7 @@ pub(super) fn run(args: CertArgs, out: &mut dyn Write) -> Result<(), Error> {
     let wall_ms = SystemClock::new().wall_ms();
     match args.command {
         Command::Ca { place, name, file, days } => {
-            let authority = make::authority(&name, Validity { wall_ms, days })?;
-            let (cert, key) = write(&place, &file, &authority.made, out)?;
-            writeln!(out, "It signs with `quorate cert peer|server|client`.")?;
-            writeln!(
-                out,
-                "Everybody gets {}; keep {} to yourself.",
-                cert.display(),
-                key.display()
-            )?;
-            Ok(())
+            authority(&place, &name, &file, Validity { wall_ms, days }, out)
         }
         Command::Peer { who, hosts, cluster, member } => {
             let member = cluster.zip(member);
@@ -167,11 +174,71 @@ pub(super) fn run(args: CertArgs, out: &mut dyn Write) -> Result<(), Error> {
             let subject = Subject { common_name: who.name.clone(), ..Subject::default() };
             issue(&who, "client", &subject, wall_ms, make::client, out)
         }
+        Command::Cluster { names, hosts, dir, days } => {
+            cluster(&names, &hosts.hosts, &dir, Validity { wall_ms, days }, out)
+        }
         Command::Revoke { certs, signer, dir, days } => {
             revoke(&certs, &signer, &dir, Validity { wall_ms, days }, out)
         }
         Command::Show { files } => files.iter().try_for_each(|file| show(file, wall_ms, out)),
     }
+}
+
+fn authority(
+    place: &Place,
+    name: &str,
+    file: &str,
+    validity: Validity,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let authority = make::authority(name, validity)?;
+    let (cert, key) = write(place, file, &authority.made, out)?;
+    writeln!(out, "It signs with `quorate cert peer|server|client`.")?;
+    writeln!(out, "Everybody gets {}; keep {} to yourself.", cert.display(), key.display())?;
+    Ok(())
+}
+
+/// Made to be repeated: by whoever starts the containers again, or adds a member.
+fn cluster(
+    names: &[String],
+    hosts: &[String],
+    dir: &Path,
+    validity: Validity,
+    out: &mut dyn Write,
+) -> Result<(), Error> {
+    let is_there = |stem: &str| {
+        let pair = [dir.join(format!("{stem}.crt")), dir.join(format!("{stem}.key"))];
+        pair.iter().all(|file| file.exists())
+    };
+    let place = Place { dir: dir.to_owned(), force: false };
+    if is_there("ca") {
+        writeln!(out, "Kept {}.", dir.join("ca.crt").display())?;
+    } else {
+        let ten_years = Validity { days: AUTHORITY_DAYS, ..validity };
+        authority(&place, AUTHORITY_NAME, "ca", ten_years, out)?;
+    }
+    let signer = Signer { ca_cert: None, ca_key: None };
+    let one = |kind: &str, name: &str, make: Make, out: &mut dyn Write| {
+        let stem = format!("{kind}-{name}");
+        if is_there(&stem) {
+            return Ok(writeln!(out, "Kept {}.", dir.join(format!("{stem}.crt")).display())?);
+        }
+        let (place, signer) = (place.clone(), signer.clone());
+        let who = Who { name: name.to_owned(), place, signer, days: validity.days };
+        let mut subject = Subject { common_name: name.to_owned(), ..Subject::default() };
+        if kind != "client" {
+            subject.hosts = std::iter::once(name)
+                .chain(hosts.iter().map(String::as_str))
+                .map(str::to_owned)
+                .collect();
+        }
+        issue(&who, kind, &subject, validity.wall_ms, make, out)
+    };
+    for name in names {
+        one("peer", name, make::peer, out)?;
+        one("server", name, make::server, out)?;
+    }
+    one("client", "root", make::client, out)
 }
 
 type Make = fn(&Authority, &Subject, Validity) -> Result<Made, tls::Error>;
@@ -371,6 +438,23 @@ mod tests {
             assert!(found.is_some(), "{line:?} is missing, or out of order, in\n{shown}");
             rest = &rest[found.unwrap()..];
         }
+    }
+
+    #[test]
+    fn a_cluster_is_made_once_and_added_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = |words: &str| cert(dir.path(), words).unwrap();
+        let made = run("cluster n1 n2 --dir DIR --host 10.0.0.1");
+        assert!(made.contains("It is good for n2, 10.0.0.1."), "{made}");
+        assert_eq!(made.matches("Wrote").count(), 6, "{made}");
+        let key = std::fs::read(dir.path().join("peer-n1.key")).unwrap();
+        let more = run("cluster n1 n2 n3 --dir DIR");
+        assert_eq!((more.matches("Kept").count(), more.matches("Wrote").count()), (6, 2), "{more}");
+        assert_eq!(std::fs::read(dir.path().join("peer-n1.key")).unwrap(), key);
+        // Half of a pair is not to be trusted and not to be overwritten.
+        std::fs::remove_file(dir.path().join("peer-n1.key")).unwrap();
+        let error = cert(dir.path(), "cluster n1 --dir DIR").unwrap_err();
+        assert!(error.contains("peer-n1.crt") && error.contains("--force"), "{error}");
     }
 
     #[test]
