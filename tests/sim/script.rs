@@ -139,12 +139,7 @@ impl Script {
 
     pub(crate) fn deliver(&mut self, delivery: Delivery) {
         let previous = match &delivery {
-            Delivery::Events { batch, .. } => {
-                let of = |event: &quorate::mvcc::Event| {
-                    event.prev.and_then(|revision| self.query().value_at(revision).unwrap())
-                };
-                Some(Arc::new(batch.events.iter().map(of).collect()))
-            }
+            Delivery::Events { batch, .. } => Some(Arc::new(self.query().previous(batch).unwrap())),
             _ => None,
         };
         let deliveries = vec![Delivered { delivery, previous }];
