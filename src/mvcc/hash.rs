@@ -16,7 +16,7 @@ use super::format::{self, Record};
 use crate::base::Revision;
 use crate::storage::{Direction, Fault, Read, Table};
 
-/// The hash of the revisions up to `revision`, compacted at `compacted` (0: never), in one go.
+/// The hash of the revisions up to `revision`, compacted at `compacted` (-1: never), in one go.
 pub fn hash<R: Read>(read: &R, revision: i64, compacted: i64) -> Result<u32, Fault> {
     let mut hasher = Hasher::new(revision, compacted);
     while !hasher.slice(read, SLICE_ROWS)? {}

@@ -130,21 +130,17 @@ impl<'a, R: Read> Entry<'a, R> {
         Ok(reply)
     }
 
-    /// Only publishes: the rows go later, in slices. etcd's compaction begins at -1, so 0 is allowed once; it changes
-    /// nothing here, where 0 says that nothing was compacted.
+    /// Only publishes: the rows go later, in slices.
     fn compact(&mut self, request: CompactionRequest) -> Result<Reply, Stop> {
         let stamp = &mut self.change.stamp;
-        let compacted = if stamp.compacted == 0 { -1 } else { stamp.compacted };
-        if request.revision <= compacted {
+        if request.revision <= stamp.compacted {
             return Err(Rejection::Compacted.into());
         }
         if request.revision > stamp.revision {
             return Err(Rejection::FutureRev.into());
         }
-        if request.revision > 0 {
-            stamp.compacted = request.revision;
-            self.compact_to = Some(request.revision);
-        }
+        stamp.compacted = request.revision;
+        self.compact_to = Some(request.revision);
         Ok(Reply::Compact(CompactionResponse { header: wire::header(stamp.revision) }))
     }
 

@@ -37,7 +37,7 @@ impl Machine {
             rows.insert((Table::Members, key), Some(value));
         }
         let revision = Revision::EMPTY_STORE;
-        (rows, Stamp { applied: 1, term: 1, revision, compacted: 0 })
+        (rows, Stamp { applied: 1, term: 1, revision, ..Stamp::EMPTY })
     }
 
     /// The machine of the rows in `read`, which stand at `stamp`.

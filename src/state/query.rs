@@ -32,9 +32,9 @@ pub struct Query<R = View> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct KvHash {
     pub hash: u32,
-    /// -1 before the first compaction, as etcd says it.
+    /// -1 before the first compaction.
     pub compact_revision: i64,
-    /// The revision up to which was hashed.
+    /// The revision up to which was hashed; a negative one that was asked for, up to which there is nothing.
     pub hash_revision: i64,
 }
 
@@ -79,7 +79,7 @@ impl<R: Read> Query<R> {
         self.stamp.revision
     }
 
-    /// The oldest readable revision; 0 when nothing was compacted.
+    /// The oldest readable revision; -1 when nothing was compacted.
     pub fn compacted(&self) -> i64 {
         self.stamp.compacted
     }
@@ -99,7 +99,7 @@ impl<R: Read> Query<R> {
         answer(txn::read(self, request))
     }
 
-    /// The hash of the history up to `revision` (0: current), equal on all members.
+    /// The hash of the history up to `revision` (0: current; below: of nothing, as in etcd), equal on all members.
     pub fn hash_kv(&self, revision: i64) -> Answer<KvHash> {
         let mut run = HashRun::new(revision);
         loop {
@@ -114,7 +114,12 @@ impl<R: Read> Query<R> {
     /// Hashes on, at most `rows_max` rows; begins again when compaction came in between.
     pub fn hash_slice(&self, run: &mut HashRun, rows_max: usize) -> Answer<Option<KvHash>> {
         let compacted = self.stamp.compacted;
-        if run.hasher.is_none() && run.asked <= 0 {
+        if run.asked < 0 {
+            let hash = Hasher::new(run.asked, compacted).value();
+            let answer = KvHash { hash, compact_revision: compacted, hash_revision: run.asked };
+            return Ok(Ok(Some(answer)));
+        }
+        if run.hasher.is_none() && run.asked == 0 {
             run.revision = self.stamp.revision;
         }
         if run.revision > self.stamp.revision {
@@ -133,7 +138,7 @@ impl<R: Read> Query<R> {
         }
         Ok(Ok(Some(KvHash {
             hash: hasher.value(),
-            compact_revision: if compacted == 0 { -1 } else { compacted },
+            compact_revision: compacted,
             hash_revision: run.revision,
         })))
     }

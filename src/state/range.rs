@@ -31,7 +31,7 @@ pub(super) trait Source {
     /// The newest revision, own writes included.
     fn current(&self) -> i64;
 
-    /// The oldest readable revision; 0 when nothing was compacted.
+    /// The oldest readable revision; -1 when nothing was compacted.
     fn compacted(&self) -> i64;
 
     fn reader(&self, revision: i64) -> Reader<'_, Self::Rows>;

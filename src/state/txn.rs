@@ -104,15 +104,14 @@ fn check_put<R: Read>(txn: &Transaction<'_, '_, R>, put: &PutRequest) -> Result<
 }
 
 /// Only 0 means the current revision here: a negative one lies below what compaction left. Before the first
-/// compaction that is -1 in etcd, which is let through, and read as the current one.
+/// compaction that is -1, which is let through, and read as the current one.
 fn check_range<S: Source>(source: &S, op: &Request) -> Result<(), Stop> {
     let Request::RequestRange(RangeRequest { revision, .. }) = op else { return Ok(()) };
     let revision = *revision;
-    let first = if source.compacted() == 0 { -1 } else { source.compacted() };
     if revision > source.current() {
         return Err(Rejection::FutureRev.into());
     }
-    if revision != 0 && revision < first {
+    if revision != 0 && revision < source.compacted() {
         return Err(Rejection::Compacted.into());
     }
     Ok(())

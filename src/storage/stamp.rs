@@ -26,14 +26,21 @@ pub struct Stamp {
     pub term: Term,
     /// The newest main revision.
     pub revision: i64,
-    /// The revision that history was compacted to; 0 when it never was.
+    /// The revision that history was compacted to; [`Self::NEVER_COMPACTED`] when it never was.
     pub compacted: i64,
 }
 
 impl Stamp {
     /// The state of a member that joins: nothing applied, everything to come by snapshot.
-    pub const EMPTY: Self =
-        Self { applied: 0, term: 0, revision: Revision::EMPTY_STORE, compacted: 0 };
+    pub const EMPTY: Self = Self {
+        applied: 0,
+        term: 0,
+        revision: Revision::EMPTY_STORE,
+        compacted: Self::NEVER_COMPACTED,
+    };
+
+    /// etcd's word for it, which clients see: 0 is a revision that can be compacted to, once.
+    pub const NEVER_COMPACTED: i64 = -1;
 
     pub(super) const FORMAT_KEY: &[u8] = b"format";
     pub(super) const KEY: &[u8] = b"stamp";

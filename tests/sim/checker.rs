@@ -106,7 +106,7 @@ impl Checker {
             request: RequestId::default(),
             result: Some(Ok(Reply::Nothing)),
             revision: 0,
-            compacted: 0,
+            compacted: -1,
         };
         let mut known = None;
         if !data.is_empty() {
@@ -316,7 +316,7 @@ impl Checker {
 
     fn compacted_at(&self, floor: Option<Floor>) -> i64 {
         let outcome = floor.and_then(|floor| self.outcome(floor.index));
-        outcome.map_or(0, |outcome| outcome.compacted)
+        outcome.map_or(-1, |outcome| outcome.compacted)
     }
 }
 

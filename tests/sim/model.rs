@@ -41,7 +41,7 @@ pub(crate) struct Change {
 #[derive(Debug)]
 pub(crate) struct Model {
     pub(crate) revision: i64,
-    /// 0: never.
+    /// -1: never.
     pub(crate) compacted: i64,
     keys: BTreeMap<Bytes, Vec<Version>>,
     /// TTL and recorded remaining seconds, and the index of the grant.
@@ -56,7 +56,7 @@ impl Model {
     pub(crate) fn new() -> Self {
         Self {
             revision: 1,
-            compacted: 0,
+            compacted: -1,
             keys: BTreeMap::new(),
             leases: BTreeMap::new(),
             alarms: Alarms::default(),
@@ -153,14 +153,13 @@ impl Model {
     }
 
     pub(crate) fn compact(&mut self, revision: i64) -> Result<(), Rejection> {
-        let compacted = if self.compacted == 0 { -1 } else { self.compacted };
-        if revision <= compacted {
+        if revision <= self.compacted {
             return Err(Rejection::Compacted);
         }
         if revision > self.revision {
             return Err(Rejection::FutureRev);
         }
-        self.compacted = self.compacted.max(revision);
+        self.compacted = revision;
         Ok(())
     }
 
@@ -385,11 +384,10 @@ fn live(key: &Bytes, versions: &[Version], at: i64) -> Option<KeyValue> {
 /// What a range inside a transaction may ask for: 0 is the current revision, and anything else is compared with where
 /// history begins. That is -1 until something is compacted, so that -1 passes, and is read as the current one.
 fn check_revision(asked: i64, current: i64, compacted: i64) -> Result<(), Rejection> {
-    let begins = if compacted > 0 { compacted } else { -1 };
     match asked {
         0 => Ok(()),
         _ if asked > current => Err(Rejection::FutureRev),
-        _ if asked < begins => Err(Rejection::Compacted),
+        _ if asked < compacted => Err(Rejection::Compacted),
         _ => Ok(()),
     }
 }
