@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
-use super::{cert, endpoint, kv, lease, maintenance, member, playground, serve, txn, watch};
+use super::{bench, cert, endpoint, kv, lease, maintenance, member, playground, serve, txn, watch};
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
 #[derive(Debug, Parser)]
@@ -67,6 +67,10 @@ pub(super) enum Command {
     /// Save the store into a file
     #[command(subcommand)]
     Snapshot(maintenance::Snapshot),
+
+    /// Measure what a cluster does, how long it takes and what it costs
+    #[command(subcommand)]
+    Bench(bench::Bench),
 }
 
 /// Commands that run something here instead of asking a server: they take none of [`Globals`].

@@ -91,6 +91,14 @@ impl Session {
         self.client_of(vec![endpoint.to_owned()]).await
     }
 
+    /// A client of all endpoints that begins with another one for each `turn`.
+    pub(super) async fn client_from(&self, turn: usize) -> Result<Client, Exit> {
+        let mut endpoints = self.endpoints.clone();
+        let first = turn % endpoints.len();
+        endpoints.rotate_left(first);
+        self.client_of(endpoints).await
+    }
+
     async fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
         let mut config = Config::new(endpoints);
         config.tls.clone_from(&self.tls);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   run ── args (grammar) ──► serve, playground ── config ──► node
-//!                        └──► kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
+//!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
 //!
@@ -10,6 +10,7 @@
 //! commands find the playground of the folder. Knows nothing of: how anything is done.
 
 mod args;
+mod bench;
 mod cert;
 mod connect;
 mod duration;

@@ -101,6 +101,10 @@ fn carry_out(
             }
             let folder = std::env::current_dir()?;
             let session = Session::new(globals, environment, &folder)?;
+            // It has threads and runtimes of its own.
+            if let Command::Bench(bench) = client {
+                return bench.run(&session);
+            }
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let done = runtime.block_on(ask(client, &session, environment));
             // A read of stdin that nobody waits for must not hold the process.
@@ -128,7 +132,11 @@ async fn ask(
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
         Command::Snapshot(snapshot) => snapshot.run(session).await,
-        Command::Playground(_) | Command::Serve(_) | Command::Cert(_) | Command::Version => Ok(()),
+        Command::Playground(_)
+        | Command::Serve(_)
+        | Command::Cert(_)
+        | Command::Version
+        | Command::Bench(_) => Ok(()),
     }
 }
 

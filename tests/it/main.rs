@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 #![allow(clippy::disallowed_methods, reason = "real processes are measured by a real clock")]
 
+mod bench;
 mod catch_up;
 mod crash;
 mod harness;
