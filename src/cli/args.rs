@@ -8,7 +8,10 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
-use super::{bench, cert, endpoint, kv, lease, maintenance, member, playground, serve, txn, watch};
+use super::{
+    bench, cert, elect, endpoint, kv, lease, lock, maintenance, member, playground, serve, txn,
+    watch,
+};
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
 #[derive(Debug, Parser)]
@@ -53,6 +56,10 @@ pub(super) enum Command {
     /// Grant, revoke and keep leases
     #[command(subcommand)]
     Lease(lease::Lease),
+    /// Hold a lock, alone or while a command runs
+    Lock(lock::Lock),
+    /// Take part in an election, or look on
+    Elect(elect::Elect),
     /// See and change who belongs to the cluster
     #[command(subcommand)]
     Member(member::Member),

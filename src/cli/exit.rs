@@ -7,15 +7,31 @@ use crate::client;
 
 /// etcdctl's exit codes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[repr(u8)]
 pub enum Code {
-    Error = 1,
-    BadConnection = 2,
-    InvalidInput = 3,
-    BadFeature = 4,
-    Interrupted = 5,
-    Io = 6,
-    BadArgs = 128,
+    Error,
+    BadConnection,
+    InvalidInput,
+    BadFeature,
+    Interrupted,
+    Io,
+    BadArgs,
+    /// That of a command which was run for the caller.
+    Child(u8),
+}
+
+impl Code {
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Error => 1,
+            Self::BadConnection => 2,
+            Self::InvalidInput => 3,
+            Self::BadFeature => 4,
+            Self::Interrupted => 5,
+            Self::Io => 6,
+            Self::BadArgs => 128,
+            Self::Child(number) => number,
+        }
+    }
 }
 
 /// A command that did not do what it was asked; the text goes to stderr after `Error: `.

@@ -29,7 +29,7 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             if !exit.text.is_empty() {
                 eprintln!("Error: {exit}");
             }
-            ExitCode::from(exit.code as u8)
+            ExitCode::from(exit.code.number())
         }
     }
 }
@@ -76,7 +76,7 @@ fn mistyped(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-        _ => ExitCode::from(Code::BadArgs as u8),
+        _ => ExitCode::from(Code::BadArgs.number()),
     }
 }
 
@@ -130,6 +130,8 @@ async fn ask(
         Command::Member(member) => member.run(session).await,
         Command::Endpoint(endpoint) => endpoint.run(session).await,
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
+        Command::Lock(lock) => lock.run(session).await,
+        Command::Elect(elect) => elect.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
         Command::Snapshot(snapshot) => snapshot.run(session).await,
         Command::Playground(_)

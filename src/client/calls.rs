@@ -93,6 +93,10 @@ impl Client {
         })
     }
 
+    pub(super) fn now(&self) -> Moment {
+        self.endpoints.clock.now()
+    }
+
     pub(super) fn deadline(&self) -> Moment {
         self.endpoints.clock.now() + self.timeout
     }

@@ -42,6 +42,10 @@ pub enum Error {
     #[error("lease {id:x} is gone: it expired or was revoked")]
     LeaseGone { id: i64 },
 
+    /// A lock or a leadership that was held before: its lease ended, or somebody deleted its key.
+    #[error("{key} is not held any more: its lease ended, or somebody deleted it")]
+    NotHeld { key: String },
+
     /// The server said something that the protocol does not know.
     #[error("{endpoint} does not speak this protocol: {what}")]
     Protocol { endpoint: Arc<str>, what: String },
@@ -73,6 +77,7 @@ impl Error {
             Self::Compacted { .. } => Code::OutOfRange,
             Self::WatchCanceled { .. } | Self::Closed => Code::Canceled,
             Self::LeaseGone { .. } => Code::NotFound,
+            Self::NotHeld { .. } => Code::FailedPrecondition,
             Self::Protocol { .. } => Code::Internal,
             Self::Corrupt(_) => Code::DataLoss,
         }
@@ -89,6 +94,7 @@ impl Error {
             | Self::Compacted { .. }
             | Self::WatchCanceled { .. }
             | Self::LeaseGone { .. }
+            | Self::NotHeld { .. }
             | Self::Protocol { .. }
             | Self::Corrupt(_)
             | Self::Closed => Retry::Never,

@@ -99,9 +99,29 @@ impl Client {
 
     /// Keeps a lease alive until the answer is dropped. Begins at once.
     pub async fn lease_keep_alive(&self, id: i64) -> Result<LeaseKeeper, Error> {
+        self.keep(id, None, Moment::NEVER).await
+    }
+
+    /// The same for a lease that was granted or renewed: asked for at `asked_at`, for `ttl` seconds.
+    pub(super) async fn keep_alive_since(
+        &self,
+        id: i64,
+        asked_at: Moment,
+        ttl: i64,
+    ) -> Result<LeaseKeeper, Error> {
+        self.keep(id, Some(ttl), asked_at + seconds(ttl)).await
+    }
+
+    async fn keep(
+        &self,
+        id: i64,
+        ttl: Option<i64>,
+        doubtful_at: Moment,
+    ) -> Result<LeaseKeeper, Error> {
         let (tell, renewed) = watch::channel(None);
         let commands = self.leases.commands(&self.endpoints);
-        commands.send(Keep { id, tell }).await.map_err(|_| Error::Closed)?;
+        let keep = Keep { id, ttl, doubtful_at, tell };
+        commands.send(keep).await.map_err(|_| Error::Closed)?;
         Ok(LeaseKeeper { id, renewed, _commands: commands })
     }
 }
@@ -132,10 +152,14 @@ impl LeaseKeeper {
     }
 
     /// Resolves when the lease is gone or can no longer be relied on.
-    pub async fn gone(&mut self) -> Error {
+    pub async fn gone(&self) -> Error {
+        let mut renewed = self.renewed.clone();
         loop {
-            if let Err(error) = self.next().await {
-                return error;
+            if let Some(Err(error)) = &*renewed.borrow_and_update() {
+                return error.clone();
+            }
+            if renewed.changed().await.is_err() {
+                return Error::Closed;
             }
         }
     }
@@ -144,6 +168,9 @@ impl LeaseKeeper {
 #[derive(Debug)]
 pub(super) struct Keep {
     id: i64,
+    /// Seconds, if they are known.
+    ttl: Option<i64>,
+    doubtful_at: Moment,
     tell: watch::Sender<Renewed>,
 }
 
@@ -201,7 +228,7 @@ impl Task {
                 }
                 continue;
             }
-            let until = self.now() + LINK_WAIT;
+            let until = self.now() + LINK_WAIT.min(self.until_doubt());
             let link = match self.endpoints.link(until).await {
                 Ok(link) => link,
                 Err(Error::Connect { .. }) => continue,
@@ -216,7 +243,7 @@ impl Task {
                 Err(Failure::Lost { .. }) => {}
             }
             drop(link);
-            sleep(backoff.next_wait()).await;
+            sleep(backoff.next_wait().min(self.until_doubt())).await;
         }
     }
 
@@ -227,7 +254,10 @@ impl Task {
         orders: &mut mpsc::Receiver<Keep>,
         backoff: &mut Backoff,
     ) -> Result<(), Failure> {
-        let (mut send, mut recv) = link.stream(Method::LeaseKeepAlive).await?;
+        let opening = timeout(self.until_doubt(), link.stream(Method::LeaseKeepAlive));
+        let (mut send, mut recv) = opening.await.unwrap_or_else(|_| {
+            Err(Failure::Lost { reason: "it opened no keep-alive stream".into(), sent: false })
+        })?;
         for kept in self.kept.values_mut() {
             kept.renew_at = Moment::ZERO;
         }
@@ -261,13 +291,13 @@ impl Task {
         }
     }
 
-    fn keep(&mut self, Keep { id, tell }: Keep) {
+    fn keep(&mut self, Keep { id, ttl, doubtful_at, tell }: Keep) {
         let kept = self.kept.entry(id).or_insert_with(|| Kept {
             tells: Vec::new(),
-            ttl: None,
+            ttl,
             renew_at: Moment::ZERO,
             asked_at: None,
-            doubtful_at: Moment::NEVER,
+            doubtful_at,
         });
         kept.tells.push(tell);
         kept.renew_at = Moment::ZERO;
@@ -319,6 +349,13 @@ impl Task {
         let now = self.now();
         let next = self.kept.values().map(|kept| kept.renew_at.min(kept.doubtful_at)).min();
         next.map_or(RENEW_AGAIN, |at| at.since(now)).min(RENEW_AGAIN)
+    }
+
+    /// How long every lease can be relied on for certain.
+    fn until_doubt(&self) -> Duration {
+        let now = self.now();
+        let first = self.kept.values().map(|kept| kept.doubtful_at).min();
+        first.unwrap_or(Moment::NEVER).since(now)
     }
 
     fn fail_all(&mut self, error: &Error) {

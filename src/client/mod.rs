@@ -5,6 +5,7 @@
 //!      |                 dial, race, move on        +-- moved answers
 //!      +--watch--> task: all watchers of a client, resumed after a lost connection
 //!      +--lease--> task: all leases of a client, renewed at a third of their time
+//!      +--recipes: sessions, locks, elections, written with these calls alone
 //! ```
 //!
 //! Promises: a call is answered once, within its deadline; a write whose outcome is unknown is never repeated; a
@@ -20,6 +21,7 @@ mod kv;
 mod lane;
 mod lease;
 mod link;
+mod recipes;
 mod request;
 mod snapshot;
 mod watch;
@@ -34,6 +36,7 @@ pub use kv::{
     Calling, Compare, Comparing, Delete, Get, Op, Put, SortOrder, SortTarget, Txn, prefix_end,
 };
 pub use lease::LeaseKeeper;
+pub use recipes::{Election, Held, Leader, Leadership, Mutex, Observer, Session};
 pub use request::Request;
 pub use snapshot::Snapshot;
 pub use watch::{Watch, Watcher};

@@ -14,6 +14,7 @@ mod mistakes;
 mod native;
 mod playground;
 mod program;
+mod recipes;
 mod restart;
 mod samples;
 mod serve;

@@ -105,7 +105,8 @@ impl Folder {
     }
 }
 
-fn finish(command: &mut Command) -> Output {
+/// Runs a command to its end.
+pub(crate) fn finish(command: &mut Command) -> Output {
     let output = command.output().unwrap();
     Output {
         code: output.status.code().unwrap_or(-1),
