@@ -220,6 +220,18 @@ pub const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 /// How late the end of a live connection's certificate is noticed at most, should the wall clock jump.
 pub const CERTIFICATE_SWEEP: Duration = Duration::from_secs(15);
 
+/// Between two looks at the files of certificates; what changed is read when it has been left alone for so long.
+pub const CERTIFICATE_POLL: Duration = Duration::from_secs(1);
+
+/// What a client that is admitted no more gets for the answers to what it has asked already; it can ask nothing new.
+pub const REFUSED_GRACE: Duration = Duration::from_secs(5);
+
+/// What is under way on a connection to a member, when a newer one takes its place, gets so long to end there.
+pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+
+/// The same for a snapshot, which takes as long as it takes.
+pub const HANDOVER_MAX: Duration = Duration::from_secs(600);
+
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);

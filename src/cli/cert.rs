@@ -79,8 +79,8 @@ enum Command {
     },
     /// Writes the list of certificates that are not to be believed any more (crl-file)
     Revoke {
-        /// Every revoked certificate that has not ended: the list replaces the one before
-        #[arg(required = true, value_name = "CERT")]
+        /// Every revoked certificate that has not ended: the list replaces the one before; none: an empty list
+        #[arg(value_name = "CERT")]
         certs: Vec<PathBuf>,
         #[command(flatten)]
         signer: Signer,
@@ -495,6 +495,7 @@ mod tests {
         let run = |words: &str| cert(dir.path(), words).unwrap();
         run("ca --dir DIR");
         run("client root --dir DIR");
+        assert!(run("revoke --dir DIR").starts_with("Wrote DIR/ca.crl: 0 "));
         assert!(run("revoke DIR/client-root.crt --dir DIR").starts_with("Wrote DIR/ca.crl: 1 "));
     }
 }

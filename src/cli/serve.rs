@@ -1,6 +1,7 @@
 //! `serve`: one member, from its settings to its last checkpoint.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
@@ -128,7 +129,22 @@ async fn serving(node: &Node) -> Option<Stopped> {
             None
         }
         () = tell_when_ready => None,
+        () = reload_on_hangup(node) => None,
     }
+}
+
+/// SIGHUP: the certificate files are read again; unless a terminal hangs up, which ends the server as it ever did.
+async fn reload_on_hangup(node: &Node) {
+    use tokio::signal::unix::{SignalKind, signal};
+    if !std::io::stderr().is_terminal()
+        && let Ok(mut hangups) = signal(SignalKind::hangup())
+    {
+        while hangups.recv().await.is_some() {
+            tracing::info!("asked to read the certificate files again");
+            node.reload();
+        }
+    }
+    std::future::pending().await
 }
 
 /// Without a single setting: one member, one port for everything, mutual TLS with certificates that it makes.

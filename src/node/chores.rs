@@ -14,6 +14,7 @@ use crate::proto::quorate::log::MemberPublish;
 use crate::state::{Command, Members};
 use crate::transport::{PeerAddress, Transport};
 
+use super::reload::Reloading;
 use super::stop::{Stopped, Stopper};
 
 /// Everything the chores need.
@@ -28,6 +29,7 @@ pub(super) struct Chores {
     /// Whom to reach while the members table is empty: a joiner's first addresses.
     pub first_peers: Vec<PeerAddress>,
     pub ready: Arc<watch::Sender<bool>>,
+    pub reloading: Reloading,
 }
 
 /// Between two attempts to publish.
@@ -47,6 +49,7 @@ impl Chores {
                 self.publish(),
                 keepers::run(self.engine.clone(), Expiry::default()),
                 keepers::run(self.engine.clone(), Recorder::default()),
+                self.reloading.clone().run(),
             )
         };
         // Chores sleep long: the end of the engine ends them where they are.

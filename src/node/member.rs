@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::api::{Local, LocalConfig, Native, NativeConfig};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
@@ -27,6 +27,7 @@ use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
 use super::open::{Beginning, Opened, begin, open};
 use super::outbox::Wires;
+use super::reload::Reloading;
 use super::stop::{Stopped, Stopper};
 use super::versions::VERSIONS;
 
@@ -43,6 +44,7 @@ pub struct Node {
     stopper: Stopper,
     ready: Arc<watch::Sender<bool>>,
     election_timeout: Duration,
+    reload_asked: Arc<Notify>,
     _dir: DataDir,
 }
 
@@ -60,10 +62,7 @@ impl Node {
     /// who belongs to the cluster.
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let keychain = Keychain::load(config.keychain.clone())?;
-        for warning in keychain.warnings() {
-            tracing::warn!("{warning}");
-        }
+        let keychain = keychain(&config)?;
         let mut dir = DataDir::open(&config.data_dir)?;
         let roster = roster(&config);
         let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
@@ -80,6 +79,8 @@ impl Node {
         let (engine, threads) =
             start_engine(&config, &standing, opened, drawn.boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
+        let reloading = Reloading::new(&keychain);
+        let reload_asked = Arc::clone(&reloading.asked);
         let door = Arc::new(front_door(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
@@ -103,6 +104,7 @@ impl Node {
             client_urls: bootstrap::texts(&config.advertise_client_urls),
             first_peers: standing.first_peers,
             ready: Arc::clone(&ready),
+            reloading,
         })?;
         tracing::info!(
             name = config.name,
@@ -123,6 +125,7 @@ impl Node {
             stopper,
             ready,
             election_timeout: config.election_timeout,
+            reload_asked,
             _dir: dir,
         })
     }
@@ -149,6 +152,12 @@ impl Node {
         let mut ready = self.ready.subscribe();
         // The sender lives in `self`.
         let _ = ready.wait_for(|ready| *ready).await;
+    }
+
+    /// Reads certificates, keys, trust and revocation lists again now; the log tells whether they could be used. By
+    /// itself a member does so when their files change.
+    pub fn reload(&self) {
+        self.reload_asked.notify_one();
     }
 
     /// Resolves when this member stops by itself.
@@ -206,6 +215,14 @@ impl Node {
 /// What clients get to have their answers when a member stops.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
+
+fn keychain(config: &Config) -> Result<Arc<Keychain>, Error> {
+    let keychain = Keychain::load(config.keychain.clone())?;
+    for warning in keychain.warnings() {
+        tracing::warn!("{warning}");
+    }
+    Ok(keychain)
+}
 
 /// The roster as written; without one, this member alone.
 fn roster(config: &Config) -> Roster {

@@ -6,7 +6,7 @@
 //!                                                          outbox ◄─────────────┘  │
 //!                                            transport ◄──┘   └──► inbound ────────┘
 //!                                                └──► api::Native ──► api::Local ──► engine
-//!   chores: address book, publishing, keepers, the member's own end
+//!   chores: address book, publishing, keepers, new certificate files, the member's own end
 //! ```
 //!
 //! Promises: a start that fails leaves nothing half done that the next one cannot repair; a drain loses nothing that
@@ -21,6 +21,7 @@ mod inquiry;
 mod member;
 mod open;
 mod outbox;
+mod reload;
 mod stop;
 mod versions;
 

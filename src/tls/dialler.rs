@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::{Error, load};
+use super::{Error, Stamp, load};
 
 /// What `--cacert`, `--cert`, `--key` and their like say.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,6 +21,14 @@ pub struct ClientFiles {
     pub key: Option<PathBuf>,
     /// Believe anybody: for tests of a connection, never for use.
     pub insecure_skip_verify: bool,
+}
+
+impl ClientFiles {
+    /// Of the files as they are now; the system's bundle counts as one that never changes.
+    pub fn stamp(&self) -> Stamp {
+        let files = [&self.trusted_ca, &self.cert, &self.key];
+        Stamp::of(files.into_iter().flatten().map(PathBuf::as_path))
+    }
 }
 
 /// Where systems keep their trust, the first that exists.

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::admit::{self, Identity, Refusal};
 use super::dialler::{Anybody, dialling, provider};
 use super::server::{self, Current};
-use super::{ALPN_CLIENT, ALPN_PEER, Error, Protocol, Scheme, load, make};
+use super::{ALPN_CLIENT, ALPN_PEER, Error, Protocol, Scheme, Stamp, load, make};
 
 /// What one address lets in, and under which promise; `None` = not here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -58,11 +58,28 @@ pub struct PlaneFiles {
     pub allowed_hostname: Vec<String>,
 }
 
+impl PlaneFiles {
+    fn paths(&self) -> impl Iterator<Item = &Path> {
+        let optional = [&self.client_cert, &self.client_key, &self.trusted_ca, &self.crl];
+        [&self.cert, &self.key]
+            .into_iter()
+            .chain(optional.into_iter().flatten())
+            .map(PathBuf::as_path)
+    }
+}
+
 /// Both planes; a plane that is only served over `http://` has none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeychainFiles {
     pub peer: Option<PlaneFiles>,
     pub client: Option<PlaneFiles>,
+}
+
+impl KeychainFiles {
+    fn stamp(&self) -> Stamp {
+        let planes = [&self.peer, &self.client];
+        Stamp::of(planes.into_iter().flatten().flat_map(PlaneFiles::paths))
+    }
 }
 
 /// One plane, loaded.
@@ -84,6 +101,8 @@ pub(super) struct Plane {
 pub(super) struct Loaded {
     pub(super) peer: Option<Plane>,
     pub(super) client: Option<Plane>,
+    /// Of the files, a moment before they were read.
+    stamp: Stamp,
 }
 
 impl Loaded {
@@ -130,6 +149,26 @@ impl Keychain {
     pub async fn reloaded(&self, seen: u64) {
         // The sender is this very keychain: it cannot be gone.
         let _ = self.generation.subscribe().wait_for(|generation| *generation != seen).await;
+    }
+
+    /// Of all its files, as they are now: if it is not [`Keychain::in_force`], it is time to [`Keychain::reload`].
+    pub fn stamp(&self) -> Stamp {
+        self.files.stamp()
+    }
+
+    /// Of all its files, as they were when they were read.
+    pub fn in_force(&self) -> Stamp {
+        self.current().stamp.clone()
+    }
+
+    /// The chain that a member which is dialled sees; none without files.
+    pub fn shown_to_members(&self) -> Vec<CertificateDer<'static>> {
+        let current = self.current();
+        current
+            .peer
+            .as_ref()
+            .map(|plane| plane.shown_when_dialling.cert.clone())
+            .unwrap_or_default()
     }
 
     /// What is not wrong but unwise, one line each: private keys that others can read.
@@ -226,6 +265,7 @@ fn read(files: &KeychainFiles) -> Result<Loaded, Error> {
         return Err(Error::Settings("client-cert-auth needs trusted-ca-file".into()));
     }
     Ok(Loaded {
+        stamp: files.stamp(),
         peer: files.peer.as_ref().map(plane).transpose()?,
         client: files.client.as_ref().map(plane).transpose()?,
     })

@@ -26,6 +26,7 @@ pub mod make;
 mod protocol;
 #[cfg(feature = "server")]
 mod server;
+mod stamp;
 
 #[cfg(feature = "server")]
 pub use admit::{Identity, Refusal};
@@ -36,3 +37,4 @@ pub use error::Error;
 pub use keychain::{Doors, Keychain, KeychainFiles, PlaneFiles};
 pub use load::certificates;
 pub use protocol::{ALPN_CLIENT, ALPN_PEER, Protocol, Scheme};
+pub use stamp::Stamp;

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::greet::{decode, until_refused};
+use super::greet::{Review, decode};
 use super::hello::{HELLO_BYTES_MAX, Hello, Objection};
 use super::peer::{STREAM_APPEND, STREAM_CONTROL, STREAM_SNAPSHOT};
 use super::shared::{REMOVED_TEXT, Shared};
@@ -34,6 +34,8 @@ pub(super) struct Caller {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) identity: Option<Arc<Identity>>,
     pub(super) doors: Doors,
+    /// Of the keychain that admitted it.
+    pub(super) generation: u64,
 }
 
 /// Serves the connection to its end.
@@ -58,13 +60,19 @@ pub(super) async fn serve(shared: Arc<Shared>, caller: Caller) {
     }
     let config = &shared.config;
     let identity = caller.identity.as_deref();
-    let refused = until_refused(&config.keychain, &config.clock, identity, |now| {
-        config.keychain.admit(Protocol::Peer, caller.doors, &caller.chain, now)
-    });
+    let review = Review::new(&config.keychain, &config.clock, caller.generation, identity);
+    let refused = review
+        .refused(|now| config.keychain.admit(Protocol::Peer, caller.doors, &caller.chain, now));
     tokio::select! {
         _ = streams(&shared, &connection, from) => {}
         refusal = refused => {
-            tracing::warn!(remote = %connection.remote_address(), reason = %refusal, "closed a member's connection");
+            let remote = connection.remote_address();
+            // The member has taken a newer one: this one is only there for its last answers.
+            if from.is_some_and(|member| !shared.is_newest(member, &connection)) {
+                tracing::debug!(%remote, reason = %refusal, "closed an old connection of a member");
+            } else {
+                tracing::warn!(%remote, reason = %refusal, "closed a member's connection");
+            }
             connection.close(CloseCode::NotAdmitted, &refusal.reason);
         }
     }

@@ -1,7 +1,7 @@
 //! Dials: from a URL to a connection, or to the reason why there is none.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{CloseCode, Connection, DialError, Lost, Url, quic};
 use crate::base::limits;
-use crate::tls::{self, ALPN_CLIENT, ClientFiles, Scheme};
+use crate::tls::{self, ALPN_CLIENT, ClientFiles, Scheme, Stamp};
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
@@ -37,41 +37,64 @@ impl Default for DialOptions {
     }
 }
 
-/// One UDP socket that a client dials from, any number of times.
+/// One UDP socket that a client dials from, any number of times; its files are read again when they have changed.
 #[derive(Debug)]
 pub struct Dialer {
     endpoint: Endpoint,
-    /// An error here matters only to those who dial https.
-    secure: Result<ClientConfig, String>,
+    files: ClientFiles,
+    secure: Mutex<Secure>,
     insecure: ClientConfig,
     options: DialOptions,
+}
+
+/// What the files said when they were read last.
+#[derive(Debug)]
+struct Secure {
+    stamp: Stamp,
+    /// An error here matters only to those who dial https.
+    config: Result<ClientConfig, String>,
 }
 
 impl Dialer {
     /// Must be called inside a tokio runtime, on which the socket then lives: best a current-thread one.
     pub fn new(files: &ClientFiles, options: DialOptions) -> Result<Self, DialError> {
-        let transport = quic::dialling(options.idle, options.keep_alive);
-        let prepared = |files: Option<&ClientFiles>| {
-            let mut tls = tls::client_config(files).map_err(|error| error.to_string())?;
-            tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
-            quic_config(tls, &transport)
-        };
+        let stamp = files.stamp();
+        let config = prepared(Some(files), options);
         Ok(Self {
             endpoint: socket()?,
-            secure: prepared(Some(files)),
-            insecure: prepared(None).map_err(DialError::Settings)?,
+            files: files.clone(),
+            secure: Mutex::new(Secure { stamp, config }),
+            insecure: prepared(None, options).map_err(DialError::Settings)?,
             options,
         })
+    }
+
+    /// Of the files as they are now; of the last ones that could be used, where these cannot.
+    fn secure(&self) -> Result<ClientConfig, DialError> {
+        let mut secure = self.secure.lock().unwrap_or_else(PoisonError::into_inner);
+        let stamp = self.files.stamp();
+        if stamp != secure.stamp {
+            match prepared(Some(&self.files), self.options) {
+                Err(error) if secure.config.is_ok() => {
+                    tracing::warn!(
+                        error,
+                        "cannot use the new certificate files: the old ones stay in force"
+                    );
+                }
+                fresh => *secure = Secure { stamp, config: fresh },
+            }
+        }
+        secure.config.clone().map_err(DialError::Settings)
     }
 
     /// Connects for ALPN `quorate/1`. TLS 1.3 tells the dialler that it is connected before the other side has looked
     /// at its certificate: only the other side's Hello says that it is welcome.
     pub async fn dial(&self, url: &Url) -> Result<Connection, DialError> {
         let config = match url.scheme {
-            Scheme::Http => &self.insecure,
-            Scheme::Https => self.secure.as_ref().map_err(|e| DialError::Settings(e.clone()))?,
+            Scheme::Http => self.insecure.clone(),
+            Scheme::Https => self.secure()?,
         };
-        let connected = connect(&self.endpoint, config, url, self.options.timeout).await;
+        let connected = connect(&self.endpoint, &config, url, self.options.timeout).await;
         match connected {
             Ok(quic) => Ok(Connection::new(quic)),
             Err(DialError::NoAnswer { address, .. }) => {
@@ -88,6 +111,13 @@ impl Dialer {
         // A close that is not acknowledged costs the other side its idle time, and us nothing.
         let _ = timeout(Duration::from_millis(200), self.endpoint.wait_idle()).await;
     }
+}
+
+/// For `https` with these files, or for `http`.
+fn prepared(files: Option<&ClientFiles>, options: DialOptions) -> Result<ClientConfig, String> {
+    let mut tls = tls::client_config(files).map_err(|error| error.to_string())?;
+    tls.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    quic_config(tls, &quic::dialling(options.idle, options.keep_alive))
 }
 
 /// A socket for both IP versions, or for IPv4 where there is no other.

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 
 use super::accepted::{self, Caller};
-use super::greet::{chain, until_refused};
+use super::greet::{Review, chain};
 use super::shared::Shared;
 use super::{ClientConnection, CloseCode, Connection, Error, Listener, quic};
 use crate::base::limits;
@@ -107,6 +107,10 @@ impl Endpoint {
         let Ok(connecting) = incoming.accept() else { return };
         let quic = match timeout(limits::HELLO_DEADLINE, connecting).await {
             Ok(Ok(quic)) => quic,
+            Ok(Err(error)) if was_given_up(&error) => {
+                tracing::debug!(%remote, "the other side gave the handshake up");
+                return;
+            }
             Ok(Err(error)) => {
                 if shared.may_complain(format!("handshake {}", remote.ip())) {
                     tracing::warn!(%remote, reason = %super::Lost::from(error), "a handshake failed");
@@ -121,6 +125,7 @@ impl Endpoint {
             return quic.close(CloseCode::Protocol.code(), b"no protocol was chosen");
         };
         let config = &shared.config;
+        let generation = config.keychain.generation();
         let admitted = config.keychain.admit(protocol, self.doors, &chain, config.clock.wall_ms());
         let identity = match admitted {
             Ok(identity) => identity.map(Arc::new),
@@ -131,7 +136,7 @@ impl Endpoint {
                 return quic.close(CloseCode::NotAdmitted.code(), refusal.reason.as_bytes());
             }
         };
-        let admitted = Admitted { quic, chain, identity };
+        let admitted = Admitted { quic, chain, identity, generation };
         match protocol {
             Protocol::Peer => self.member(shared, admitted).await,
             Protocol::Client => self.client(&shared, admitted).await,
@@ -139,7 +144,7 @@ impl Endpoint {
     }
 
     async fn member(&self, shared: Arc<Shared>, admitted: Admitted) {
-        let Admitted { quic, chain, identity } = admitted;
+        let Admitted { quic, chain, identity, generation } = admitted;
         let Ok(_held) = self.members.try_acquire() else {
             return quic.close(CloseCode::Busy.code(), b"too many connections of members");
         };
@@ -147,35 +152,41 @@ impl Endpoint {
         quic.set_send_window(u64::from(limits::PEER_WINDOW_BYTES));
         let connection = Connection::new(quic);
         let doors = self.doors;
-        accepted::serve(shared, Caller { connection, chain, identity, doors }).await;
+        let caller = Caller { connection, chain, identity, doors, generation };
+        accepted::serve(shared, caller).await;
     }
 
     /// Hands the client over, and stays beside it to the end of its connection or of its certificate.
     async fn client(&self, shared: &Shared, admitted: Admitted) {
-        let Admitted { quic, chain, identity } = admitted;
+        let Admitted { quic, chain, identity, generation } = admitted;
         let Ok(_held) = self.clients.try_acquire() else {
             return quic.close(CloseCode::Busy.code(), b"too many connections");
         };
         let connection = Connection::new(quic);
         connection.allow_streams(limits::CONNECTION_STREAMS_MAX, 0);
+        let (refuse, refused) = watch::channel(None);
         shared.clients.connection(ClientConnection {
             connection: connection.clone(),
             identity: identity.clone(),
             listener: self.address,
+            refused,
         });
         let config = &shared.config;
-        let identity = identity.as_deref();
-        let refused = until_refused(&config.keychain, &config.clock, identity, |now| {
-            config.keychain.admit(Protocol::Client, self.doors, &chain, now)
-        });
-        tokio::select! {
-            _ = connection.closed() => {}
-            refusal = refused => {
-                let remote = connection.remote_address();
-                tracing::warn!(%remote, reason = %refusal, "closed a client's connection");
-                connection.close(CloseCode::NotAdmitted, &refusal.reason);
-            }
+        let review = Review::new(&config.keychain, &config.clock, generation, identity.as_deref());
+        let refused =
+            review.refused(|now| config.keychain.admit(Protocol::Client, self.doors, &chain, now));
+        let refusal = tokio::select! {
+            _ = connection.closed() => return,
+            refusal = refused => refusal,
+        };
+        let remote = connection.remote_address();
+        if shared.may_complain(format!("close {} {}", remote.ip(), refusal.serial)) {
+            tracing::warn!(%remote, reason = %refusal, "closing a client's connection");
         }
+        // What it has asked already is answered, so that nobody has to guess what became of it.
+        refuse.send_replace(Some(refusal.reason.as_str().into()));
+        let _ = timeout(limits::REFUSED_GRACE, connection.closed()).await;
+        connection.close(CloseCode::NotAdmitted, &refusal.reason);
     }
 }
 
@@ -184,6 +195,20 @@ struct Admitted {
     quic: quinn::Connection,
     chain: Vec<CertificateDer<'static>>,
     identity: Option<Arc<Identity>>,
+    /// Of the keychain that gave the verdict.
+    generation: u64,
+}
+
+/// Whoever dials several addresses takes the first that answers, and who asks around has no long patience: neither is a
+/// failure of anybody. (A certificate that is not believed is a TLS alert.)
+fn was_given_up(error: &quinn::ConnectionError) -> bool {
+    match error {
+        quinn::ConnectionError::ConnectionClosed(close) => {
+            close.error_code == quinn::TransportErrorCode::APPLICATION_ERROR
+        }
+        quinn::ConnectionError::ApplicationClosed(_) => true,
+        _ => false,
+    }
 }
 
 fn protocol(quic: &quinn::Connection) -> Option<Protocol> {

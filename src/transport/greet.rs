@@ -13,7 +13,7 @@ use super::dial::{connect, quic_config};
 use super::hello::{HELLO_BYTES_MAX, Hello};
 use super::{CloseCode, Connection, DialError, Lost, StreamError, Url, quic};
 use crate::base::{Clock, limits};
-use crate::tls::{Identity, Keychain};
+use crate::tls::{Identity, Keychain, Refusal};
 
 /// A member that answered, and whom both sides accept.
 pub(super) struct Greeted {
@@ -21,6 +21,10 @@ pub(super) struct Greeted {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) identity: Option<Identity>,
     pub(super) theirs: Hello,
+    /// The certificates that we showed.
+    pub(super) shown: Vec<CertificateDer<'static>>,
+    /// Of the keychain that both were decided by.
+    pub(super) generation: u64,
 }
 
 /// Dials `url` and says `mine`.
@@ -32,6 +36,7 @@ pub(super) async fn greet(
     url: &Url,
 ) -> Result<Greeted, DialError> {
     let settings = |error: String| DialError::Settings(error);
+    let (generation, shown) = (keychain.generation(), keychain.shown_to_members());
     let tls = keychain.peer_dialler(url.scheme).map_err(|error| settings(error.to_string()))?;
     let config = quic_config(tls, &quic::dialling_members()).map_err(settings)?;
     let quic = connect(endpoint, &config, url, limits::DIAL_DEADLINE).await?;
@@ -58,7 +63,7 @@ pub(super) async fn greet(
     if let Some(objection) = theirs.objection(mine, identity.as_ref()) {
         return Err(refuse(objection.code, objection.text));
     }
-    Ok(Greeted { connection, chain, identity, theirs })
+    Ok(Greeted { connection, chain, identity, theirs, shown, generation })
 }
 
 /// The certificates that the other side showed; empty if it showed none.
@@ -81,32 +86,59 @@ pub(super) fn decode(frame: &Bytes) -> Result<Hello, StreamError> {
         .map_err(|error| StreamError::Lost(Lost::Other(format!("that is no Hello: {error}"))))
 }
 
-/// Waits until the one who was admitted would not be admitted any more: its certificate has ended, or the trust was
-/// reloaded and is against it.
-pub(super) async fn until_refused(
-    keychain: &Arc<Keychain>,
-    clock: &Arc<dyn Clock>,
-    identity: Option<&Identity>,
-    admit: impl Fn(i64) -> Result<Option<Identity>, crate::tls::Refusal>,
-) -> crate::tls::Refusal {
-    let mut generation = keychain.generation();
-    let ends_ms = identity.map_or(i64::MAX, |identity| identity.not_after_ms);
-    loop {
-        // In steps, because the wall clock may jump; certificates end on whole seconds.
-        let left_ms = u64::try_from(ends_ms.saturating_sub(clock.wall_ms())).unwrap_or_default();
-        let step = Duration::from_millis(left_ms);
-        let step = step.clamp(Duration::from_secs(1), limits::CERTIFICATE_SWEEP);
-        tokio::select! {
-            () = tokio::time::sleep(step) => {}
-            () = keychain.reloaded(generation) => {}
+/// When somebody who was admitted is to be looked at again: his certificate ends, or our files were read anew.
+pub(super) struct Review {
+    keychain: Arc<Keychain>,
+    clock: Arc<dyn Clock>,
+    generation: u64,
+    ends_ms: i64,
+}
+
+impl Review {
+    /// `generation` is the keychain's, read before he was admitted.
+    pub(super) fn new(
+        keychain: &Arc<Keychain>,
+        clock: &Arc<dyn Clock>,
+        generation: u64,
+        identity: Option<&Identity>,
+    ) -> Self {
+        Self {
+            keychain: Arc::clone(keychain),
+            clock: Arc::clone(clock),
+            generation,
+            ends_ms: identity.map_or(i64::MAX, |identity| identity.not_after_ms),
         }
-        let (now_ms, current) = (clock.wall_ms(), keychain.generation());
-        if now_ms < ends_ms && current == generation {
-            continue;
+    }
+
+    /// Waits for the next look.
+    pub(super) async fn due(&mut self) {
+        loop {
+            // In steps, because the wall clock may jump; certificates end on whole seconds.
+            let left_ms = self.ends_ms.saturating_sub(self.clock.wall_ms());
+            let step = Duration::from_millis(u64::try_from(left_ms).unwrap_or_default());
+            let step = step.clamp(Duration::from_secs(1), limits::CERTIFICATE_SWEEP);
+            tokio::select! {
+                () = tokio::time::sleep(step) => {}
+                () = self.keychain.reloaded(self.generation) => {}
+            }
+            let current = self.keychain.generation();
+            if self.clock.wall_ms() >= self.ends_ms || current != self.generation {
+                self.generation = current;
+                return;
+            }
         }
-        generation = current;
-        if let Err(refusal) = admit(now_ms) {
-            return refusal;
+    }
+
+    /// Waits until he would not be admitted any more.
+    pub(super) async fn refused(
+        mut self,
+        admit: impl Fn(i64) -> Result<Option<Identity>, Refusal>,
+    ) -> Refusal {
+        loop {
+            self.due().await;
+            if let Err(refusal) = admit(self.clock.wall_ms()) {
+                return refusal;
+            }
         }
     }
 }

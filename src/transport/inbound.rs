@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Class, Connection, IncomingSnapshot};
 use crate::base::MemberId;
+#[cfg(doc)]
+use crate::base::limits;
 use crate::tls::Identity;
 
 /// What a member id means to the cluster, as this member knows it.
@@ -60,6 +62,10 @@ pub struct ClientConnection {
     pub identity: Option<Arc<Identity>>,
     /// The address it came in by.
     pub listener: SocketAddr,
+    /// Becomes the reason why the client is admitted no more: its certificate has ended, or the files that were read
+    /// anew are against it. From then on nothing new is taken from it; after [`limits::REFUSED_GRACE`] the connection
+    /// is closed.
+    pub refused: watch::Receiver<Option<Arc<str>>>,
 }
 
 /// Where the answer to one ask goes. Dropped without an answer, the asker learns that it was lost.

@@ -24,6 +24,8 @@ mod close;
 #[cfg(feature = "server")]
 mod config;
 mod connection;
+#[cfg(feature = "server")]
+mod converse;
 mod dial;
 #[cfg(feature = "server")]
 mod endpoint;

@@ -13,12 +13,11 @@ use bytes::Bytes;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::AbortHandle;
 
-use super::greet::{Greeted, greet, until_refused};
+use super::converse::converse;
+use super::greet::{Greeted, greet};
 use super::outbox::{Outbox, Put};
 use super::shared::Shared;
-use super::{
-    Class, CloseCode, Connection, DialError, Lost, PeerAddress, PeerStatus, StreamError, Url,
-};
+use super::{Class, CloseCode, Connection, DialError, Lost, PeerAddress, PeerStatus, Url};
 use crate::base::{Backoff, MemberId, Moment, limits};
 
 /// First byte of a unidirectional stream: what it carries.
@@ -167,7 +166,7 @@ impl Peer {
         self.append.shut();
     }
 
-    fn up(&self, greeted: &Greeted, url: &Url, now: Moment) {
+    pub(super) fn up(&self, greeted: &Greeted, url: &Url, now: Moment) {
         let mut link = self.link();
         link.connection = Some(greeted.connection.clone());
         link.boot_nonce = greeted.theirs.boot_nonce;
@@ -226,8 +225,7 @@ async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>) {
                 peer.up(&greeted, &url, began);
                 tracing::info!(member = %peer.member, %url, "connected to the member");
                 shared.inbound.connected(peer.member);
-                let lost = converse(&shared, &peer, &greeted, &url).await;
-                greeted.connection.close(CloseCode::Done, "");
+                let lost = converse(&shared, &peer, &mine, greeted, &url).await;
                 peer.down(lost.to_string(), shared.now());
                 report_loss(&shared, &peer, &lost);
                 if shared.now().since(began) >= SETTLED {
@@ -245,55 +243,6 @@ async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>) {
             () = tokio::time::sleep(backoff.next_wait()) => {}
             () = peer.heard.notified() => {}
         }
-    }
-}
-
-/// Writes both classes until the connection is no more.
-async fn converse(shared: &Shared, peer: &Peer, greeted: &Greeted, url: &Url) -> Lost {
-    let connection = &greeted.connection;
-    let config = &shared.config;
-    let refused =
-        until_refused(&config.keychain, &config.clock, greeted.identity.as_ref(), |now| {
-            config.keychain.admit_dialled(url.scheme, &greeted.chain, now)
-        });
-    let ended = tokio::select! {
-        lost = connection.closed() => return lost,
-        refusal = refused => {
-            connection.close(CloseCode::NotAdmitted, &refusal.to_string());
-            return Lost::Other(refusal.to_string());
-        }
-        error = write(peer, Class::Control, connection) => error,
-        error = write(peer, Class::Append, connection) => error,
-    };
-    match ended {
-        StreamError::Lost(lost) => lost,
-        // The stream was stopped because the connection is about to be closed, with a reason: wait for it.
-        error => match tokio::time::timeout(BACKOFF_FIRST, connection.closed()).await {
-            Ok(lost) => lost,
-            Err(_) => Lost::Other(error.to_string()),
-        },
-    }
-}
-
-/// One stream, long-lived; all that waits in the outbox leaves in one write.
-async fn write(peer: &Peer, class: Class, connection: &Connection) -> StreamError {
-    let (kind, priority) = match class {
-        Class::Control => (STREAM_CONTROL, 2),
-        Class::Append => (STREAM_APPEND, 1),
-    };
-    let writing = async {
-        let mut stream = connection.open_uni().await?;
-        stream.prioritize(priority);
-        stream.bytes(Bytes::copy_from_slice(&[kind])).await?;
-        let mut batch = Vec::new();
-        loop {
-            peer.outbox(class).take(limits::PEER_BATCH_BYTES, &mut batch).await;
-            stream.frames(batch.drain(..)).await?;
-        }
-    };
-    let outcome: Result<std::convert::Infallible, StreamError> = writing.await;
-    match outcome {
-        Err(error) => error,
     }
 }
 

@@ -128,10 +128,19 @@ impl Shared {
         let member = MemberId(theirs.from);
         let fresh = Accepted { boot_nonce: theirs.boot_nonce, connection: connection.clone() };
         if let Some(old) = lock(&self.accepted).insert(member, fresh) {
-            if old.boot_nonce != theirs.boot_nonce && old.connection.lost().is_none() {
-                tracing::info!(%member, "the member was started anew; its old connection is closed");
+            let text = "a newer connection of this member came";
+            if old.boot_nonce == theirs.boot_nonce {
+                // The same process: it closes the older one itself, when its questions there are answered.
+                tokio::spawn(async move {
+                    tokio::time::sleep(limits::HANDOVER_MAX).await;
+                    old.connection.close(CloseCode::Replaced, text);
+                });
+            } else {
+                if old.connection.lost().is_none() {
+                    tracing::info!(%member, "the member was started anew; its old connection is closed");
+                }
+                old.connection.close(CloseCode::Replaced, text);
             }
-            old.connection.close(CloseCode::Replaced, "a newer connection of this member came");
         }
         let known = self.peer(member);
         match known {
@@ -140,7 +149,13 @@ impl Shared {
         }
     }
 
-    /// The connection that was accepted last from this member has ended.
+    /// Whether no other connection of this member was accepted since.
+    pub(super) fn is_newest(&self, member: MemberId, connection: &Connection) -> bool {
+        let accepted = lock(&self.accepted);
+        accepted.get(&member).is_some_and(|known| known.connection.id() == connection.id())
+    }
+
+    /// A connection that was accepted from this member has ended.
     pub(super) fn departed(&self, member: MemberId, connection: &Connection) {
         let mut accepted = lock(&self.accepted);
         if accepted.get(&member).is_some_and(|known| known.connection.id() == connection.id()) {

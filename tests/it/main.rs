@@ -15,6 +15,7 @@ mod native;
 mod playground;
 mod program;
 mod recipes;
+mod reload;
 mod restart;
 mod samples;
 mod serve;

@@ -1,6 +1,6 @@
 //! One client's connection: Hello, the control stream, and a task for each further stream.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, watch};
@@ -19,7 +19,10 @@ use crate::transport::{ClientConnection, CloseCode, Connection, RecvStream, Send
 pub(super) struct Session {
     pub door: Arc<Door>,
     pub connection: Connection,
-    pub phase: watch::Receiver<Phase>,
+    /// The door's, or further: one client may be refused alone.
+    pub phase: watch::Sender<Phase>,
+    /// What GoAway says.
+    away: OnceLock<Arc<str>>,
     /// Places for unanswered requests.
     pub places: Semaphore,
     caller: Mutex<Arc<Caller>>,
@@ -51,7 +54,8 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
     let session = Arc::new(Session {
         door: Arc::clone(door),
         connection: connection.clone(),
-        phase: door.phase.subscribe(),
+        phase: watch::Sender::new(Phase::Serving),
+        away: OnceLock::new(),
         places: Semaphore::new(config.in_flight_max as usize),
         caller: Mutex::new(Arc::new(caller)),
     });
@@ -60,8 +64,8 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
     connection.allow_streams(streams.saturating_add(streams / 4), 0);
     tokio::spawn(control(Arc::clone(&session), send, recv));
     let mut streams = JoinSet::new();
-    let mut phase = session.phase.clone();
-    loop {
+    let (mut phase, mut refused) = (door.phase.subscribe(), incoming.refused.clone());
+    let (code, reason) = loop {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
                 Ok((send, recv)) => {
@@ -70,16 +74,32 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
                 Err(_) => return,
             },
             Some(_) = streams.join_next() => {}
-            () = reached(&mut phase, Phase::Draining) => break,
+            () = reached(&mut phase, Phase::Draining) => {
+                break (CloseCode::Done, Arc::from("this server is stopping"));
+            }
+            reason = refusal(&mut refused) => break (CloseCode::NotAdmitted, reason),
         }
-    }
+    };
+    // Told once, here.
+    let _ = session.away.set(Arc::clone(&reason));
+    session.phase.send_replace(Phase::Draining);
     let rest = async { while streams.join_next().await.is_some() {} };
     tokio::select! {
         () = rest => {}
         () = reached(&mut phase, Phase::Closing) => {}
         _ = connection.closed() => {}
     }
-    connection.close(CloseCode::Done, "this server is stopping");
+    connection.close(code, &reason);
+}
+
+/// Waits for the reason why this client is admitted no more.
+async fn refusal(refused: &mut watch::Receiver<Option<Arc<str>>>) -> Arc<str> {
+    let said = refused.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());
+    match said {
+        Some(reason) => reason,
+        // Whoever would say it is gone: so is the connection.
+        None => std::future::pending().await,
+    }
 }
 
 /// Reads the client's Hello and answers it.
@@ -121,7 +141,7 @@ async fn greet(
 
 /// The control stream: new tokens in, one GoAway out.
 async fn control(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream) {
-    let mut phase = session.phase.clone();
+    let mut phase = session.phase.subscribe();
     let mut said = false;
     loop {
         tokio::select! {
@@ -138,7 +158,8 @@ async fn control(session: Arc<Session>, mut send: SendStream, mut recv: RecvStre
             },
             () = reached(&mut phase, Phase::Draining), if !said => {
                 said = true;
-                let away = Control::GoAway(GoAway { text: "this server is stopping".to_owned() });
+                let text = session.away.get().map(ToString::to_string).unwrap_or_default();
+                let away = Control::GoAway(GoAway { text });
                 if send.bytes(away.encode()).await.is_err() {
                     return;
                 }

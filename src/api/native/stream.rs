@@ -33,7 +33,7 @@ pub(super) async fn serve(
         _ => {}
     }
     let frame_bytes_max = session.door.config.frame_bytes_max;
-    let mut phase = session.phase.clone();
+    let mut phase = session.phase.subscribe();
     let first = tokio::select! {
         first = next(&mut recv, frame_bytes_max) => first,
         () = reached(&mut phase, Phase::Draining) => {

@@ -144,7 +144,7 @@ impl Unary {
 
 async fn read(unary: Arc<Unary>, mut recv: RecvStream) {
     let session = &unary.session;
-    let mut phase = session.phase.clone();
+    let mut phase = session.phase.subscribe();
     let mut frames = Vec::new();
     loop {
         unary.room().await;

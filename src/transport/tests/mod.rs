@@ -2,5 +2,6 @@
 
 mod members;
 mod mtls;
+mod renewal;
 mod restart;
 mod rig;

@@ -13,8 +13,8 @@ use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::tls::make::{self, Authority, Made, Subject, Validity};
 use crate::tls::{ClientFiles, Doors, Keychain, KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{
-    AskReply, Class, ClientConnection, ClientInbound, Config, IncomingSnapshot, Listener,
-    PeerAddress, PeerInbound, Standing, Transport, Url, Versions,
+    AskReply, Class, ClientConnection, ClientInbound, CloseCode, Config, IncomingSnapshot,
+    Listener, PeerAddress, PeerInbound, Standing, Transport, Url, Versions,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -117,6 +117,13 @@ impl Ear {
         self.heard.notify_all();
     }
 
+    /// Answers every question of kind 2 so far.
+    pub(super) fn answer_held(&self, body: &'static [u8]) {
+        for reply in self.held.lock().unwrap().drain(..) {
+            reply.answer(Bytes::from_static(body));
+        }
+    }
+
     /// Waits until `so` holds of what was told, and returns it.
     pub(super) fn wait(self: &Arc<Self>, so: impl Fn(&Told) -> bool) -> Told {
         let told = self.told.lock().unwrap();
@@ -190,6 +197,11 @@ pub(super) struct Echo;
 
 impl ClientInbound for Echo {
     fn connection(&self, client: ClientConnection) {
+        let (connection, mut refused) = (client.connection.clone(), client.refused);
+        tokio::spawn(async move {
+            let reason = refused.wait_for(Option::is_some).await.ok().and_then(|it| it.clone());
+            connection.close(CloseCode::NotAdmitted, &reason.unwrap_or_default());
+        });
         tokio::spawn(async move {
             while let Ok((mut send, mut recv)) = client.connection.accept_bi().await {
                 tokio::spawn(async move {

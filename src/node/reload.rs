@@ -1,0 +1,108 @@
+//! Reads certificates, keys, trust and revocation lists again when their files have changed, or when somebody asks.
+//!
+//! ```text
+//!   another stamp ──► the same at the next look (nobody writes any more) ──► reload ──► in force
+//!   somebody asks ─────────────────────────────────────────────────────────►   └──► one WARN; the old stay; again
+//! ```
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+
+use crate::base::limits;
+use crate::tls::{Keychain, Stamp};
+
+/// The keychain's keeper.
+#[derive(Clone)]
+pub(super) struct Reloading {
+    pub keychain: Arc<Keychain>,
+    pub asked: Arc<Notify>,
+}
+
+impl Reloading {
+    pub(super) fn new(keychain: &Arc<Keychain>) -> Self {
+        Self { keychain: Arc::clone(keychain), asked: Arc::default() }
+    }
+
+    /// For ever.
+    pub(super) async fn run(self) {
+        let mut looks = Looks { last: self.keychain.in_force() };
+        let mut told = None;
+        loop {
+            let asked = tokio::select! {
+                () = tokio::time::sleep(limits::CERTIFICATE_POLL) => false,
+                () = self.asked.notified() => true,
+            };
+            // A file system that hangs must not hold the other chores.
+            let keychain = Arc::clone(&self.keychain);
+            let Ok(now) = spawn_blocking(move || keychain.stamp()).await else { continue };
+            if !looks.is_due(&now, &self.keychain.in_force()) && !asked {
+                continue;
+            }
+            let keychain = Arc::clone(&self.keychain);
+            match spawn_blocking(move || keychain.reload()).await {
+                Ok(Ok(())) => {
+                    told = None;
+                    tracing::info!("certificates, keys, trust and revocation lists were read anew");
+                    for warning in self.keychain.warnings() {
+                        tracing::warn!("{warning}");
+                    }
+                }
+                Ok(Err(error)) => {
+                    let error = error.to_string();
+                    if told.as_ref() != Some(&error) || asked {
+                        tracing::warn!(
+                            %error,
+                            "cannot use the new certificate files: the old ones stay in force, trying on"
+                        );
+                    }
+                    told = Some(error);
+                }
+                Err(panicked) => {
+                    tracing::warn!(%panicked, "reading the certificate files panicked")
+                }
+            }
+        }
+    }
+}
+
+/// What was seen last; pure.
+struct Looks {
+    last: Stamp,
+}
+
+impl Looks {
+    /// Whether there are other files than those in force, and nobody has written them since the look before: half of
+    /// a bundle may look whole, and a certificate comes a moment before its key.
+    fn is_due(&mut self, now: &Stamp, in_force: &Stamp) -> bool {
+        let is_quiet = *now == self.last;
+        self.last = now.clone();
+        is_quiet && now != in_force
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_when_they_have_settled_and_again_until_they_are_right() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let write = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Stamp::of([path.as_path()])
+        };
+        let one = write("1");
+        let mut looks = Looks { last: one.clone() };
+        assert!(!looks.is_due(&one, &one));
+        let half = write("1 2");
+        assert!(!looks.is_due(&half, &one), "somebody may still be writing");
+        let whole = write("1 2 3");
+        assert!(!looks.is_due(&whole, &one), "somebody was still writing");
+        assert!(looks.is_due(&whole, &one));
+        assert!(looks.is_due(&whole, &one), "they could not be used: again");
+        assert!(!looks.is_due(&whole, &whole));
+    }
+}
