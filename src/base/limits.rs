@@ -217,6 +217,9 @@ pub const SNAPSHOT_CHUNKS_WAITING_MAX: usize = 16;
 /// A snapshot that moved no byte for so long has failed.
 pub const SNAPSHOT_STALL: Duration = Duration::from_secs(30);
 
+/// How long a receiver may take to bring a snapshot that it has whole onto its disk.
+pub const SNAPSHOT_SYNC: Duration = Duration::from_secs(300);
+
 /// How late the end of a live connection's certificate is noticed at most, should the wall clock jump.
 pub const CERTIFICATE_SWEEP: Duration = Duration::from_secs(15);
 

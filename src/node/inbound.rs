@@ -81,5 +81,7 @@ fn receive(engine: &Handle, mut incoming: IncomingSnapshot) -> Result<u64, Strin
         snapshot.write(&chunk).map_err(|error| error.to_string())?;
     }
     snapshot.finish().map_err(|error| error.to_string())?;
+    // Now, and not before: the leader goes on with the entries behind it.
+    incoming.taken();
     Ok(bytes)
 }

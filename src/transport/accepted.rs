@@ -5,13 +5,14 @@ use std::sync::Arc;
 use bytes::Buf;
 use prost::Message;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::greet::{Review, decode};
 use super::hello::{HELLO_BYTES_MAX, Hello, Objection};
 use super::peer::{STREAM_APPEND, STREAM_CONTROL, STREAM_SNAPSHOT};
 use super::shared::{REMOVED_TEXT, Shared};
+use super::snapshot;
 use super::{
     Class, CloseCode, Connection, IncomingSnapshot, Lost, RecvStream, SendStream, Standing,
     StreamError, ask,
@@ -156,7 +157,7 @@ async fn one_way(
     let read = match stream.exactly(1).await.map(|first| first[0]) {
         Ok(STREAM_CONTROL) => messages(&shared, from, Class::Control, &mut stream).await,
         Ok(STREAM_APPEND) => messages(&shared, from, Class::Append, &mut stream).await,
-        Ok(STREAM_SNAPSHOT) => snapshot(&shared, from, &mut stream).await,
+        Ok(STREAM_SNAPSHOT) => receive_snapshot(&shared, from, &mut stream).await,
         Ok(kind) => {
             return connection.close(CloseCode::Protocol, &format!("unknown stream kind {kind}"));
         }
@@ -190,7 +191,7 @@ async fn messages(
     Ok(())
 }
 
-async fn snapshot(
+async fn receive_snapshot(
     shared: &Shared,
     from: MemberId,
     stream: &mut RecvStream,
@@ -198,7 +199,8 @@ async fn snapshot(
     let header = stream.frame(SNAPSHOT_HEADER_BYTES_MAX).await?.ok_or(StreamError::Truncated)?;
     let length = stream.exactly(8).await?.get_u64();
     let (sender, chunks) = mpsc::channel(limits::SNAPSHOT_CHUNKS_WAITING_MAX);
-    shared.inbound.snapshot(IncomingSnapshot { from, header, length, chunks });
+    let (done, taken) = oneshot::channel();
+    shared.inbound.snapshot(IncomingSnapshot { from, header, length, chunks, done });
     let mut left = length;
     while left > 0 {
         let next = timeout(limits::SNAPSHOT_STALL, stream.chunk()).await;
@@ -216,10 +218,12 @@ async fn snapshot(
         let failed = next.clone().err();
         let taken = timeout(limits::SNAPSHOT_STALL, sender.send(next)).await;
         if failed.is_some() || !matches!(taken, Ok(Ok(()))) {
-            stream.stop(0);
+            stream.stop(snapshot::UNWANTED);
             // Only this snapshot fails: the connection's other streams are in order.
             return Ok(());
         }
     }
+    drop(sender);
+    stream.stop(if taken.await.is_ok() { snapshot::TAKEN } else { snapshot::UNWANTED });
     Ok(())
 }

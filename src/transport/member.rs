@@ -136,7 +136,7 @@ impl Transport {
     }
 
     /// Streams `length` bytes from `reader`, behind everything else that goes to this member, and returns when the
-    /// member's machine has them all, or at the first failure. Blocks: call it on a thread of its own, never on one
+    /// member has taken them all, or at the first failure. Blocks: call it on a thread of its own, never on one
     /// with a runtime.
     pub fn send_snapshot(
         &self,

@@ -14,7 +14,14 @@ use crate::base::{MemberId, limits};
 /// Behind everything else.
 const PRIORITY: i32 = -1;
 
-/// One snapshot on its way. Dropped before its end, the sender is told that nobody wants it.
+/// The receiver's word that it has a snapshot whole, and on its disk: it stops the stream with this code. The
+/// acknowledgement of QUIC says no more than that the bytes are in some buffer, and a sender that believes it goes on
+/// with entries that the receiver cannot place yet.
+pub(super) const TAKEN: u32 = 1;
+/// The opposite.
+pub(super) const UNWANTED: u32 = 0;
+
+/// One snapshot on its way. Dropped before [`taken`](Self::taken), the sender is told that nobody wants it.
 #[derive(Debug)]
 pub struct IncomingSnapshot {
     pub from: MemberId,
@@ -23,6 +30,7 @@ pub struct IncomingSnapshot {
     /// Bytes that follow.
     pub length: u64,
     pub(super) chunks: mpsc::Receiver<Result<Bytes, StreamError>>,
+    pub(super) done: oneshot::Sender<()>,
 }
 
 impl IncomingSnapshot {
@@ -35,6 +43,12 @@ impl IncomingSnapshot {
     /// The same, for tasks.
     pub async fn next(&mut self) -> Option<Result<Bytes, StreamError>> {
         self.chunks.recv().await
+    }
+
+    /// To be said after the last piece, when whatever arrives next may count on the snapshot.
+    pub fn taken(self) {
+        // Nobody listens when the connection is gone; the sender knows that by itself.
+        let _ = self.done.send(());
     }
 }
 
@@ -96,6 +110,14 @@ async fn stream(
             return Err(error);
         }
     }
-    stream.finish();
-    timeout(limits::SNAPSHOT_STALL, stream.delivered()).await.unwrap_or(Err(StreamError::Slow))
+    let answer = timeout(limits::SNAPSHOT_SYNC, stream.delivered()).await;
+    match answer.unwrap_or(Err(StreamError::Slow)) {
+        Err(StreamError::Stopped(code)) if code == u64::from(TAKEN) => Ok(()),
+        Err(error) => {
+            stream.reset(0);
+            Err(error)
+        }
+        // Nothing finishes it.
+        Ok(()) => Err(StreamError::Truncated),
+    }
 }

@@ -11,8 +11,8 @@ use crate::base::{ClusterId, MemberId, Moment, SystemClock};
 use crate::tls::Scheme;
 use crate::tls::make;
 use crate::transport::{
-    AskError, Class, Config, DialOptions, Dialer, Guest, Listener, PeerAddress, SnapshotError, Url,
-    Versions, inquire,
+    AskError, Class, Config, DialOptions, Dialer, Guest, Listener, PeerAddress, SnapshotError,
+    StreamError, Url, Versions, inquire,
 };
 
 const ONE: MemberId = MemberId(1);
@@ -145,6 +145,14 @@ fn a_snapshot_that_fails_says_so_on_both_sides() {
     let header = Bytes::from_static(b"unwanted");
     let unwanted = one.transport.send_snapshot(TWO, header, &mut reader, length);
     assert!(matches!(unwanted, Err(SnapshotError::Stream(_))), "{unwanted:?}");
+    // All bytes arrived, and yet the receiver does not have it.
+    let mut reader = std::io::repeat(5).take(1_000);
+    let header = Bytes::from_static(b"not taken");
+    let not_taken = one.transport.send_snapshot(TWO, header, &mut reader, 1_000);
+    assert!(
+        matches!(not_taken, Err(SnapshotError::Stream(StreamError::Stopped(0)))),
+        "{not_taken:?}"
+    );
     // The connection is none the worse.
     assert!(one.transport.send(TWO, Class::Append, Bytes::from_static(b"on")));
     two.ear.wait(|told| told.messages.len() == 1);

@@ -175,6 +175,10 @@ impl PeerInbound for Inbound {
                 }
             }
             let (from, header) = (incoming.from, incoming.header.clone());
+            if header == "not taken" {
+                return;
+            }
+            incoming.taken();
             ear.note(|told| told.snapshots.push((from, header, outcome.map(|()| bytes))));
         });
     }
