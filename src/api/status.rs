@@ -37,6 +37,9 @@ pub(super) fn of_error(error: &Error) -> Status {
             let text = "etcdserver: request timed out, leader transfer took too long";
             (Code::Unknown, text, retry)
         }
+        Error::NotRewritten(_) => {
+            return Status::new(Code::FailedPrecondition, format!("quorate: {error}"), retry);
+        }
         Error::Rejected(rejection) => return of_rejection(*rejection),
         Error::Refused(refused) => return of_refusal(*refused),
     };
@@ -123,8 +126,6 @@ pub(super) fn of_learner() -> Status {
 /// Served in a later version, and why not in this one.
 pub(super) fn not_served(method: Method) -> Status {
     let why = match method {
-        Method::Defragment => "the database reuses its pages, and is shrunk by no command yet",
-        Method::Hash => "use HashKV, which is the same on all members",
         Method::Downgrade => "there is no older version to go back to",
         Method::RangeStream => "use Range with limits",
         Method::Lock | Method::Unlock => "locks are not built yet",

@@ -171,6 +171,9 @@ pub const DB_READERS_MAX: u32 = 1_024;
 /// LMDB's address space at the least, bytes; only space, never memory.
 pub const DB_MAP_BYTES_MIN: u64 = 64 << 30;
 
+/// Free on the disk beside a copy of the database before it is begun, bytes: the log's next segments and a checkpoint.
+pub const REWRITE_SPARE_BYTES: u64 = 256 << 20;
+
 /// Piece of a snapshot on the wire, bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 

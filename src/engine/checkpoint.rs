@@ -1,15 +1,17 @@
 //! The checkpoint thread's turn: the only writer of LMDB.
 //!
 //! A sealed overlay becomes one durable transaction with its applied index; between checkpoints, slices of compaction
-//! delete what was compacted away, each with its cursor in the same transaction.
+//! delete what was compacted away, each with its cursor in the same transaction, and the file is rewritten for whoever
+//! asks.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::Error;
 use super::shared::{ApplierMessage, CheckpointMessage, DriverMessage, Finished, Shared};
 use crate::base::{Moment, limits};
 use crate::mvcc::compact_slice;
-use crate::storage::Fault;
+use crate::storage::{Fault, NotRewritten};
 
 /// Rows a slice looks at, at least and at most; between them its time decides.
 const SLICE_ROWS_MIN: usize = 64;
@@ -36,6 +38,7 @@ impl Checkpoint {
     pub fn turn(&mut self, _now: Moment) -> Result<bool, Fault> {
         let messages = self.shared.checkpoint.drain();
         let mut busy = !messages.is_empty();
+        let mut rewrites = Vec::new();
         for message in messages {
             match message {
                 CheckpointMessage::Checkpoint { sealed, mark } => {
@@ -52,6 +55,13 @@ impl Checkpoint {
                     self.target = compacted;
                     self.compacted = 0;
                 }
+                CheckpointMessage::Rewrite(done) => rewrites.push(done),
+            }
+        }
+        if !rewrites.is_empty() {
+            let result = self.rewrite()?;
+            for done in rewrites {
+                done(result.clone());
             }
         }
         busy |= self.compact()?;
@@ -60,6 +70,32 @@ impl Checkpoint {
             done(Ok(()));
         }
         Ok(busy)
+    }
+
+    /// One copy for all who wait. An attempt that fails harms nobody; only a failed switch is a fault.
+    fn rewrite(&self) -> Result<Result<(), Error>, Fault> {
+        let shared = &self.shared;
+        let refused = |text: &str| Ok(Err(Error::NotRewritten(text.to_owned())));
+        let began = shared.clock.now();
+        let rewritten = match shared.store.rewrite() {
+            Ok(rewritten) => rewritten,
+            Err(error @ NotRewritten::NoRoom { .. }) => return refused(&error.to_string()),
+            Err(NotRewritten::Fault(fault)) => {
+                tracing::warn!(%fault, "could not rewrite the database");
+                return refused(&fault.to_string());
+            }
+        };
+        // Until the log on the disk begins at an installed snapshot, its mark vouches for that generation alone.
+        if shared.log.durable_index() < shared.store.durable().applied {
+            return refused("a snapshot is being installed: try again when that is done");
+        }
+        let (bytes_before, bytes_after) = (rewritten.bytes_before, rewritten.bytes_after);
+        if !shared.store.switch(rewritten)? {
+            return refused("a snapshot was installed meanwhile, which is as small");
+        }
+        let took = shared.clock.now().since(began);
+        tracing::info!(bytes_before, bytes_after, ?took, "rewrote the database");
+        Ok(Ok(()))
     }
 
     pub fn has_work(&self) -> bool {

@@ -50,6 +50,9 @@ pub enum Error {
     BadTransferee,
     #[error("leader transfer took too long")]
     TransferTimeout,
+    /// This member's database stays as it is.
+    #[error("the database was not rewritten: {0}")]
+    NotRewritten(String),
     /// Deterministic, replicated: every member answers the same.
     #[error("{0}")]
     Rejected(Rejection),
@@ -72,9 +75,11 @@ impl Error {
             | Self::PassedOver
             | Self::Faulted
             | Self::TransferTimeout => Retry::Ambiguous,
-            Self::TooLarge { .. } | Self::BadTransferee | Self::Rejected(_) | Self::Refused(_) => {
-                Retry::Never
-            }
+            Self::TooLarge { .. }
+            | Self::BadTransferee
+            | Self::NotRewritten(_)
+            | Self::Rejected(_)
+            | Self::Refused(_) => Retry::Never,
         }
     }
 }

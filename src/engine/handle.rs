@@ -185,6 +185,19 @@ impl Handle {
         receiver.await.unwrap_or(Err(Error::Stopped))
     }
 
+    /// Gives the disk space back that the database does not use: waits until this member has written it anew. It
+    /// serves meanwhile; writes wait when the overlay is full before that is done.
+    pub async fn rewrite(&self) -> Result<(), Error> {
+        let (sender, receiver) = oneshot::channel();
+        self.submit_rewrite(Box::new(move |result| drop(sender.send(result))));
+        receiver.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// The same with a callback.
+    pub fn submit_rewrite(&self, done: Finished) {
+        self.shared.checkpoint.push_internal(CheckpointMessage::Rewrite(done));
+    }
+
     /// A consistent copy of the checkpointed state; blocks while it is written.
     pub fn snapshot(&self) -> Result<SnapshotCopy, Fault> {
         self.shared.store.copy()

@@ -94,6 +94,8 @@ pub(super) enum CheckpointMessage {
     Restarted {
         compacted: i64,
     },
+    /// The database is to be written anew without its empty pages.
+    Rewrite(Finished),
 }
 
 pub(super) struct SnapshotJob {

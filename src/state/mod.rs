@@ -16,6 +16,7 @@ mod alarms;
 mod apply;
 pub mod check;
 mod compare;
+mod content;
 mod cost;
 mod envelope;
 mod leases;
@@ -33,6 +34,7 @@ mod txn;
 mod wire;
 
 pub use alarms::Alarms;
+pub use content::ContentRun;
 pub use cost::cost;
 pub use envelope::{Command, Envelope, conf_change, decode, encode};
 pub use leases::Lease;

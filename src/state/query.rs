@@ -8,6 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::alarms::Alarms;
+use super::content::ContentRun;
 use super::leases::{self, Lease};
 use super::members::Members;
 use super::range::{Budget, RangeRun, Source, whole_range};
@@ -141,6 +142,15 @@ impl<R: Read> Query<R> {
             compact_revision: compacted,
             hash_revision: run.revision,
         })))
+    }
+
+    /// Checks on, at most `rows_max` rows; the checksum when all are in.
+    pub fn content_slice(
+        &self,
+        run: &mut ContentRun,
+        rows_max: usize,
+    ) -> Result<Option<u32>, Fault> {
+        run.slice(&self.view, rows_max)
     }
 
     /// All leases, by id.

@@ -21,7 +21,7 @@ use heed::{CommitOrAbort, CompactionOption, MdbError, PutFlags, RoTxn, RwTxn, Wi
 use super::env::{self, Env};
 use super::overlay::Tables;
 use super::read::is_inverted;
-use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write};
+use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write, directory};
 
 type Tree = heed::Database<'static, types::Bytes, types::Bytes>;
 pub(super) type ReadTxn = RoTxn<'static, WithoutTls>;
@@ -64,6 +64,18 @@ impl Database {
             map_bytes: config.map_bytes,
             is_retired: AtomicBool::new(false),
         })
+    }
+
+    /// Opens a complete generation that is not the live one; it goes with its last handle, until it is kept.
+    pub(super) fn open_aside(
+        db_dir: &Path,
+        generation: u64,
+        config: &StoreConfig,
+    ) -> Result<Self, Fault> {
+        let dir = directory::generation_dir(db_dir, generation);
+        let database = Self::open(&dir, generation, config)?;
+        database.retire();
+        Ok(database)
     }
 
     pub(super) fn generation(&self) -> u64 {

@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 use super::Fault;
 
+/// What LMDB calls its file in a generation's directory.
+pub(super) const DATA_FILE: &str = "data.mdb";
+
 const CURRENT: &str = "CURRENT";
 const CURRENT_PART: &str = "CURRENT.part";
 /// First line of `CURRENT`; the number is the format of this directory.

@@ -25,7 +25,6 @@ use crate::base::limits;
 
 const MAGIC: [u8; 8] = *b"QRTSNAP\n";
 const FORMAT: u32 = 1;
-const DATA_FILE: &str = "data.mdb";
 /// LMDB's two meta pages, of 4 KiB at the least.
 const EMPTY_BYTES: u64 = 8_192;
 
@@ -197,7 +196,7 @@ impl Stage {
     ) -> Result<Self, Fault> {
         let part = Part(directory::part_dir(db_dir, generation));
         fs::create_dir_all(&part.0).map_err(|error| Fault::io("create", &part.0, error))?;
-        let path = part.0.join(DATA_FILE);
+        let path = part.0.join(directory::DATA_FILE);
         let file = File::create(&path).map_err(|error| Fault::io("create", path, error))?;
         let (sum, db_dir) = (Context::new(&SHA256), db_dir.to_owned());
         Ok(Self { header, config, db_dir, generation, file, sum, received: 0, part })
@@ -237,14 +236,12 @@ impl Stage {
             return Err(SnapshotError::Stamp { found, expected });
         }
         directory::adopt(&self.db_dir, self.generation)?;
-        let dir = directory::generation_dir(&self.db_dir, self.generation);
-        let database = Database::open(&dir, self.generation, &self.config)?;
-        database.retire(); // until it is installed
+        let database = Database::open_aside(&self.db_dir, self.generation, &self.config)?;
         Ok(Staged { database: Arc::new(database), stamp: expected })
     }
 
     fn data_path(&self) -> PathBuf {
-        self.part.0.join(DATA_FILE)
+        self.part.0.join(directory::DATA_FILE)
     }
 
     fn wrong_length(&self) -> SnapshotError {
@@ -291,7 +288,7 @@ fn unreadable(fault: Fault) -> SnapshotError {
 }
 
 /// A directory that goes away unless it was renamed.
-struct Part(PathBuf);
+pub(super) struct Part(pub(super) PathBuf);
 
 impl Drop for Part {
     fn drop(&mut self) {

@@ -12,7 +12,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use super::db::Database;
@@ -60,17 +60,21 @@ impl Default for StoreConfig {
 /// Overlay and current generation; shared by applier, readers and checkpoint thread.
 #[derive(Debug)]
 pub struct Store {
-    db_dir: PathBuf,
-    config: StoreConfig,
+    pub(super) db_dir: PathBuf,
+    pub(super) config: StoreConfig,
     live: RwLock<Live>,
+    /// Held from the look at what is live to the end of a switch: `CURRENT` and `live` go together.
+    switching: Mutex<()>,
     generation_next: AtomicU64,
     copy_next: AtomicU64,
 }
 
 /// What changes together, under one short lock.
 #[derive(Debug)]
-struct Live {
-    database: Arc<Database>,
+pub(super) struct Live {
+    pub(super) database: Arc<Database>,
+    /// The generation that this state began with: another one after an install, the same after a rewrite.
+    pub(super) lineage: u64,
     active: Arc<Layer>,
     sealed: Option<Arc<Layer>>,
     applied: Stamp,
@@ -82,6 +86,7 @@ struct Live {
 impl Live {
     fn new(database: Arc<Database>, stamp: Stamp) -> Self {
         Self {
+            lineage: database.generation(),
             database,
             active: Arc::default(),
             sealed: None,
@@ -96,7 +101,7 @@ impl Live {
 #[derive(Debug)]
 #[must_use]
 pub struct Sealed {
-    database: Arc<Database>,
+    lineage: u64,
     layer: Arc<Layer>,
     stamp: Stamp,
 }
@@ -154,6 +159,7 @@ impl Store {
             db_dir: db_dir.to_owned(),
             config,
             live: RwLock::new(Live::new(Arc::new(database), stamp)),
+            switching: Mutex::default(),
             generation_next: AtomicU64::new(generation + 1),
             copy_next: AtomicU64::new(1),
         }))
@@ -228,15 +234,16 @@ impl Store {
         live.active.merge(with_stamp(Rows::new(), stamp));
         let layer = std::mem::take(&mut live.active);
         live.sealed = Some(Arc::clone(&layer));
-        Some(Sealed { database: Arc::clone(&live.database), layer, stamp })
+        Some(Sealed { lineage: live.lineage, layer, stamp })
     }
 
     /// Writes the sealed layer in one durable transaction. Checkpoint thread only.
     pub fn checkpoint(&self, sealed: Sealed) -> Result<CheckpointReport, Fault> {
-        let Sealed { database, layer, stamp } = sealed;
-        let rows = database.write(&layer.tables())?;
+        let Sealed { lineage, layer, stamp } = sealed;
+        let database = self.database_of(lineage);
+        let rows = database.map_or(Ok(0), |database| database.write(&layer.tables()))?;
         let mut live = self.live_mut();
-        let is_ignored = !Arc::ptr_eq(&live.database, &database);
+        let is_ignored = live.lineage != lineage;
         if !is_ignored {
             live.durable = stamp;
             live.sealed = None;
@@ -271,14 +278,14 @@ impl Store {
 
     /// Begins to receive a snapshot into the next generation.
     pub fn stage(&self, header: SnapshotHeader) -> Result<Stage, Fault> {
-        let generation = self.generation_next.fetch_add(1, Ordering::Relaxed);
-        Stage::begin(&self.db_dir, generation, header, self.config.clone())
+        Stage::begin(&self.db_dir, self.next_generation(), header, self.config.clone())
     }
 
     /// Makes a staged snapshot the state: `CURRENT` is renamed, the overlay is emptied. Waits for nobody: views go
     /// on reading the old generation, which is deleted with the last of them, and a checkpoint in flight is ignored
     /// when it returns.
     pub fn install(&self, staged: Staged) -> Result<(), Fault> {
+        let _switching = self.switching();
         directory::switch_to(&self.db_dir, staged.generation())?;
         let (database, stamp) = staged.adopt();
         let old = std::mem::replace(&mut *self.live_mut(), Live::new(database, stamp));
@@ -301,11 +308,25 @@ impl Store {
         }
     }
 
-    fn live(&self) -> RwLockReadGuard<'_, Live> {
+    /// The live database, unless another state has been installed since that lineage.
+    fn database_of(&self, lineage: u64) -> Option<Arc<Database>> {
+        let live = self.live();
+        (live.lineage == lineage).then(|| Arc::clone(&live.database))
+    }
+
+    pub(super) fn next_generation(&self) -> u64 {
+        self.generation_next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn switching(&self) -> MutexGuard<'_, ()> {
+        self.switching.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn live(&self) -> RwLockReadGuard<'_, Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
+    pub(super) fn live_mut(&self) -> RwLockWriteGuard<'_, Live> {
         self.live.write().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,6 +6,7 @@
 mod bench;
 mod catch_up;
 mod crash;
+mod defragment;
 mod harness;
 mod leases;
 mod member_add;

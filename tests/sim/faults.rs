@@ -34,6 +34,7 @@ enum Kind {
     Drift,
     Transfer,
     Checkpoint,
+    Rewrite,
     MemberStep,
 }
 
@@ -120,6 +121,7 @@ impl World {
             (4, Kind::Drift),
             (6, Kind::Transfer),
             (4, Kind::Checkpoint),
+            (4, Kind::Rewrite),
             (12, Kind::MemberStep),
         ]);
         self.inject(kind)
@@ -178,9 +180,18 @@ impl World {
             Kind::Drift => self.drift(id),
             Kind::Transfer => self.transfer_leader(id, short),
             Kind::Checkpoint => self.force_checkpoint(id),
+            Kind::Rewrite => self.rewrite(id),
             Kind::MemberStep => self.draw_member_step(),
         }
         Ok(())
+    }
+
+    /// A client asks for the disk space that the database does not use; whether it gets any is not compared.
+    fn rewrite(&mut self, id: u64) {
+        if let Some(handle) = self.nodes.get(&id).and_then(|node| node.handle()) {
+            handle.submit_rewrite(Box::new(|_| {}));
+            self.poke(id);
+        }
     }
 
     /// Somebody who is running: the leader, if it is to be.

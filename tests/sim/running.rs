@@ -102,7 +102,7 @@ impl World {
             Err(fault) => return self.faulted(id, turn, &fault),
         };
         let checkpointed = up.store.durable().applied != durable && turn == Turn::Checkpoint;
-        let installed = up.store.generation() != generation;
+        let switched = up.store.generation() != generation;
         if busy {
             let stamp = up.store.stamp();
             self.note(format_args!(
@@ -113,7 +113,10 @@ impl World {
         if checkpointed && self.faults.crash_after_checkpoint(id) {
             return self.crash_in_checkpoint(id, "after");
         }
-        self.totals.snapshot_installs += u64::from(installed);
+        match turn {
+            Turn::Checkpoint => self.totals.rewritten_databases += u64::from(switched),
+            _ => self.totals.snapshot_installs += u64::from(switched),
+        }
         self.look(id, turn, before)?;
         self.collect(id);
         self.complete()?;

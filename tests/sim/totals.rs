@@ -42,6 +42,7 @@ totals! {
     stalls,
     partitions,
     snapshot_installs,
+    rewritten_databases,
     member_changes,
     compactions,
     watch_events,

@@ -13,6 +13,7 @@ mod cluster;
 mod events;
 mod header;
 mod leases;
+mod maintenance;
 mod quota;
 mod reads;
 mod service;

@@ -11,11 +11,11 @@ use crate::api::status;
 use crate::base::Moment;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{Outcome, Reply};
-use crate::state::{Budget, HashRun, Query, RangeRun};
+use crate::state::{Budget, ContentRun, HashRun, Query, RangeRun};
 
 /// One slice of a Range: about what 2 ms of a reader thread buy.
 const SLICE: Budget = Budget { bytes_max: 256 * 1024, visits_max: 10_000 };
-/// The same for HashKV, rows.
+/// The same for HashKV and Hash, rows.
 const HASH_ROWS: usize = 10_000;
 /// After this the rest of a batch goes behind the others that wait for a reader.
 const TURN: Duration = Duration::from_millis(2);
@@ -30,11 +30,16 @@ pub(super) enum Read {
     Alarms(pb::AlarmType),
     Status,
     HashKv(Box<HashRun>),
+    Hash(Box<ContentRun>),
 }
 
 impl Read {
     pub(super) fn range(request: pb::RangeRequest) -> Self {
         Self::Range(Box::new(RangeRun::new(request)))
+    }
+
+    pub(super) fn hash() -> Self {
+        Self::Hash(Box::default())
     }
 
     pub(super) fn hash_kv(revision: i64) -> Self {
@@ -170,6 +175,14 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
                 hash_revision: hash.hash_revision,
             }))),
             Ok(Err(rejection)) => Some(Err(status::of_rejection(rejection))),
+            Err(fault) => Some(Err(status::of_fault(&fault))),
+        },
+        Read::Hash(run) => match query.content_slice(run, HASH_ROWS) {
+            Ok(None) => None,
+            Ok(Some(hash)) => {
+                let header = header.at(query.revision(), term);
+                Some(Ok(encoded(&pb::HashResponse { header, hash })))
+            }
             Err(fault) => Some(Err(status::of_fault(&fault))),
         },
     }

@@ -11,7 +11,7 @@ use super::events::Memo;
 use super::header::Header;
 use super::quota::Quota;
 use super::reads::{Read, ReadCall};
-use super::{cluster, leases, reads, snapshot, watches, writes};
+use super::{cluster, leases, maintenance, reads, snapshot, watches, writes};
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
@@ -135,6 +135,9 @@ impl Service for Local {
                 Request::TimeToLive(request) => {
                     tokio::spawn(leases::time_to_live(member.clone(), request, deadline, reply));
                 }
+                Request::Defragment => {
+                    tokio::spawn(maintenance::defragment(member.clone(), reply));
+                }
                 Request::MoveLeader(request) => {
                     tokio::spawn(cluster::move_leader(member.clone(), request, deadline, reply));
                 }
@@ -171,6 +174,7 @@ enum Request {
     Read { read: Read, is_linearizable: bool },
     TimeToLive(pb::LeaseTimeToLiveRequest),
     MoveLeader(pb::MoveLeaderRequest),
+    Defragment,
 }
 
 impl Request {
@@ -209,6 +213,14 @@ impl Request {
                     }
                     _ => Self::Write(writes::Write::alarm(request)),
                 }
+            }
+            Method::Hash => {
+                let _: pb::HashRequest = decoded(method, body)?;
+                read(Read::hash(), false)
+            }
+            Method::Defragment => {
+                let _: pb::DefragmentRequest = decoded(method, body)?;
+                Self::Defragment
             }
             Method::LeaseTimeToLive => Self::TimeToLive(decoded(method, body)?),
             Method::MoveLeader => Self::MoveLeader(decoded(method, body)?),

@@ -7,15 +7,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::api::{Local, LocalConfig};
 use quorate::base::{Moment, SystemClock};
-use quorate::client::{Client, Compare, Delete, Error, Get, Put, SortOrder, SortTarget};
+use quorate::client::{Client, Compare, Delete, Error, Get, Put, Request, SortOrder, SortTarget};
 use quorate::consensus::Class;
 use quorate::engine::{self, Answered, AskKind, Foundation, Handle, Lost, Outbox, Parts, Threads};
 use quorate::proto::etcdserverpb as pb;
-use quorate::proto::{Code, Retry};
+use quorate::proto::{Code, Method, Retry};
 use quorate::state::Machine;
 use quorate::storage::{DirDisk, HardState, SnapshotCopy, Store, StoreConfig, Wal, WalConfig};
 
 use super::{CLUSTER, MEMBER, Server, connect, soon, until};
+
+/// Of a method that is not served yet.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Downgrade {}
+
+impl Request for Downgrade {
+    const METHOD: Method = Method::Downgrade;
+    type Response = pb::AlarmResponse;
+}
 
 /// A member that is its whole cluster.
 struct Member {
@@ -190,9 +199,9 @@ async fn requests_that_cannot_be_are_refused_with_etcds_texts() {
     for (outcome, code, text) in cases {
         assert_eq!(told(&outcome.unwrap_err()), refused(code, text));
     }
-    let unserved = client.send(pb::DefragmentRequest {}).await.unwrap_err();
+    let unserved = client.send(Downgrade {}).await.unwrap_err();
     assert_eq!(unserved.code(), Code::Unimplemented);
-    assert!(unserved.text().contains("Defragment"), "{unserved}");
+    assert!(unserved.text().contains("Downgrade"), "{unserved}");
 }
 
 #[tokio::test]
