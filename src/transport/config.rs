@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Error, Url, Versions};
 use crate::base::{Clock, ClusterId, MemberId, Moment};
-use crate::tls::{Doors, Keychain};
+use crate::tls::{Doors, Keychain, Scheme};
 
 /// Streams of messages that do not wait for each other.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,7 +25,10 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// The endpoints for `listen-peer-urls` and `listen-client-urls`: one per address, for both where both name it.
+    /// The endpoints for `listen-peer-urls` and `listen-client-urls`: one per address. Members are let in at the first
+    /// list's addresses only. Clients are let in at both lists', at an address of members alone under the promise of its
+    /// URL: with `https`, if any client URL says so too (else there is nothing to believe clients by); with `http`, if
+    /// no client URL says `https` (else there would be a way around it).
     pub fn of(peers: &[Url], clients: &[Url]) -> Result<Vec<Self>, Error> {
         let mut listeners: BTreeMap<SocketAddr, Doors> = BTreeMap::new();
         let all = peers.iter().map(|url| (url, true)).chain(clients.iter().map(|url| (url, false)));
@@ -36,6 +39,10 @@ impl Listener {
                 return Err(Error::Listeners(format!("{url} is listed with http and https")));
             }
             *door = Some(url.scheme);
+        }
+        let secure = clients.iter().any(|url| url.scheme == Scheme::Https);
+        for doors in listeners.values_mut().filter(|doors| doors.clients.is_none()) {
+            doors.clients = doors.peers.filter(|scheme| (*scheme == Scheme::Https) == secure);
         }
         Ok(listeners.into_iter().map(|(address, doors)| Self { address, doors }).collect())
     }
@@ -85,4 +92,44 @@ pub struct PeerStatus {
     pub dropped: u64,
     /// Why the last dial, or the last connection, failed.
     pub last_error: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_let_in_where() {
+        // (listen-peer-urls, listen-client-urls, port: members / clients ...)
+        for (peers, clients, expected) in [
+            ("http://h:1", "http://h:2", "1: http/http, 2: -/http"),
+            ("https://h:1", "https://h:2", "1: https/https, 2: -/https"),
+            ("https://h:1", "http://h:2", "1: https/-, 2: -/http"),
+            ("http://h:1", "https://h:2", "1: http/-, 2: -/https"),
+            ("http://h:1", "http://h:2,https://h:3", "1: http/-, 2: -/http, 3: -/https"),
+            ("https://h:1", "http://h:2,https://h:3", "1: https/https, 2: -/http, 3: -/https"),
+            ("https://h:1", "https://h:1", "1: https/https"),
+            ("https://h:1", "http://h:1", "1: https/http"),
+            ("https://h:1,https://h:2", "https://h:2", "1: https/https, 2: https/https"),
+        ] {
+            let urls = |text: &str| -> Vec<Url> {
+                let url = |url: &str| url.replace("/h:", "/127.0.0.1:").parse().unwrap();
+                text.split(',').map(url).collect()
+            };
+            let word = |scheme: Option<Scheme>| match scheme {
+                None => "-",
+                Some(Scheme::Http) => "http",
+                Some(Scheme::Https) => "https",
+            };
+            let found: Vec<String> = Listener::of(&urls(peers), &urls(clients))
+                .unwrap()
+                .iter()
+                .map(|it| {
+                    let Doors { peers, clients } = it.doors;
+                    format!("{}: {}/{}", it.address.port(), word(peers), word(clients))
+                })
+                .collect();
+            assert_eq!(found.join(", "), expected, "{peers} and {clients}");
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod recipes;
 mod reload;
 mod restart;
 mod samples;
+mod seeds;
 mod serve;
 mod tls;
 mod watch;

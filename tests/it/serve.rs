@@ -87,6 +87,8 @@ fn etcds_flags_without_certificates_found_a_cluster() {
         .await;
         for n in 0..3 {
             assert_eq!(stdout(cli(&client(n), &["get", "k"]).output().unwrap()), "k\nv\n");
+            // The members' address serves clients, too.
+            assert_eq!(stdout(cli(&peer(n), &["get", "k"]).output().unwrap()), "k\nv\n");
         }
         let status = ["endpoint", "status", "-w", "table"];
         one_leader(&stdout(cli(&endpoints, &status).output().unwrap()), 3);

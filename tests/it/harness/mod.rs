@@ -5,11 +5,13 @@
 
 mod cluster;
 mod load;
+mod machines;
 mod process;
 mod seats;
 
 pub(crate) use cluster::{Cluster, cert, free_ports};
 pub(crate) use load::{Load, check_all};
+pub(crate) use machines::Machines;
 pub(crate) use process::{Process, failure, quorate, stdout};
 pub(crate) use seats::Seat;
 

@@ -1,0 +1,111 @@
+//! Machines on one cable, as network namespaces: each has its own address, host name and ports, so that what was
+//! written for several machines runs as it was written.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A switch, and machines that are connected to it; gone when dropped. What runs on them must have ended by then.
+pub(crate) struct Machines {
+    switch: String,
+    machines: Vec<Machine>,
+    dir: tempfile::TempDir,
+}
+
+struct Machine {
+    namespace: String,
+    home: PathBuf,
+}
+
+impl Machines {
+    /// One for each (host name, IPv4 address); all know each other's names. None where the system does not let us.
+    pub(crate) fn connect(plan: &[(&str, &str)]) -> Option<Self> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let unique = format!("q{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let switch = format!("{unique}-switch");
+        if let Err(reason) = ip(&["netns", "add", &switch]) {
+            println!("SKIPPED: network namespaces need root and iproute2: {reason}");
+            return None;
+        }
+        let mut machines = Self { switch, machines: Vec::new(), dir: tempfile::tempdir().unwrap() };
+        machines.wire(&unique, plan);
+        Some(machines)
+    }
+
+    fn wire(&mut self, unique: &str, plan: &[(&str, &str)]) {
+        let mut hosts = "127.0.0.1 localhost\n".to_owned();
+        let switch = self.switch.clone();
+        must(&["-n", &switch, "link", "add", "br0", "type", "bridge"]);
+        must(&["-n", &switch, "link", "set", "br0", "up"]);
+        for (host, address) in plan {
+            let namespace = format!("{unique}-{host}");
+            let port = format!("p{}", self.machines.len());
+            must(&["netns", "add", &namespace]);
+            let home = self.dir.path().join(host);
+            std::fs::create_dir(&home).unwrap();
+            self.machines.push(Machine { namespace: namespace.clone(), home });
+            let cable = ["link", "add", "eth0", "type", "veth", "peer", "name", &port];
+            must(&[&["-n", &namespace], &cable[..], &["netns", &switch]].concat());
+            must(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
+            must(&["-n", &namespace, "address", "add", &format!("{address}/24"), "dev", "eth0"]);
+            must(&["-n", &namespace, "link", "set", "lo", "up"]);
+            must(&["-n", &namespace, "link", "set", "eth0", "up"]);
+            hosts.push_str(&format!("{address} {host}\n"));
+        }
+        std::fs::write(self.hosts(), hosts).unwrap();
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.dir.path().join("hosts")
+    }
+
+    /// The working directory of a machine.
+    pub(crate) fn home(&self, at: usize) -> &Path {
+        &self.machines[at].home
+    }
+
+    pub(crate) fn log(&self, at: usize) -> PathBuf {
+        self.home(at).join("log")
+    }
+
+    /// A program with these words on a machine, in its working directory, with `quorate` in its path and none of this
+    /// shell's settings. The process is the program's own: it can be signalled.
+    pub(crate) fn command(&self, at: usize, words: &[impl AsRef<OsStr>]) -> Command {
+        let machine = &self.machines[at];
+        let program = Path::new(env!("CARGO_BIN_EXE_quorate")).parent().unwrap();
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &machine.namespace, "sh", "-c"])
+            .arg("mount --bind \"$0\" /etc/hosts && exec \"$@\"")
+            .arg(self.hosts())
+            .args(words)
+            .current_dir(&machine.home)
+            .env_clear()
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", program.display()));
+        command
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        // With a namespace its end of the cable goes, too.
+        for machine in &self.machines {
+            let _ = ip(&["netns", "del", &machine.namespace]);
+        }
+        let _ = ip(&["netns", "del", &self.switch]);
+    }
+}
+
+fn ip(words: &[&str]) -> Result<(), String> {
+    let output = Command::new("ip").args(words).output().map_err(|error| error.to_string())?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}
+
+#[track_caller]
+fn must(words: &[&str]) {
+    ip(words).unwrap_or_else(|reason| panic!("ip {}: {reason}", words.join(" ")));
+}
