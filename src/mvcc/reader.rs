@@ -13,7 +13,7 @@ use super::count::{self, Whole};
 use super::event::{KeyValue, Version};
 use super::format::{self, Meta, Record};
 use crate::base::{KeyRange, Revision};
-use crate::storage::{Direction, Fault, Read, Table};
+use crate::storage::{Direction, Fault, Read, Row, Table};
 
 /// Versions of one key that a scan steps over before it seeks instead; a step costs about a tenth of a seek.
 const STEPS_BEFORE_SEEK: u32 = 12;
@@ -105,18 +105,11 @@ impl<'a, R: Read> Reader<'a, R> {
         let escaped = format::escape(key);
         let low = format::key_row_at(&escaped, self.revision);
         let high = format::after_versions(&escaped);
-        let Some((row, meta)) = self.read.first(
-            Table::Keys,
-            Bound::Included(&low),
-            Bound::Excluded(&high),
-            Direction::Ascending,
-        )?
-        else {
-            return Ok(None);
-        };
-        let (_, revision) = format::split_key_row(&row)?;
-        let meta = Meta::decode(&meta)?;
-        Ok((!meta.tombstone).then(|| version_of(key.clone(), revision, &meta)))
+        let mut found = Ok(None);
+        self.read.newest(Table::Keys, &low, &high, &mut |row| {
+            found = version_in(key, row);
+        })?;
+        found
     }
 
     pub fn get(&self, key: &Bytes) -> Result<Option<KeyValue>, Fault> {
@@ -296,6 +289,13 @@ impl Walk {
     }
 }
 
+/// The version that a row of `keys` tells of; none for a tombstone.
+fn version_in(key: &Bytes, row: Row<'_>) -> Result<Option<Version>, Fault> {
+    let (_, revision) = format::split_key_row(row.key)?;
+    let meta = Meta::decode(row.value)?;
+    Ok((!meta.tombstone).then(|| version_of(key.clone(), revision, &meta)))
+}
+
 fn version_of(key: Bytes, revision: Revision, meta: &Meta) -> Version {
     Version {
         key,
@@ -363,7 +363,7 @@ mod tests {
 
     use super::*;
     use crate::mvcc::{Counts, Writer};
-    use crate::storage::{Batch, Nothing, Row};
+    use crate::storage::{Batch, Nothing};
 
     /// Counts the rows that a scan hands out.
     struct Counting<'a>(&'a Batch<'a, Nothing>, Cell<usize>);

@@ -102,6 +102,27 @@ impl<R: Read> Read for Batch<'_, R> {
         }
         Ok(())
     }
+
+    fn newest(
+        &self,
+        table: Table,
+        low: &[u8],
+        high: &[u8],
+        each: &mut dyn FnMut(Row<'_>),
+    ) -> Result<bool, Fault> {
+        if self.rows.is_empty() {
+            return self.base.newest(table, low, high, each);
+        }
+        let (from, to) = (Bound::Included(low), Bound::Excluded(high));
+        let own = own_rows(&self.rows, table, from, to, Direction::Ascending);
+        match own.and_then(|mut own| own.next()) {
+            Some(((_, key), Some(value))) => {
+                each(Row { key, value });
+                Ok(true)
+            }
+            _ => self.base.newest(table, low, high, each),
+        }
+    }
 }
 
 impl<R: Read> Write for Batch<'_, R> {

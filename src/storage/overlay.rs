@@ -15,7 +15,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use bytes::Bytes;
 
 use super::read::is_inverted;
-use super::{Direction, Rows, Table};
+use super::{Direction, Row, Rows, Table};
 
 /// Memory of one row beside its key and value, bytes: two handles and its place in the tree.
 const ROW_OVERHEAD_BYTES: usize = 96;
@@ -69,6 +69,24 @@ impl Layer {
     /// Some value hides what lies below; some none is a deleted row; none asks the layer below.
     pub(super) fn get(&self, table: Table, key: &[u8]) -> Option<Option<Bytes>> {
         self.tables()[table as usize].get(key).cloned()
+    }
+
+    /// Calls `each` with the first row between the bounds, under the lock; false if there is none.
+    pub(super) fn first(
+        &self,
+        table: Table,
+        low: &[u8],
+        high: &[u8],
+        each: &mut dyn FnMut(Row<'_>),
+    ) -> bool {
+        let tables = self.tables();
+        let range = (Bound::Included(low), Bound::Excluded(high));
+        let mut rows = tables[table as usize].range::<[u8], _>(range);
+        let Some((key, Some(value))) = rows.find(|(_, value)| value.is_some()) else {
+            return false;
+        };
+        each(Row { key, value });
+        true
     }
 
     /// All rows, for the checkpoint of a sealed layer: nobody writes it any more.

@@ -51,6 +51,26 @@ pub trait Read {
         })?;
         Ok(found)
     }
+
+    /// Calls `each` with the first row between `low` and `high`, ascending, of a range in which what is written later
+    /// stands first and nothing is deleted (the versions of one key): the newest layer that has a row answers for
+    /// those below. False if there is none. `each` is short and reads nothing.
+    fn newest(
+        &self,
+        table: Table,
+        low: &[u8],
+        high: &[u8],
+        each: &mut dyn FnMut(Row<'_>),
+    ) -> Result<bool, Fault> {
+        let mut found = false;
+        let (low, high) = (Bound::Included(low), Bound::Excluded(high));
+        self.scan(table, low, high, Direction::Ascending, &mut |row| {
+            found = true;
+            each(row);
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
 }
 
 /// A reader that may also change rows, seen by its own reads at once.
@@ -75,6 +95,16 @@ impl<R: Read> Read for &R {
         each: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
         (**self).scan(table, low, high, direction, each)
+    }
+
+    fn newest(
+        &self,
+        table: Table,
+        low: &[u8],
+        high: &[u8],
+        each: &mut dyn FnMut(Row<'_>),
+    ) -> Result<bool, Fault> {
+        (**self).newest(table, low, high, each)
     }
 }
 

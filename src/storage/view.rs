@@ -115,6 +115,27 @@ impl Read for View {
             }
         }
     }
+
+    fn newest(
+        &self,
+        table: Table,
+        low: &[u8],
+        high: &[u8],
+        each: &mut dyn FnMut(Row<'_>),
+    ) -> Result<bool, Fault> {
+        if low >= high {
+            return Ok(false);
+        }
+        let Layers { database, active, sealed, .. } = &self.layers;
+        let mut layers = std::iter::once(active).chain(sealed);
+        if layers.any(|layer| layer.first(table, low, high, each)) {
+            return Ok(true);
+        }
+        let (low, high) = (Bound::Included(low), Bound::Excluded(high));
+        let mut rows = database.walk(&self.txn, table, low, high, Direction::Ascending)?;
+        let found = database.row(rows.next())?;
+        Ok(found.map(each).is_some())
+    }
 }
 
 /// The key that comes first in `direction`.
@@ -202,6 +223,42 @@ mod tests {
             let view = store.view().unwrap();
             assert_eq!(view.stamp(), stamp);
             compare(&view, &model, &mut dice);
+        }
+    }
+
+    #[test]
+    fn the_newest_row_is_the_first_one_wherever_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig { map_bytes: 16 << 20, readers: 8, ..StoreConfig::default() };
+        let mut stamp = Stamp::EMPTY;
+        let store = Store::create(dir.path(), config, Rows::new(), stamp).unwrap();
+        let mut sealed = None;
+        let mut dice = fastrand::Rng::with_seed(5);
+        // What is written later stands first, as the versions of a key do.
+        let row = |key: u32, step: u64| format!("{key}{:05}", 99_999 - step);
+        for step in 1..600 {
+            match dice.u32(0..12) {
+                0 => sealed = store.seal().or(sealed),
+                1 => drop(sealed.take().map(|sealed| store.checkpoint(sealed).unwrap())),
+                _ => {
+                    let row = Bytes::from(row(dice.u32(0..6), step));
+                    stamp.applied += 1;
+                    let rows = Rows::from([((Table::Keys, row.clone()), Some(row))]);
+                    store.merge(rows, stamp, Moment::ZERO);
+                }
+            }
+            let view = store.view().unwrap();
+            let key = dice.u32(0..7);
+            let (low, high) = (row(key, dice.u64(0..=step)), format!("{key}:"));
+            let (low, high) = (low.as_bytes(), high.as_bytes());
+            let range = (Bound::Included(low), Bound::Excluded(high));
+            let first = view.first(Table::Keys, range.0, range.1, Direction::Ascending).unwrap();
+            let mut newest = None;
+            let found = view.newest(Table::Keys, low, high, &mut |row| {
+                let copy = Bytes::copy_from_slice;
+                newest = Some((copy(row.key), copy(row.value)));
+            });
+            assert_eq!((newest.clone(), found.unwrap()), (first, newest.is_some()));
         }
     }
 
