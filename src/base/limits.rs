@@ -177,6 +177,10 @@ pub const REWRITE_SPARE_BYTES: u64 = 256 << 20;
 /// Piece of a snapshot on the wire, bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 
+/// Largest datagram that is tried, bytes: a jumbo frame without its headers. What the path carries is found out by
+/// probes; on Ethernet they settle at 1,452.
+pub const DATAGRAM_BYTES_MAX: u16 = 8_952;
+
 /// Time for one dial to one address, handshake and Hello included.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
 

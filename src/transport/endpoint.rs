@@ -224,4 +224,7 @@ fn resets(secret: &[u8; 32]) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(hmac));
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(ids)));
     config
+        .max_udp_payload_size(limits::DATAGRAM_BYTES_MAX)
+        .expect("the limit is between 1,200 and 65,527");
+    config
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{IdleTimeout, TransportConfig, VarInt};
+use quinn::{IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
 use crate::base::limits;
 
@@ -49,6 +49,10 @@ fn bounded(window: u32, idle: Duration) -> TransportConfig {
     config.receive_window(VarInt::from_u32(window));
     config.send_window(u64::from(window));
     config.initial_rtt(INITIAL_RTT);
+    // Fewer, larger datagrams cost less where the path takes them: loopback, jumbo frames.
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(limits::DATAGRAM_BYTES_MAX);
+    config.mtu_discovery_config(Some(mtu));
     config.datagram_receive_buffer_size(None);
     config
 }
