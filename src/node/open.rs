@@ -57,7 +57,8 @@ pub(super) fn open(
     member: MemberId,
     quota_bytes: Option<u64>,
 ) -> Result<Opened, Error> {
-    let store = Store::open(&dir.db_dir(), StoreConfig::for_quota(quota_bytes))?;
+    let config = StoreConfig::for_quota(quota_bytes).staggered(member.0);
+    let store = Store::open(&dir.db_dir(), config)?;
     let stamp = store.stamp();
     let disk: Arc<dyn Disk> = Arc::new(DirDisk::new(dir.wal_dir()));
     let config = WalConfig::new(cluster, member);

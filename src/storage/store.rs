@@ -43,6 +43,19 @@ impl StoreConfig {
         let map_bytes = quota_bytes.map_or(0, |bytes| bytes.saturating_mul(4));
         Self { map_bytes: map_bytes.max(limits::DB_MAP_BYTES_MIN), ..Self::default() }
     }
+
+    /// Seals up to a quarter earlier, by a number of the member: members apply the same entries, and those that write
+    /// their checkpoints at the same moment are slow at the same moment, when a majority could have gone on.
+    pub fn staggered(self, member: u64) -> Self {
+        let steps = (member % 64) as usize;
+        let earlier = |limit: usize| limit - limit / 256 * steps;
+        Self {
+            seal_bytes: earlier(self.seal_bytes),
+            seal_rows: earlier(self.seal_rows),
+            seal_age: self.seal_age - self.seal_age / 256 * (member % 64) as u32,
+            ..self
+        }
+    }
 }
 
 impl Default for StoreConfig {
@@ -371,6 +384,15 @@ mod tests {
 
     fn checkpoint(store: &Store) -> CheckpointReport {
         store.checkpoint(store.seal().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn members_seal_at_different_times_and_none_later_than_the_limits() {
+        let limits = StoreConfig::default();
+        let [one, two] = [1, 63].map(|member| StoreConfig::default().staggered(member));
+        assert!(two.seal_rows < one.seal_rows && one.seal_rows < limits.seal_rows);
+        assert!(two.seal_rows > limits.seal_rows * 3 / 4 - 256);
+        assert!(two.seal_bytes < one.seal_bytes && two.seal_age < one.seal_age);
     }
 
     #[test]
