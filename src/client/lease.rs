@@ -4,7 +4,7 @@
 //! up when the server says that it is unknown, or when its whole time has passed here since the last renewal that was
 //! answered: the holder must not believe in it any longer than the server does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -190,7 +190,8 @@ impl Keeping {
         }
         let (commands, orders) = mpsc::channel(COMMANDS_MAX);
         *slot = Some(commands.downgrade());
-        let task = Task { endpoints: Arc::clone(endpoints), kept: BTreeMap::new() };
+        let endpoints = Arc::clone(endpoints);
+        let task = Task { endpoints, kept: BTreeMap::new(), agenda: BTreeSet::new() };
         tokio::spawn(task.run(orders));
         commands
     }
@@ -206,11 +207,15 @@ struct Kept {
     asked_at: Option<Moment>,
     /// From here on the lease may be gone.
     doubtful_at: Moment,
+    /// Its place in the agenda.
+    look_at: Moment,
 }
 
 struct Task {
     endpoints: Arc<Endpoints>,
     kept: BTreeMap<i64, Kept>,
+    /// When to look at each lease again: a client may keep a hundred thousand, of which few are due.
+    agenda: BTreeSet<(Moment, i64)>,
 }
 
 impl Task {
@@ -220,7 +225,7 @@ impl Task {
             while let Ok(keep) = orders.try_recv() {
                 self.keep(keep);
             }
-            self.tidy();
+            self.give_up();
             if self.kept.is_empty() {
                 match orders.recv().await {
                     Some(keep) => self.keep(keep),
@@ -258,13 +263,11 @@ impl Task {
         let (mut send, mut recv) = opening.await.unwrap_or_else(|_| {
             Err(Failure::Lost { reason: "it opened no keep-alive stream".into(), sent: false })
         })?;
-        for kept in self.kept.values_mut() {
-            kept.renew_at = Moment::ZERO;
-        }
+        self.renew_all();
         loop {
-            self.tidy();
-            for id in self.due() {
-                send.send(renewal(id)).await?;
+            let due = self.due();
+            if !due.is_empty() {
+                send.send_all(due.into_iter().map(renewal)).await?;
             }
             tokio::select! {
                 message = recv.next() => match message? {
@@ -298,43 +301,69 @@ impl Task {
             renew_at: Moment::ZERO,
             asked_at: None,
             doubtful_at,
+            look_at: Moment::ZERO,
         });
         kept.tells.push(tell);
         kept.renew_at = Moment::ZERO;
+        self.put_down(id);
     }
 
-    /// Drops leases that nobody keeps, and gives up those whose time has passed.
-    fn tidy(&mut self) {
+    /// Everything is asked for again: the stream is a new one.
+    fn renew_all(&mut self) {
+        self.agenda.clear();
+        for (&id, kept) in &mut self.kept {
+            kept.renew_at = Moment::ZERO;
+            kept.look_at = Moment::ZERO;
+            self.agenda.insert((Moment::ZERO, id));
+        }
+    }
+
+    /// Drops leases that nobody keeps, and gives up those whose time has passed, while nothing can be renewed.
+    fn give_up(&mut self) {
         let now = self.now();
-        self.kept.retain(|&id, kept| {
-            kept.tells.retain(|tell| !tell.is_closed());
-            if kept.doubtful_at <= now {
-                tell_all(kept, &Err(Error::LeaseGone { id }));
-            }
-            !kept.tells.is_empty() && kept.doubtful_at > now
-        });
+        self.kept.retain(|&id, kept| is_kept(id, kept, now));
+        self.agenda.retain(|(_, id)| self.kept.contains_key(id));
     }
 
-    /// Leases to renew now; each is asked for again later if no answer comes.
+    /// Leases to renew now; each is asked for again later if no answer comes. Those that nobody keeps, and those whose
+    /// time has passed, go.
     fn due(&mut self) -> Vec<i64> {
         let now = self.now();
         let mut due = Vec::new();
-        for (&id, kept) in &mut self.kept {
+        while let Some(&(at, id)) = self.agenda.first()
+            && at <= now
+        {
+            self.agenda.pop_first();
+            let Some(kept) = self.kept.get_mut(&id) else { continue };
+            if !is_kept(id, kept, now) {
+                self.kept.remove(&id);
+                continue;
+            }
             if kept.renew_at <= now {
                 kept.asked_at.get_or_insert(now);
                 kept.renew_at = now + kept.ttl.map_or(RENEW_AGAIN, third).min(RENEW_AGAIN);
                 due.push(id);
             }
+            self.put_down(id);
         }
         due
     }
 
+    /// Puts a lease at its place in the agenda.
+    fn put_down(&mut self, id: i64) {
+        let Some(kept) = self.kept.get_mut(&id) else { return };
+        self.agenda.remove(&(kept.look_at, id));
+        kept.look_at = kept.renew_at.min(kept.doubtful_at);
+        self.agenda.insert((kept.look_at, id));
+    }
+
     fn take(&mut self, renewed: pb::LeaseKeepAliveResponse) {
-        let now = self.now();
-        let Some(kept) = self.kept.get_mut(&renewed.id) else { return };
+        let (now, id) = (self.now(), renewed.id);
+        let Some(kept) = self.kept.get_mut(&id) else { return };
         if renewed.ttl <= 0 {
-            tell_all(kept, &Err(Error::LeaseGone { id: renewed.id }));
-            self.kept.remove(&renewed.id);
+            tell_all(kept, &Err(Error::LeaseGone { id }));
+            self.agenda.remove(&(kept.look_at, id));
+            self.kept.remove(&id);
             return;
         }
         // Counted from when it was asked for: the server cannot have renewed it earlier.
@@ -343,12 +372,12 @@ impl Task {
         kept.renew_at = now + third(renewed.ttl);
         kept.doubtful_at = asked_at + seconds(renewed.ttl);
         tell_all(kept, &Ok(renewed));
+        self.put_down(id);
     }
 
     fn until_next(&self) -> Duration {
         let now = self.now();
-        let next = self.kept.values().map(|kept| kept.renew_at.min(kept.doubtful_at)).min();
-        next.map_or(RENEW_AGAIN, |at| at.since(now)).min(RENEW_AGAIN)
+        self.agenda.first().map_or(RENEW_AGAIN, |(at, _)| at.since(now)).min(RENEW_AGAIN)
     }
 
     /// How long every lease can be relied on for certain.
@@ -359,6 +388,7 @@ impl Task {
     }
 
     fn fail_all(&mut self, error: &Error) {
+        self.agenda.clear();
         for kept in std::mem::take(&mut self.kept).values() {
             tell_all(kept, &Err(error.clone()));
         }
@@ -367,6 +397,15 @@ impl Task {
     fn now(&self) -> Moment {
         self.endpoints.clock.now()
     }
+}
+
+/// Whether somebody keeps it and its time has not passed; whoever kept one whose time has is told.
+fn is_kept(id: i64, kept: &mut Kept, now: Moment) -> bool {
+    kept.tells.retain(|tell| !tell.is_closed());
+    if kept.doubtful_at <= now {
+        tell_all(kept, &Err(Error::LeaseGone { id }));
+    }
+    !kept.tells.is_empty() && kept.doubtful_at > now
 }
 
 fn tell_all(kept: &Kept, renewed: &Result<pb::LeaseKeepAliveResponse, Error>) {

@@ -166,9 +166,19 @@ pub(super) struct StreamSend {
 
 impl StreamSend {
     pub(super) async fn send(&mut self, message: Bytes) -> Result<(), Failure> {
-        let mut frame = BytesMut::new();
-        StreamFrame::Message(message).encode(&mut frame);
-        self.send.bytes(frame.freeze()).await.map_err(|error| Failure::Lost {
+        self.send_all(std::iter::once(message)).await
+    }
+
+    /// Several in one write.
+    pub(super) async fn send_all(
+        &mut self,
+        messages: impl Iterator<Item = Bytes>,
+    ) -> Result<(), Failure> {
+        let mut frames = BytesMut::new();
+        for message in messages {
+            StreamFrame::Message(message).encode(&mut frames);
+        }
+        self.send.bytes(frames.freeze()).await.map_err(|error| Failure::Lost {
             reason: why(&self.connection, &error).into(),
             sent: true,
         })
