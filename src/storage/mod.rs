@@ -12,6 +12,7 @@
 //! Raft's rules, time.
 
 mod batch;
+mod config;
 mod datadir;
 mod db;
 mod directory;
@@ -31,6 +32,7 @@ mod view;
 mod wal;
 
 pub use batch::{Batch, Rows};
+pub use config::StoreConfig;
 pub use datadir::{DataDir, DataDirError, Identity};
 pub use db::Sweep;
 pub use disk::{DirDisk, Disk, DiskFile};
@@ -40,7 +42,7 @@ pub use read::{Direction, Nothing, Read, Row, Write};
 pub use rewrite::{NotRewritten, Rewritten};
 pub use snapshot::{SnapshotCopy, SnapshotError, SnapshotHeader, Stage, Staged};
 pub use stamp::Stamp;
-pub use store::{CheckpointReport, Sealed, Store, StoreConfig};
+pub use store::{CheckpointReport, Sealed, Store};
 pub use table::Table;
 pub use view::View;
 pub use wal::{
