@@ -14,6 +14,7 @@ mod membership;
 mod mistakes;
 mod native;
 mod playground;
+mod ports;
 mod program;
 mod recipes;
 mod reload;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
@@ -10,7 +9,7 @@ use quorate::client::{Client, ClientFiles, Config};
 
 use super::process::{Process, quorate, stdout};
 use super::seats::Seat;
-use super::{SOON, eventually, run};
+use super::{SOON, eventually, free_ports, run};
 
 /// One member: its settings, and its process while it runs.
 pub(crate) struct Member {
@@ -248,11 +247,4 @@ impl Cluster {
 /// `quorate cert ...` in the cluster's folder.
 pub(crate) fn cert(dir: &Path, args: &[&str]) -> String {
     stdout(quorate().current_dir(dir).arg("cert").args(args).output().unwrap())
-}
-
-/// Ports that nobody uses for UDP now; all held at once, so that they differ.
-pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<UdpSocket> =
-        (0..count).map(|_| UdpSocket::bind(("127.0.0.1", 0)).unwrap()).collect();
-    held.iter().map(|socket| socket.local_addr().unwrap().port()).collect()
 }

@@ -9,7 +9,8 @@ mod machines;
 mod process;
 mod seats;
 
-pub(crate) use cluster::{Cluster, cert, free_ports};
+pub(crate) use super::ports::free_ports;
+pub(crate) use cluster::{Cluster, cert};
 pub(crate) use load::{Load, check_all};
 pub(crate) use machines::Machines;
 pub(crate) use process::{Process, failure, quorate, stdout};

@@ -4,7 +4,6 @@
 //! does. Only processes that a test started are ended.
 
 mod cluster;
-mod ports;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -14,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+pub(crate) use super::ports::free_port;
 pub(crate) use cluster::Cluster;
-pub(crate) use ports::free_port;
 
 /// Longest time for something that takes a second on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
