@@ -9,8 +9,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
 use super::{
-    bench, cert, elect, endpoint, kv, lease, lock, maintenance, member, playground, serve, txn,
-    watch,
+    bench, cert, config, elect, endpoint, kv, lease, lock, maintenance, member, playground, serve,
+    txn, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -36,6 +36,9 @@ pub(super) enum Command {
     Playground(playground::Playground),
     /// Run one member of a cluster
     Serve(serve::Serve),
+    /// Check and show what a server would start with
+    #[command(subcommand)]
+    Config(config::Config),
     /// Make, revoke and show certificates
     Cert(cert::CertArgs),
     /// Print the version
@@ -81,7 +84,7 @@ pub(super) enum Command {
 }
 
 /// Commands that run something here instead of asking a server: they take none of [`Globals`].
-pub(super) const LOCAL: [&str; 4] = ["playground", "serve", "cert", "version"];
+pub(super) const LOCAL: [&str; 5] = ["playground", "serve", "config", "cert", "version"];
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]

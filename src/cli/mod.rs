@@ -1,7 +1,7 @@
 //! Words typed by a person: parsed, carried out, and answered with etcdctl's output and exit codes.
 //!
 //! ```text
-//!   run ── args (grammar) ──► serve, playground ── config ──► node
+//!   run ── args (grammar) ──► serve, playground, config ── config ──► node
 //!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
@@ -12,6 +12,7 @@
 mod args;
 mod bench;
 mod cert;
+mod config;
 mod connect;
 mod duration;
 mod elect;

@@ -41,13 +41,14 @@ fn with_command(mut words: Vec<OsString>, environment: &[(String, String)]) -> V
         None => words.len() == 1 && config::has_server_settings(environment),
         Some(word) => word.strip_prefix('-').is_some_and(|flag| {
             let name = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-            name == "config-file" || Key::find(name).is_some() || config::refusal(name).is_some()
+            let is_answered = config::answer(name).is_some() && name != "debug";
+            name == "config-file" || Key::find(name).is_some() || is_answered
         }),
     };
     if is_serve {
         words.insert(1, OsString::from("serve"));
     }
-    if words.get(1).is_some_and(|word| word == "serve") {
+    if words.get(1).is_some_and(|word| word == "serve" || word == "config") {
         words = serve::without_single_dashes(words);
     }
     words
@@ -88,6 +89,7 @@ fn carry_out(
     match command {
         Command::Playground(playground) => playground.run(),
         Command::Serve(serve) => serve.run(environment),
+        Command::Config(config) => config.run(environment),
         Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
             .map_err(|error| Exit::error(error.to_string())),
         Command::Version => {
@@ -136,6 +138,7 @@ async fn ask(
         Command::Snapshot(snapshot) => snapshot.run(session).await,
         Command::Playground(_)
         | Command::Serve(_)
+        | Command::Config(_)
         | Command::Cert(_)
         | Command::Version
         | Command::Bench(_) => Ok(()),
@@ -159,6 +162,7 @@ mod tests {
         assert_eq!(first(&["quorate", "--name", "n1"], &[]), Some("serve".into()));
         assert_eq!(first(&["quorate", "-name=n1"], &[]), Some("serve".into()));
         assert_eq!(first(&["quorate", "--wal-dir=x"], &[]), Some("serve".into()));
+        assert_eq!(first(&["quorate", "--debug", "get", "k"], &[]), Some("--debug".into()));
         assert_eq!(first(&["quorate"], &[("ETCD_NAME", "n1")]), Some("serve".into()));
         assert_eq!(first(&["quorate"], &[("ETCDCTL_ENDPOINTS", "x")]), None);
         assert_eq!(first(&["quorate", "get", "k"], &[("ETCD_NAME", "n1")]), Some("get".into()));

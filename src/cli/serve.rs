@@ -49,8 +49,8 @@ impl Args for Serve {
                 Kind::Text => arg.value_name("TEXT"),
             });
         }
-        for name in config::refused_keys() {
-            let arg = Arg::new(name).long(name).hide(true).num_args(0..=1);
+        for name in config::answered() {
+            let arg = Arg::new(name.clone()).long(name).hide(true).num_args(0..=1);
             command = command.arg(arg.default_missing_value("true").action(ArgAction::Set));
         }
         command
@@ -72,25 +72,36 @@ impl FromArgMatches for Serve {
         self.config_file = matches.get_one::<PathBuf>("config-file").cloned();
         self.flags = KEYS
             .iter()
-            .map(|key| key.name)
-            .chain(config::refused_keys())
-            .filter_map(|name| Some((name.to_owned(), matches.get_one::<String>(name)?.clone())))
+            .map(|key| key.name.to_owned())
+            .chain(config::answered())
+            .filter_map(|name| {
+                let value = matches.get_one::<String>(&name)?.clone();
+                Some((name, value))
+            })
             .collect();
         Ok(())
     }
 }
 
 impl Serve {
-    pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
-        let is_plain = self.config_file.is_none()
+    /// Nobody has set anything.
+    pub(super) fn is_plain(&self, environment: &[(String, String)]) -> bool {
+        self.config_file.is_none()
             && self.flags.is_empty()
-            && !config::has_server_settings(environment);
-        let sources = Sources {
-            file: self.config_file,
+            && !config::has_server_settings(environment)
+    }
+
+    pub(super) fn sources(&self, environment: &[(String, String)]) -> Sources {
+        Sources {
+            file: self.config_file.clone(),
             environment: environment.to_vec(),
-            flags: self.flags,
-        };
-        let mut start = config::load(&sources)
+            flags: self.flags.clone(),
+        }
+    }
+
+    pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
+        let is_plain = self.is_plain(environment);
+        let mut start = config::load(&self.sources(environment))
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
         logging::start(&start.logging);
         if is_plain {

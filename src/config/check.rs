@@ -290,14 +290,26 @@ fn peer_files(
     }
     let mut need = |key: &str, value: &str, why: &str| file(key, value, why, mistakes);
     let secure = "the peer URLs say https://";
+    let cert = need("peer-cert-file", &settings.peer_cert_file, secure);
+    let key = need("peer-key-file", &settings.peer_key_file, secure);
+    let trusted_ca = need("peer-trusted-ca-file", &settings.peer_trusted_ca_file, secure);
+    let (shown, shown_key) = (&settings.peer_client_cert_file, &settings.peer_client_key_file);
+    if shown.is_empty() != shown_key.is_empty() {
+        mistakes.push(
+            "peer-client-cert-file and peer-client-key-file go together: write both, or none",
+        );
+    }
+    let client_cert = optional("peer-client-cert-file", shown, mistakes);
+    let client_key = optional("peer-client-key-file", shown_key, mistakes);
+    let crl = optional("peer-crl-file", &settings.peer_crl_file, mistakes);
     let files = PlaneFiles {
-        cert: need("peer-cert-file", &settings.peer_cert_file, secure)?,
-        key: need("peer-key-file", &settings.peer_key_file, secure)?,
-        trusted_ca: Some(need("peer-trusted-ca-file", &settings.peer_trusted_ca_file, secure)?),
+        cert: cert?,
+        key: key?,
+        trusted_ca: Some(trusted_ca?),
         client_cert_auth: true,
-        client_cert: None,
-        client_key: None,
-        crl: optional("peer-crl-file", &settings.peer_crl_file, mistakes),
+        client_cert,
+        client_key,
+        crl,
         allowed_cn: settings.peer_cert_allowed_cn.0.clone(),
         allowed_hostname: settings.peer_cert_allowed_hostname.0.clone(),
     };
@@ -324,6 +336,7 @@ fn client_files(
     } else {
         optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
     };
+    let crl = optional("client-crl-file", &settings.client_crl_file, mistakes);
     Some(PlaneFiles {
         cert: cert?,
         key: key?,
@@ -331,9 +344,9 @@ fn client_files(
         client_key: None,
         trusted_ca,
         client_cert_auth: settings.client_cert_auth,
-        crl: optional("client-crl-file", &settings.client_crl_file, mistakes),
+        crl,
         allowed_cn: Vec::new(),
-        allowed_hostname: Vec::new(),
+        allowed_hostname: settings.client_cert_allowed_hostname.0.clone(),
     })
 }
 

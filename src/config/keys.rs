@@ -1,7 +1,7 @@
 //! The one definition of every setting: its key, type, default and help.
 //!
 //! Flags, `config/default.toml`, the names of environment variables and the hints for mistyped keys all come from
-//! this table. Only what works is in it; etcd's other flags stand in [`REFUSED`] with the reason.
+//! this table. Only what works is in it; etcd's other flags have their answers in `unbuilt`.
 
 use serde::{Deserialize, Serialize};
 
@@ -111,10 +111,16 @@ settings! {
         trusted_ca_file "trusted-ca-file": Text = String::new();
         /// Client certificates that are revoked (PEM).
         client_crl_file "client-crl-file": Text = String::new();
-        /// Certificate shown to members, both as server and as client (PEM).
+        /// DNS names or addresses of which a client's certificate must carry one; empty: any.
+        client_cert_allowed_hostname "client-cert-allowed-hostname": List = List::default();
+        /// Certificate shown to members, good for both ends of a connection (PEM).
         peer_cert_file "peer-cert-file": Text = String::new();
         /// Its private key (PEM).
         peer_key_file "peer-key-file": Text = String::new();
+        /// Certificate shown to members that are dialled (PEM); empty: peer-cert-file.
+        peer_client_cert_file "peer-client-cert-file": Text = String::new();
+        /// Its private key (PEM).
+        peer_client_key_file "peer-client-key-file": Text = String::new();
         /// Refuse members without a certificate of peer-trusted-ca-file.
         peer_client_cert_auth "peer-client-cert-auth": Switch = false;
         /// Whose peer certificates are believed (PEM).
@@ -164,78 +170,6 @@ impl Key {
     }
 }
 
-/// etcd's flags that do nothing here yet, by reason.
-const REFUSED: &[(&str, &[&str])] = &[
-    (
-        "discovery is not built yet: list the members in initial-cluster",
-        &[
-            "discovery",
-            "discovery-fallback",
-            "discovery-proxy",
-            "discovery-srv",
-            "discovery-srv-name",
-            "discovery-token",
-            "discovery-endpoints",
-        ],
-    ),
-    (
-        "the log lies inside the data directory, in wal/: put data-dir on the fast disk",
-        &["wal-dir", "max-wals", "max-snapshots", "snapshot-count", "snapshot-catchup-entries"],
-    ),
-    (
-        "automatic compaction is not built yet: run `quorate compaction REVISION` by a timer",
-        &["auto-compaction-mode", "auto-compaction-retention", "compaction-batch-limit"],
-    ),
-    (
-        "certificates are files here: make them with `quorate cert`",
-        &["auto-tls", "peer-auto-tls", "self-signed-cert-validity"],
-    ),
-    (
-        "the native wire is TLS 1.3 with its three cipher suites: there is nothing to choose",
-        &["cipher-suites", "tls-min-version", "tls-max-version"],
-    ),
-    (
-        "the front doors over TCP (gRPC, JSON, REST, metrics) are not built yet",
-        &[
-            "listen-client-http-urls",
-            "listen-metrics-urls",
-            "enable-grpc-gateway",
-            "enable-v2",
-            "experimental-enable-v2v3",
-            "max-concurrent-streams",
-            "grpc-keepalive-min-time",
-            "grpc-keepalive-interval",
-            "grpc-keepalive-timeout",
-            "cors",
-            "host-whitelist",
-            "enable-pprof",
-            "metrics",
-        ],
-    ),
-    ("a transaction takes 128 operations in each branch, as etcd's default", &["max-txn-ops"]),
-    ("one learner at a time, as etcd's default", &["max-learners"]),
-    ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
-    ("the proxy is not built yet", &["proxy", "proxy-failure-wait", "proxy-refresh-interval"]),
-    (
-        "logs go to stderr: use log-level and log-format, and redirect it",
-        &["logger", "log-outputs", "log-package-levels", "enable-log-rotation", "debug"],
-    ),
-    (
-        "it would lose acknowledged writes",
-        &["unsafe-no-fsync", "force-new-cluster", "feature-gates"],
-    ),
-];
-
-/// etcd's flags that are known and refused.
-pub fn refused_keys() -> impl Iterator<Item = &'static str> {
-    REFUSED.iter().flat_map(|(_, names)| names.iter().copied())
-}
-
-/// Why a key of etcd's is refused here; none for a key that nobody knows.
-pub fn refusal(name: &str) -> Option<&'static str> {
-    REFUSED.iter().find(|(_, names)| names.contains(&name)).map(|(why, _)| *why)
-}
-
 /// The text of `config/default.toml`: every key, its help and its default.
 pub fn default_toml() -> String {
     let mut text = String::from(
@@ -282,12 +216,5 @@ mod tests {
         let sources =
             super::super::Sources { file: Some(path.into()), ..super::super::Sources::default() };
         assert_eq!(super::super::load(&sources).unwrap().node.name, "default");
-    }
-
-    #[test]
-    fn no_key_is_both_known_and_refused() {
-        for name in refused_keys() {
-            assert!(Key::find(name).is_none(), "{name}");
-        }
     }
 }

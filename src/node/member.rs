@@ -225,7 +225,7 @@ fn keychain(config: &Config) -> Result<Arc<Keychain>, Error> {
 }
 
 /// The roster as written; without one, this member alone.
-fn roster(config: &Config) -> Roster {
+pub(super) fn roster(config: &Config) -> Roster {
     let mut roster = config.roster.clone();
     if roster.members.is_empty() {
         let peer_urls = config.advertise_peer_urls.clone();

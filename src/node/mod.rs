@@ -13,6 +13,7 @@
 //! was acknowledged. Knows nothing of: where its configuration came from, what a request means.
 
 mod bootstrap;
+mod check;
 mod chores;
 mod config;
 mod error;
@@ -25,6 +26,7 @@ mod reload;
 mod stop;
 mod versions;
 
+pub use check::check;
 pub use config::{ClusterState, Config, Roster, RosterMember};
 pub use error::Error;
 pub use member::Node;

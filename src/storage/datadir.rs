@@ -67,6 +67,11 @@ pub enum DataDirError {
 }
 
 impl DataDir {
+    /// Whether the directory at `path` has an identity; looks without opening it.
+    pub fn holds_a_member(path: &Path) -> bool {
+        path.join(IDENTITY).exists()
+    }
+
     /// Makes it if need be, closes it to others (0700) and locks it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DataDirError> {
         let path = path.into();

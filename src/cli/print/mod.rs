@@ -17,3 +17,4 @@ pub(super) use cluster::{
 pub(super) use kv::{Compacted, Deleted, Got, Stored, Transacted, Watched};
 pub(super) use lease::{Granted, KeptAlive, Leases, Remaining, Revoked};
 pub(super) use page::{Page, Printer, Show};
+pub(super) use table::Table;

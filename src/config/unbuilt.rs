@@ -1,0 +1,284 @@
+//! etcd's flags that are no keys here: each is answered with its reason, and none is silently ignored.
+//!
+//! Refused is what asks for something that would not happen; only warned of is what tunes machinery that does not exist
+//! here, so that a member starts with the flags of its predecessor.
+
+/// (reason, flags): a server does not start with them.
+const REFUSED: &[(&str, &[&str])] = &[
+    (
+        "discovery is not built yet: list the members in initial-cluster",
+        &[
+            "discovery",
+            "discovery-fallback",
+            "discovery-proxy",
+            "discovery-srv",
+            "discovery-srv-name",
+            "discovery-token",
+            "discovery-endpoints",
+            "discovery-dial-timeout",
+            "discovery-request-timeout",
+            "discovery-keepalive-time",
+            "discovery-keepalive-timeout",
+            "discovery-insecure-transport",
+            "discovery-insecure-skip-tls-verify",
+            "discovery-cert",
+            "discovery-key",
+            "discovery-cacert",
+            "discovery-user",
+            "discovery-password",
+        ],
+    ),
+    (
+        "the log lies inside the data directory, in wal/: put data-dir on the fast disk",
+        &["wal-dir"],
+    ),
+    (
+        "automatic compaction is not built yet: run `quorate compaction REVISION` by a timer",
+        &["auto-compaction-mode", "auto-compaction-retention"],
+    ),
+    (
+        "certificates are files here: make them with `quorate cert`",
+        &["auto-tls", "peer-auto-tls", "self-signed-cert-validity"],
+    ),
+    (
+        "it was etcd 2's: write trusted-ca-file with client-cert-auth, and peer-trusted-ca-file",
+        &["ca-file", "peer-ca-file"],
+    ),
+    (
+        "the native wire is TLS 1.3 with its three cipher suites: there is nothing to choose",
+        &["cipher-suites", "tls-min-version", "tls-max-version"],
+    ),
+    (
+        "members are believed by their authority, not by where they call from: peer-cert-allowed-cn and \
+         peer-cert-allowed-hostname are stricter",
+        &["peer-skip-client-san-verification"],
+    ),
+    (
+        "the front doors over TCP (gRPC, JSON, REST, metrics) are not built yet",
+        &[
+            "listen-client-http-urls",
+            "listen-metrics-urls",
+            "enable-grpc-gateway",
+            "enable-v2",
+            "enable-v2v3",
+            "max-concurrent-streams",
+            "grpc-keepalive-min-time",
+            "grpc-keepalive-interval",
+            "grpc-keepalive-timeout",
+            "cors",
+            "host-whitelist",
+            "enable-pprof",
+            "metrics",
+        ],
+    ),
+    (
+        "traces are not built yet",
+        &[
+            "enable-distributed-tracing",
+            "distributed-tracing-address",
+            "distributed-tracing-service-name",
+            "distributed-tracing-instance-id",
+            "distributed-tracing-sampling-rate",
+        ],
+    ),
+    ("a transaction takes 128 operations in each branch, as etcd's default", &["max-txn-ops"]),
+    ("one learner at a time, as etcd's default", &["max-learners"]),
+    ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
+    (
+        "the proxy is not built yet",
+        &[
+            "proxy",
+            "proxy-failure-wait",
+            "proxy-refresh-interval",
+            "proxy-dial-timeout",
+            "proxy-read-timeout",
+            "proxy-write-timeout",
+        ],
+    ),
+    (
+        "logs go to stderr: use log-level and log-format, and redirect it",
+        &[
+            "log-outputs",
+            "log-package-levels",
+            "enable-log-rotation",
+            "log-rotation-config-json",
+            "debug",
+        ],
+    ),
+    (
+        "members do not compare their histories by themselves yet: `quorate endpoint hashkv --cluster` does",
+        &[
+            "initial-corrupt-check",
+            "corrupt-check-time",
+            "compact-hash-check-enabled",
+            "compact-hash-check-time",
+        ],
+    ),
+    (
+        "progress is notified every 10 minutes, as etcd's default",
+        &["watch-progress-notify-interval"],
+    ),
+    ("there are no feature gates", &["feature-gates"]),
+    ("a cluster that has lost its majority is restored from a snapshot", &["force-new-cluster"]),
+    ("it would lose acknowledged writes", &["unsafe-no-fsync"]),
+];
+
+/// (reason, flags): a server starts, and says so.
+const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
+    (
+        "the log is trimmed by what the database holds and what members need",
+        &["snapshot-count", "snapshot-catchup-entries", "max-snapshots", "max-wals"],
+    ),
+    (
+        "the database is not bbolt, and is written by checkpoints",
+        &[
+            "backend-bbolt-freelist-type",
+            "backend-batch-interval",
+            "backend-batch-limit",
+            "bootstrap-defrag-threshold-megabytes",
+            "stop-grpc-service-on-defrag",
+            "txn-mode-write-with-shared-buffer",
+            "memory-mlock",
+        ],
+    ),
+    (
+        "compaction works in slices of time between checkpoints",
+        &["compaction-batch-limit", "compaction-sleep-interval"],
+    ),
+    (
+        "leases are recorded always, so that a new leader knows what is left of them",
+        &["enable-lease-checkpoint", "enable-lease-checkpoint-persist"],
+    ),
+    ("a start is made with one election timeout's patience", &["initial-election-tick-advance"]),
+    (
+        "members talk over QUIC, whose connections watch themselves",
+        &["raft-read-timeout", "raft-write-timeout", "socket-reuse-port", "socket-reuse-address"],
+    ),
+    ("a member does not call itself", &["client-cert-file", "client-key-file"]),
+    ("slow requests are not logged", &["warning-apply-duration", "warning-unary-request-duration"]),
+    ("there is one logger", &["logger"]),
+    (
+        "there is one cluster version so far",
+        &["v2-deprecation", "next-cluster-version-compatible", "downgrade-check-time"],
+    ),
+    (
+        "etcd has ignored it since 2.0",
+        &[
+            "cluster-active-size",
+            "cluster-remove-delay",
+            "cluster-sync-interval",
+            "force",
+            "max-result-buffer",
+            "max-retry-attempts",
+            "peer-heartbeat-interval",
+            "peer-election-timeout",
+            "retry-interval",
+            "snapshot",
+        ],
+    ),
+];
+
+/// What becomes of a flag of etcd's that is no key here.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Answer {
+    /// A server does not start with it: why.
+    Refused(&'static str),
+    /// A server starts, and warns: why it does nothing.
+    WithoutEffect(&'static str),
+}
+
+/// etcd 3.5's name of what had no other name yet.
+const EXPERIMENTAL: &str = "experimental-";
+
+/// The answer to a flag of etcd's, by its name or its experimental one; none for a name that nobody knows.
+pub fn answer(name: &str) -> Option<Answer> {
+    let name = name.strip_prefix(EXPERIMENTAL).unwrap_or(name);
+    let find = |table: &[(&'static str, &[&str])]| {
+        table.iter().find(|(_, names)| names.contains(&name)).map(|(why, _)| *why)
+    };
+    find(REFUSED).map(Answer::Refused).or_else(|| find(WITHOUT_EFFECT).map(Answer::WithoutEffect))
+}
+
+/// Every name that has an answer, the experimental ones included.
+pub fn answered() -> impl Iterator<Item = String> {
+    let names = || REFUSED.iter().chain(WITHOUT_EFFECT).flat_map(|(_, names)| names.iter());
+    names()
+        .map(|name| (*name).to_owned())
+        .chain(names().map(|name| format!("{EXPERIMENTAL}{name}")))
+}
+
+#[cfg(test)]
+/// Two tables in Markdown: what is refused, and what does nothing.
+pub(super) fn tables() -> [String; 2] {
+    [REFUSED, WITHOUT_EFFECT].map(|table| {
+        let row = |(why, names): &(&str, &[&str])| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            format!("| {} | {why} |\n", names.join(", "))
+        };
+        let rows: String = table.iter().map(row).collect();
+        format!("| flags | why |\n|---|---|\n{rows}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::keys::Key;
+    use super::*;
+
+    #[test]
+    fn each_name_has_one_answer_and_no_key_is_among_them() {
+        let all: Vec<String> = answered().collect();
+        let unique: BTreeSet<&String> = all.iter().collect();
+        assert_eq!(all.len(), unique.len());
+        for name in &all {
+            assert!(Key::find(name).is_none(), "{name} is a key");
+            assert!(answer(name).is_some());
+        }
+    }
+
+    #[test]
+    fn every_flag_of_etcd_has_an_answer() {
+        // As `etcd --help` lists them, 3.4 to 3.6.
+        let flags = "name data-dir wal-dir snapshot-count heartbeat-interval election-timeout \
+             initial-election-tick-advance listen-peer-urls listen-client-urls listen-client-http-urls max-snapshots \
+             max-wals memory-mlock quota-backend-bytes backend-bbolt-freelist-type backend-batch-interval \
+             backend-batch-limit max-txn-ops max-request-bytes max-concurrent-streams grpc-keepalive-min-time \
+             grpc-keepalive-interval grpc-keepalive-timeout socket-reuse-port socket-reuse-address enable-grpc-gateway \
+             raft-read-timeout raft-write-timeout feature-gates initial-advertise-peer-urls initial-cluster \
+             initial-cluster-state initial-cluster-token advertise-client-urls discovery discovery-token \
+             discovery-endpoints discovery-dial-timeout discovery-request-timeout discovery-keepalive-time \
+             discovery-keepalive-timeout discovery-insecure-transport discovery-insecure-skip-tls-verify discovery-cert \
+             discovery-key discovery-cacert discovery-user discovery-password discovery-fallback discovery-proxy \
+             discovery-srv discovery-srv-name strict-reconfig-check pre-vote auto-compaction-retention \
+             auto-compaction-mode v2-deprecation max-learners proxy proxy-failure-wait proxy-refresh-interval \
+             proxy-dial-timeout proxy-write-timeout proxy-read-timeout cert-file key-file client-cert-file \
+             client-key-file client-cert-auth client-cert-allowed-hostname client-crl-file trusted-ca-file auto-tls \
+             peer-cert-file peer-key-file peer-client-cert-file peer-client-key-file peer-client-cert-auth \
+             peer-trusted-ca-file peer-cert-allowed-cn peer-cert-allowed-hostname peer-auto-tls \
+             self-signed-cert-validity peer-crl-file cipher-suites cors host-whitelist tls-min-version tls-max-version \
+             peer-skip-client-san-verification experimental-peer-skip-client-san-verification auth-token bcrypt-cost \
+             auth-token-ttl enable-pprof metrics listen-metrics-urls logger log-outputs log-level log-format \
+             enable-log-rotation log-rotation-config-json debug log-package-levels enable-distributed-tracing \
+             distributed-tracing-address distributed-tracing-service-name distributed-tracing-instance-id \
+             distributed-tracing-sampling-rate experimental-enable-distributed-tracing \
+             experimental-distributed-tracing-address enable-v2 experimental-enable-v2v3 \
+             experimental-initial-corrupt-check corrupt-check-time experimental-corrupt-check-time \
+             experimental-compact-hash-check-enabled compact-hash-check-time experimental-compact-hash-check-time \
+             experimental-enable-lease-checkpoint experimental-enable-lease-checkpoint-persist compaction-batch-limit \
+             experimental-compaction-batch-limit compaction-sleep-interval experimental-compaction-sleep-interval \
+             downgrade-check-time experimental-downgrade-check-time watch-progress-notify-interval \
+             experimental-watch-progress-notify-interval warning-apply-duration \
+             experimental-warning-apply-duration warning-unary-request-duration \
+             experimental-warning-unary-request-duration bootstrap-defrag-threshold-megabytes \
+             experimental-bootstrap-defrag-threshold-megabytes experimental-max-learners \
+             experimental-memory-mlock experimental-backend-bbolt-freelist-type snapshot-catchup-entries \
+             experimental-snapshot-catchup-entries experimental-stop-grpc-service-on-defrag \
+             experimental-txn-mode-write-with-shared-buffer next-cluster-version-compatible unsafe-no-fsync \
+             force-new-cluster";
+        for flag in flags.split_whitespace() {
+            assert!(Key::find(flag).is_some() || answer(flag).is_some(), "{flag} has no answer");
+        }
+    }
+}
