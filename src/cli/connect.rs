@@ -105,6 +105,8 @@ impl Session {
         config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         config.dial_timeout = self.dial_timeout;
         config.request_timeout = self.command_timeout;
+        // A command is over before the leader is found.
+        config.writes_to_leader = false;
         Ok(Client::connect(config).await?)
     }
 }

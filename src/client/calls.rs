@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::endpoints::Endpoints;
 use super::lane::Failure;
+use super::leading::is_for_the_leader;
 use super::link::Link;
 use super::{Config, Error, Request, lease, watching};
 use crate::base::{Backoff, Clock, Moment};
@@ -26,7 +27,9 @@ const DEADLINE_GRACE: Duration = Duration::from_millis(100);
 /// A client of a cluster; cheap to clone, and clones share one connection.
 ///
 /// It speaks to one endpoint at a time and moves to the next when the connection is lost, the server goes away or has
-/// no leader. What was certainly not done is tried again until the call's deadline; a write whose outcome is unknown
+/// no leader. Given several endpoints it learns who leads and sends writes (puts, deletions, transactions that write,
+/// grants and revocations of leases) there, over a second connection: so a *serializable* read, which asks one member
+/// only, may not see a write that was answered just before. What was certainly not done is tried again until the call's deadline; a write whose outcome is unknown
 /// never is, and fails with [`Retry::Ambiguous`]. A call's future that is dropped cancels the call.
 ///
 /// ```no_run
@@ -78,6 +81,11 @@ impl Client {
         self.endpoints.current().map(|link| link.endpoint.to_string())
     }
 
+    /// The URL where writes go, if the leader was found; until then they go to [`Client::endpoint`], which forwards.
+    pub fn leader_endpoint(&self) -> Option<String> {
+        self.endpoints.leading.link().map(|link| link.endpoint.to_string())
+    }
+
     /// Ends every call, watch and lease renewal of all clones and tells the server.
     pub async fn close(self) {
         self.endpoints.close().await;
@@ -110,9 +118,17 @@ impl Client {
         let until = self.deadline();
         let mut backoff = Backoff::new(RETRY_WAIT_FIRST, RETRY_WAIT_MAX);
         loop {
-            let link = self.endpoints.link(until).await?;
+            let link = match is_for_the_leader(method) && !is_read {
+                true => self.endpoints.link_for_writes(until).await?,
+                false => self.endpoints.link(until).await?,
+            };
             let error = match self.call_once(&link, method, body, until, is_read).await {
-                Ok(bytes) => return Ok((bytes, Arc::clone(&link.endpoint))),
+                Ok(bytes) => {
+                    if !is_read {
+                        self.endpoints.leading.saw_answer(&bytes);
+                    }
+                    return Ok((bytes, Arc::clone(&link.endpoint)));
+                }
                 Err(error) => error,
             };
             let wait = backoff.next_wait();

@@ -14,7 +14,7 @@ const PORT_DEFAULT: u16 = 2379;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// `https://host:port` (mutual TLS with `tls`) or `http://host:port` (nobody is verified). Without a scheme it is
-    /// `https` when `tls` is set. One is used at a time; the others stand by.
+    /// `https` when `tls` is set. One is used at a time, and the leader for writes; the others stand by.
     pub endpoints: Vec<String>,
     /// Files for `https` endpoints; none believes the system's authorities and shows no certificate.
     pub tls: Option<ClientFiles>,
@@ -28,6 +28,9 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Streams that carry unary calls, 1 to 4. More than one helps only where packets are lost.
     pub unary_streams: usize,
+    /// Whether writes go to the leader over a connection of their own, where several endpoints are given and it can be
+    /// reached: at one of them, or at a URL that the member list says. Else the member in use forwards them.
+    pub writes_to_leader: bool,
 }
 
 impl Config {
@@ -41,6 +44,7 @@ impl Config {
             dial_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
             unary_streams: 1,
+            writes_to_leader: true,
         }
     }
 

@@ -1,4 +1,5 @@
-//! One connection at a time to several endpoints: who is next, who dials, and when a link is given up.
+//! One connection at a time to several endpoints (and the leader's for writes): who is next, who dials, and when a link
+//! is given up.
 //!
 //! ```text
 //!   link wanted --> current usable? --yes--> it
@@ -16,6 +17,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Error;
 use super::config::{Config, Endpoint};
+use super::leading::Leading;
 use super::link::Link;
 use crate::base::{Backoff, Clock, Moment, SystemClock};
 use crate::proto::hello::{ClientHello, PROTOCOL_VERSION};
@@ -38,6 +40,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(2);
 pub(super) struct Endpoints {
     pub config: Config,
     pub clock: SystemClock,
+    pub leading: Leading,
     endpoints: Vec<Endpoint>,
     dialer: Dialer,
     state: Mutex<State>,
@@ -65,7 +68,29 @@ impl Endpoints {
             Dialer::new(&files, options).map_err(|error| Error::Config(error.to_string()))?;
         let state = State { link: None, round: None, first: 0, is_closed: false };
         let clock = SystemClock::new();
-        Ok(Self { config, clock, endpoints, dialer, state: Mutex::new(state) })
+        let leading = Leading::default();
+        Ok(Self { config, clock, leading, endpoints, dialer, state: Mutex::new(state) })
+    }
+
+    /// What the client was told.
+    pub(super) fn given(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// A link for a write: the leader's, or that of a member that forwards.
+    pub(super) async fn link_for_writes(
+        self: &Arc<Self>,
+        until: Moment,
+    ) -> Result<Arc<Link>, Error> {
+        let leader = self.leading.link();
+        let link = match (&leader, self.current()) {
+            // While the leader takes writes nobody waits for another connection.
+            (Some(leader), None) => Arc::clone(leader),
+            (_, Some(current)) => current,
+            (None, None) => self.link(until).await?,
+        };
+        self.search_leader(&link);
+        Ok(leader.unwrap_or(link))
     }
 
     /// A usable link; dials as often as it takes until `until`.
@@ -157,6 +182,7 @@ impl Endpoints {
         if let Some(link) = link {
             link.close();
         }
+        self.leading.close();
         self.dialer.close().await;
     }
 
@@ -189,7 +215,7 @@ impl Endpoints {
             if started < count {
                 let endpoints = Arc::clone(self);
                 let index = (first + started) % count;
-                racing.spawn(async move { endpoints.dial(index).await });
+                racing.spawn(async move { endpoints.dial(&endpoints.endpoints[index]).await });
                 started += 1;
             }
             tokio::select! {
@@ -206,8 +232,7 @@ impl Endpoints {
         }
     }
 
-    async fn dial(&self, index: usize) -> Result<Arc<Link>, String> {
-        let endpoint = &self.endpoints[index];
+    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
         let url = &endpoint.text;
         let dialled = self.dialer.dial(&endpoint.url).await;
         let connection = dialled.map_err(|why| format!("{url}: {why}"))?;

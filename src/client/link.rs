@@ -11,11 +11,12 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
 use super::lane::{Failure, Lane};
+use super::silence;
 use crate::base::limits;
 use crate::proto::frame::{MOVED_HEAD, MovedHead, StreamFrame, UNARY_STREAM};
 use crate::proto::hello::{CONTROL_BYTES_MAX, ClientHello, Control, PROTOCOL_VERSION, ServerHello};
 use crate::proto::{Code, Method, Retry, Status};
-use crate::transport::{CloseCode, Connection, RecvStream, SendStream};
+use crate::transport::{CloseCode, Connection, RecvStream, SendStream, Traffic};
 
 /// Bytes of requests that one place among the unanswered stands for, so that large requests cannot fill the memory.
 const BYTES_PER_PLACE: usize = 16 * 1024;
@@ -86,6 +87,7 @@ impl Link {
         tokio::spawn(read_control(Arc::downgrade(&link), send, recv));
         tokio::spawn(read_moved(link.lanes.clone(), link.connection.clone()));
         tokio::spawn(fail_together(link.lanes.clone(), link.connection.clone()));
+        tokio::spawn(silence::watch_over(Arc::downgrade(&link)));
         Ok(link)
     }
 
@@ -94,6 +96,25 @@ impl Link {
         !self.is_leaving.load(Ordering::Acquire)
             && self.connection.lost().is_none()
             && !self.lanes.iter().any(|lane| lane.is_over())
+    }
+
+    /// Whether the connection is no more.
+    pub(super) fn is_over(&self) -> bool {
+        self.connection.lost().is_some()
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.connection.traffic()
+    }
+
+    /// Nothing will come any more: everything that waits here is told why.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.leave();
+        let told: Arc<str> = reason.into();
+        for lane in &self.lanes {
+            lane.fail(&told);
+        }
+        self.connection.close(CloseCode::Done, reason);
     }
 
     /// No new calls; what is under way still ends here.

@@ -3,6 +3,7 @@
 //! ```text
 //!   Client --send--> Endpoints --one at a time--> Link --unary lanes (1 to 4)--> server
 //!      |                 dial, race, move on        +-- moved answers
+//!      |                 writes: the leader's Link, if it was found
 //!      +--watch--> task: all watchers of a client, resumed after a lost connection
 //!      +--lease--> task: all leases of a client, renewed at a third of their time
 //!      +--recipes: sessions, locks, elections, written with these calls alone
@@ -19,10 +20,12 @@ mod endpoints;
 mod error;
 mod kv;
 mod lane;
+mod leading;
 mod lease;
 mod link;
 mod recipes;
 mod request;
+mod silence;
 mod snapshot;
 mod watch;
 mod watching;

@@ -9,6 +9,15 @@ use tokio::time::timeout;
 use super::{CloseCode, Lost, RecvStream, SendStream, StreamError};
 use crate::base::limits;
 
+/// What has gone over a connection, to be compared with what had gone earlier.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Traffic {
+    /// Frames sent that the other side must acknowledge.
+    pub asked: u64,
+    /// Datagrams received.
+    pub heard: u64,
+}
+
 /// A QUIC connection whose handshake is over. Cheap to clone; it lives until [`Connection::close`], or until the last
 /// clone and the last stream are gone.
 #[derive(Clone, Debug)]
@@ -69,6 +78,22 @@ impl Connection {
 
     pub fn rtt(&self) -> Duration {
         self.quic.rtt()
+    }
+
+    pub fn traffic(&self) -> Traffic {
+        let stats = self.quic.stats();
+        let sent = stats.frame_tx;
+        // What has not been acknowledged is asked for again, with an IMMEDIATE_ACK.
+        let asked = sent.ping
+            + sent.immediate_ack
+            + sent.stream
+            + sent.max_data
+            + sent.max_stream_data
+            + sent.max_streams_bidi
+            + sent.max_streams_uni
+            + sent.reset_stream
+            + sent.stop_sending;
+        Traffic { asked, heard: stats.udp_rx.datagrams }
     }
 
     /// Unlike the address, the same for the connection's whole life; unique among those of one endpoint.

@@ -60,7 +60,7 @@ mod url;
 pub use close::CloseCode;
 #[cfg(feature = "server")]
 pub use config::{Class, Config, Listener, PeerAddress, PeerStatus};
-pub use connection::Connection;
+pub use connection::{Connection, Traffic};
 pub use dial::{DialOptions, Dialer};
 #[cfg(feature = "server")]
 pub use error::{AskError, Error, SnapshotError};

@@ -9,6 +9,7 @@ mod config;
 mod crash;
 mod defragment;
 mod harness;
+mod leader_writes;
 mod leases;
 mod member_add;
 mod membership;

@@ -160,10 +160,16 @@ impl Cluster {
         self.client_of(&(0..self.members.len()).collect::<Vec<_>>())
     }
 
-    /// A client of these members, in this order.
+    /// A client of these members alone, in this order.
     pub(crate) fn client_of(&self, indexes: &[usize]) -> Client {
+        let config = Config { writes_to_leader: false, ..self.client_config(indexes) };
+        Client::lazy(config).unwrap()
+    }
+
+    /// What a client is told of these members; its writes find the leader, whoever that is.
+    pub(crate) fn client_config(&self, indexes: &[usize]) -> Config {
         let urls = indexes.iter().map(|&index| self.members[index].url.clone());
-        Client::lazy(Config::new(urls).tls(self.client_files())).unwrap()
+        Config::new(urls).tls(self.client_files())
     }
 
     pub(crate) fn client_files(&self) -> ClientFiles {

@@ -1,0 +1,87 @@
+//! A client's writes find the leader, follow it, and need none; a server that falls silent is left.
+
+use std::time::Duration;
+
+use quorate::client::{Client, Error, Retry};
+
+use super::harness::{Cluster, eventually, run};
+
+/// The member that answered.
+fn member(header: Option<quorate::client::etcdserverpb::ResponseHeader>) -> u64 {
+    header.unwrap().member_id
+}
+
+/// Who answers a write; none while its outcome is unknown, as it may be when a leader ends.
+async fn writes_to(client: &Client) -> Option<u64> {
+    match client.put("who", "writes").await {
+        Ok(response) => Some(member(response.header)),
+        Err(error) => {
+            assert_ne!(error.retry(), Retry::Never, "{error}");
+            None
+        }
+    }
+}
+
+async fn finds(client: &Client, leader: u64) {
+    eventually("writes at the leader", || async {
+        (writes_to(client).await == Some(leader)).then_some(())
+    })
+    .await;
+}
+
+#[test]
+fn writes_go_to_the_leader_and_follow_it() {
+    let mut cluster = Cluster::start(3);
+    run(async {
+        let (leader, id) = cluster.leader().await;
+        let (asked, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        let client = Client::connect(cluster.client_config(&[asked, leader, other])).await.unwrap();
+        finds(&client, id).await;
+        assert_eq!(client.leader_endpoint().as_deref(), Some(&*cluster.members[leader].url));
+        let asked_id = member(client.get("who").await.unwrap().header);
+        assert_eq!(asked_id, member(cluster.client_of(&[asked]).status().await.unwrap().header));
+        assert_ne!(asked_id, id, "reads stay where they are");
+
+        // The leader is no endpoint of this one, which learns it from the member list.
+        let learning = Client::connect(cluster.client_config(&[asked, other])).await.unwrap();
+        finds(&learning, id).await;
+        // Whoever was given one endpoint stays there.
+        let faithful = Client::connect(cluster.client_config(&[asked])).await.unwrap();
+        for _ in 0..20 {
+            assert_eq!(writes_to(&faithful).await, Some(asked_id));
+        }
+        assert_eq!(faithful.leader_endpoint(), None);
+
+        // Handed over: a newer term in an answer says so, though the old leader still takes writes.
+        cluster.client_of(&[leader]).move_leader(asked_id).await.unwrap();
+        finds(&client, asked_id).await;
+        // Killed: any member takes writes meanwhile.
+        let (leader, id) = cluster.leader().await;
+        assert_eq!((leader, id), (asked, asked_id));
+        cluster.kill(leader);
+        let (next, next_id) = cluster.leader().await;
+        assert_ne!(next, leader);
+        finds(&client, next_id).await;
+    });
+}
+
+#[test]
+fn a_write_at_a_server_that_fell_silent_is_told_so_and_reads_go_elsewhere() {
+    let cluster = Cluster::start(3);
+    run(async {
+        let (leader, _) = cluster.leader().await;
+        let (silent, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        let client = cluster.client_of(&[silent, other]).within(Duration::from_secs(60));
+        client.put("a", "1").await.unwrap();
+        assert_eq!(client.endpoint().as_deref(), Some(&*cluster.members[silent].url));
+        cluster.members[silent].process.as_ref().unwrap().signal("STOP");
+        let (write, read) = tokio::join!(client.put("a", "2"), client.get("a"));
+        let error = write.unwrap_err();
+        assert!(matches!(error, Error::Lost { retry: Retry::Ambiguous, .. }), "{error}");
+        // Long before the connection counts as idle.
+        assert!(error.to_string().contains("it has not answered for 3s"), "{error}");
+        assert_eq!(read.unwrap().kvs.len(), 1);
+        client.put("a", "3").await.unwrap();
+        assert_eq!(client.endpoint().as_deref(), Some(&*cluster.members[other].url));
+    });
+}
