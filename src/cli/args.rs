@@ -9,8 +9,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
 use super::{
-    bench, cert, config, elect, endpoint, kv, lease, lock, maintenance, member, playground, serve,
-    txn, watch,
+    bench, cert, check, config, elect, endpoint, kv, lease, lock, maintenance, member, mirror,
+    playground, serve, txn, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -77,6 +77,11 @@ pub(super) enum Command {
     /// Save the store into a file
     #[command(subcommand)]
     Snapshot(maintenance::Snapshot),
+    /// Copy keys to another cluster, and go on with every change
+    MakeMirror(mirror::MakeMirror),
+    /// Judge a cluster: fast enough for a load, memory for so many keys
+    #[command(subcommand)]
+    Check(check::Check),
 
     /// Measure what a cluster does, how long it takes and what it costs
     #[command(subcommand)]

@@ -12,6 +12,7 @@
 mod args;
 mod bench;
 mod cert;
+mod check;
 mod config;
 mod connect;
 mod duration;
@@ -24,6 +25,7 @@ mod lock;
 mod logging;
 mod maintenance;
 mod member;
+mod mirror;
 mod playground;
 mod print;
 mod profile;

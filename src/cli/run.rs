@@ -134,6 +134,8 @@ async fn ask(
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
         Command::Lock(lock) => lock.run(session).await,
         Command::Elect(elect) => elect.run(session).await,
+        Command::MakeMirror(make_mirror) => make_mirror.run(session).await,
+        Command::Check(check) => check.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
         Command::Snapshot(snapshot) => snapshot.run(session).await,
         Command::Playground(_)

@@ -13,6 +13,7 @@ mod leader_writes;
 mod leases;
 mod member_add;
 mod membership;
+mod mirror;
 mod mistakes;
 mod native;
 mod playground;

@@ -24,3 +24,4 @@ mod tally;
 mod watch;
 
 pub(super) use args::Bench;
+pub(super) use processes::resident;

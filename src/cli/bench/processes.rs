@@ -80,6 +80,15 @@ impl Servers {
     }
 }
 
+/// Resident bytes of the process that listens on a loopback endpoint.
+pub(in crate::cli) fn resident(endpoint: &str) -> Option<u64> {
+    let pid = *listening(&[endpoint.to_owned()]).first()?;
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = kib.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1_024)
+}
+
 fn listening(endpoints: &[String]) -> Vec<u32> {
     let ports: BTreeSet<u16> = endpoints.iter().filter_map(|text| local_port(text)).collect();
     let tables = ["/proc/net/udp", "/proc/net/udp6"];
