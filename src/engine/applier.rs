@@ -197,7 +197,7 @@ impl Applier {
             });
             collected.decided.push((done, result));
         }
-        waiters.applied(entry.index, &mut collected.decided);
+        waiters.applied(entry.index, entry.term, &mut collected.decided);
     }
 
     fn note_leases(&self, notes: &[LeaseNote], now: Moment) {

@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use super::handle::Handle;
 use super::outbox::AskKind;
-use super::shared::{AskReply, DriverMessage};
+use super::shared::{AskReply, DriverMessage, Forwarded};
 use crate::base::MemberId;
 use crate::consensus::{CheckpointMark, wire};
 use crate::proto::quorate::peer::{
@@ -34,11 +34,11 @@ impl Handle {
         match (from, kind) {
             (Some(from), AskKind::Propose | AskKind::ProposeChange) => {
                 let Ok(request) = ProposeRequest::decode(body) else { return reply(Bytes::new()) };
+                let ProposeRequest { entries, term } = request;
                 let is_change = kind == AskKind::ProposeChange;
-                let entries = request.entries;
-                let message = DriverMessage::ForwardedProposals { from, entries, is_change, reply };
+                let forwarded = Forwarded { from, entries, term, is_change, reply };
                 // Full or closed: dropping the reply tells the other side that the question was lost.
-                let _ = self.shared.driver.push(message);
+                let _ = self.shared.driver.push(DriverMessage::ForwardedProposals(forwarded));
             }
             (Some(_), AskKind::KeepAlive) => match KeepAliveRequest::decode(body) {
                 Ok(request) => {

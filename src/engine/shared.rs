@@ -25,7 +25,7 @@ use super::outbox::{Lost, Outbox};
 use super::readers::Readers;
 use super::status::RaftStatus;
 use super::waiters::{Done, Waiters};
-use crate::base::{Clock, Index, MemberId, Moment, limits};
+use crate::base::{Clock, Index, MemberId, Moment, Term, limits};
 use crate::consensus::{Change, CheckpointMark, Fetch, wire};
 use crate::proto::quorate::log::MemberChange;
 use crate::state;
@@ -51,7 +51,7 @@ pub(super) enum DriverMessage {
     Propose(Proposal, Done),
     Read { deadline: Moment, done: ReadDone },
     Peer { from: MemberId, messages: Vec<Bytes> },
-    ForwardedProposals { from: MemberId, entries: Vec<Bytes>, is_change: bool, reply: AskReply },
+    ForwardedProposals(Forwarded),
     ForwardAnswered { counters: Vec<u64>, leader: MemberId, answer: Result<Bytes, Lost> },
     Persisted { number: u64, installed: Option<Index> },
     Applied { index: Index, changes: Vec<Change> },
@@ -63,6 +63,16 @@ pub(super) enum DriverMessage {
     Fetched { token: u64, entries: Vec<Entry> },
     Transfer { to: MemberId, deadline: Moment, done: Finished },
     Campaign,
+}
+
+/// Another member's proposals.
+pub(super) struct Forwarded {
+    pub(super) from: MemberId,
+    pub(super) entries: Vec<Bytes>,
+    /// The term that they are meant for; 0 is any.
+    pub(super) term: Term,
+    pub(super) is_change: bool,
+    pub(super) reply: AskReply,
 }
 
 pub(super) enum LogMessage {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
+use super::shared::DriverMessage;
 use super::*;
 use crate::base::{Clock, ClusterId, MemberId, Moment};
 use crate::consensus::Class;
@@ -33,6 +34,8 @@ enum Letter {
     Snapshot(MemberId, MemberId, Bytes, SnapshotCopy),
 }
 
+const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+
 type Post = Arc<Mutex<VecDeque<Letter>>>;
 
 struct Office(MemberId, Post);
@@ -56,6 +59,8 @@ struct World {
     post: Post,
     nodes: Vec<Parts>,
     away: Option<MemberId>,
+    /// Asks to who is away are lost without a word, as when a machine dies; they lie here.
+    held: Option<Mutex<Vec<Letter>>>,
     _dir: tempfile::TempDir,
 }
 
@@ -69,7 +74,7 @@ impl World {
         let nodes = (1..=count)
             .map(|id| open(&dir.path().join(id.to_string()), id, &members, &clock, &post))
             .collect();
-        Self { clock, post, nodes, away: None, _dir: dir }
+        Self { clock, post, nodes, away: None, held: None, _dir: dir }
     }
 
     /// Lets time pass until `done` holds.
@@ -110,7 +115,13 @@ impl World {
             }
             Letter::Ask(from, to, kind, body, answered) => {
                 if is_away(from) || is_away(to) {
-                    return answered(Err(Lost));
+                    return match &self.held {
+                        Some(held) => {
+                            let letter = Letter::Ask(from, to, kind, body, answered);
+                            held.lock().unwrap().push(letter);
+                        }
+                        None => answered(Err(Lost)),
+                    };
                 }
                 let reply = Box::new(move |bytes| answered(Ok(bytes)));
                 self.handle(to).peer_ask(Some(from), kind, body, reply);
@@ -228,6 +239,38 @@ fn a_member_that_was_away_catches_up_by_log_and_by_snapshot() {
         (world.handle(leader).query().unwrap(), world.handle(away).query().unwrap());
     assert_eq!(mine.hash_kv(0).unwrap().unwrap().hash, theirs.hash_kv(0).unwrap().unwrap().hash);
     assert_eq!(world.handle(away).shared.store.generation(), 2);
+}
+
+#[test]
+fn what_a_dead_leader_was_asked_for_is_decided_by_the_next_leaders_first_entry() {
+    let mut world = World::new(3);
+    world.until(|world| world.leader().is_some());
+    let dead = world.leader().unwrap();
+    let asker = MemberId(dead.0 % 3 + 1);
+    world.put(asker, "k", "before").unwrap();
+    (world.away, world.held) = (Some(dead), Some(Mutex::default()));
+    let began = world.clock.now();
+    let error = world.put(asker, "k", "lost").unwrap_err();
+    assert!(matches!(error, Error::LeaderChanged), "{error}");
+    assert_eq!(error.retry(), Retry::NotProposed);
+    let elections = world.handle(asker).shared.config.election_timeout() * 3;
+    assert!(world.clock.now().since(began) < elections, "long before any deadline");
+
+    // It leads again, and only now hears the question: what was called not proposed is not proposed.
+    world.away = None;
+    world.until(|world| world.leader().is_some());
+    let (leader, deadline) = (world.leader().unwrap(), world.clock.now() + LONG);
+    let shared = &world.handle(leader).shared;
+    let done: Finished = Box::new(|_| {});
+    shared.driver.push_internal(DriverMessage::Transfer { to: dead, deadline, done });
+    world.until(|world| world.leader() == Some(dead));
+    let held = world.held.take().unwrap().into_inner().unwrap();
+    assert!(held.iter().any(|letter| matches!(letter, Letter::Ask(_, to, ..) if *to == dead)));
+    for letter in held {
+        world.deliver(letter);
+    }
+    world.put(asker, "other", "1").unwrap();
+    assert_eq!(world.get(asker, "k").unwrap(), "before");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Clients waiting for their entry to be applied.
 //!
 //! A waiter is decided as soon as anything decides it: its own entry applied here (its reply), another entry applied
-//! at its place (overwritten: not proposed), a snapshot that passed over its place (ambiguous), its deadline. Nobody
-//! waits for what is known. Pure but for calling back.
+//! at its place (overwritten: not proposed), an entry of a later term than the one it was handed to a leader in (terms
+//! only grow along the log, and a leader proposes nothing that was meant for another term: not proposed), a snapshot
+//! that passed over its place (ambiguous), its deadline. Nobody waits for what is known. Pure but for calling back.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::error::Error;
-use crate::base::{Index, MemberId, Moment, Term};
+use crate::base::{Index, Moment, Term};
 use crate::state::Reply;
 
 /// What became of a command.
@@ -30,8 +31,9 @@ pub(super) type Decided = (Done, Result<Applied, Error>);
 enum Place {
     /// Still here: not proposed.
     Parked,
-    /// Handed to a leader that has not answered.
-    Forwarded(MemberId),
+    /// Handed to the leader of a term, which has not answered. Passed over: a snapshot was installed since, in which
+    /// it may be.
+    Forwarded { term: Term, passed_over: bool },
     /// In a leader's log.
     At(Term, Index),
 }
@@ -49,6 +51,8 @@ pub(super) struct Waiters {
     by_deadline: BTreeSet<(Moment, u64)>,
     by_index: BTreeMap<Index, Vec<u64>>,
     applied: Index,
+    /// The latest term of an applied entry that was looked at.
+    term: Term,
     passed_over: Index,
 }
 
@@ -66,9 +70,9 @@ impl Waiters {
         self.by_counter.contains_key(&counter)
     }
 
-    pub(super) fn forwarded(&mut self, counter: u64, leader: MemberId) {
+    pub(super) fn forwarded(&mut self, counter: u64, term: Term) {
         if let Some(waiter) = self.by_counter.get_mut(&counter) {
-            waiter.place = Place::Forwarded(leader);
+            waiter.place = Place::Forwarded { term, passed_over: false };
         }
     }
 
@@ -94,11 +98,33 @@ impl Waiters {
     }
 
     /// The entry at `index` was applied (and its own waiter taken): whoever else waits at that place was
-    /// overwritten.
-    pub(super) fn applied(&mut self, index: Index, decided: &mut Vec<Decided>) {
+    /// overwritten, and whoever waits for an entry of an earlier term waits in vain.
+    pub(super) fn applied(&mut self, index: Index, term: Term, decided: &mut Vec<Decided>) {
         self.applied = index;
         for counter in self.by_index.remove(&index).unwrap_or_default() {
             decided.extend(self.fail(counter, Error::LeaderChanged));
+        }
+        if term > self.term {
+            self.term = term;
+            self.fail_before(term, decided);
+        }
+    }
+
+    /// A new leader's first entry: no entry of an earlier term comes any more.
+    fn fail_before(&mut self, now: Term, decided: &mut Vec<Decided>) {
+        let judge = |(&counter, waiter): (&u64, &Waiter)| match waiter.place {
+            Place::Forwarded { term, passed_over: true } if term < now => {
+                Some((counter, Error::PassedOver))
+            }
+            Place::Forwarded { term, .. } | Place::At(term, _) if term < now => {
+                Some((counter, Error::LeaderChanged))
+            }
+            _ => None,
+        };
+        let mut in_vain: Vec<(u64, Error)> = self.by_counter.iter().filter_map(judge).collect();
+        in_vain.sort_by_key(|(counter, _)| *counter);
+        for (counter, error) in in_vain {
+            decided.extend(self.fail(counter, error));
         }
     }
 
@@ -106,6 +132,11 @@ impl Waiters {
     pub(super) fn passed_over(&mut self, index: Index, decided: &mut Vec<Decided>) {
         self.applied = self.applied.max(index);
         self.passed_over = self.passed_over.max(index);
+        for waiter in self.by_counter.values_mut() {
+            if let Place::Forwarded { passed_over, .. } = &mut waiter.place {
+                *passed_over = true;
+            }
+        }
         let later = self.by_index.split_off(&(index + 1));
         for counters in std::mem::replace(&mut self.by_index, later).into_values() {
             for counter in counters {
@@ -194,10 +225,10 @@ mod tests {
         assert!(waiters.placed(1, 2, 11).is_none());
         assert!(waiters.placed(2, 2, 12).is_none());
         let mut decided = Vec::new();
-        waiters.applied(11, &mut decided);
+        waiters.applied(11, 2, &mut decided);
         waiters.passed_over(20, &mut decided);
         decided.extend(waiters.placed(3, 2, 15));
-        waiters.applied(21, &mut decided);
+        waiters.applied(21, 2, &mut decided);
         decided.extend(waiters.placed(4, 2, 21));
         answer(decided);
         let (overwritten, ambiguous) = (Err(Retry::NotProposed), Err(Retry::Ambiguous));
@@ -209,13 +240,42 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_of_a_later_term_decides_whoever_waits_for_an_earlier_one() {
+        let witness = Witness::new();
+        let mut waiters = Waiters::new(10);
+        for counter in 1..=6 {
+            waiters.insert(counter, Moment::NEVER, witness.done(counter));
+        }
+        waiters.forwarded(1, 2);
+        waiters.forwarded(2, 2);
+        assert!(waiters.placed(2, 2, 20).is_none());
+        waiters.forwarded(3, 3);
+        assert!(waiters.placed(4, 3, 13).is_none());
+        let mut decided = Vec::new();
+        waiters.applied(11, 2, &mut decided);
+        assert!(decided.is_empty());
+        waiters.applied(12, 3, &mut decided);
+        answer(std::mem::take(&mut decided));
+        assert_eq!(witness.seen(), [(1, Err(Retry::NotProposed)), (2, Err(Retry::NotProposed))]);
+
+        // In what a snapshot brought, it may be.
+        waiters.passed_over(12, &mut decided);
+        waiters.forwarded(5, 3);
+        waiters.applied(14, 4, &mut decided);
+        answer(decided);
+        let (ambiguous, overwritten) = (Err(Retry::Ambiguous), Err(Retry::NotProposed));
+        assert_eq!(witness.seen(), [(3, ambiguous), (4, overwritten), (5, overwritten)]);
+        assert!(waiters.contains(6), "it is still here");
+    }
+
+    #[test]
     fn a_deadline_says_whether_the_request_had_left() {
         let witness = Witness::new();
         let mut waiters = Waiters::new(0);
         for counter in 1..=3 {
             waiters.insert(counter, Moment::from_millis(counter), witness.done(counter));
         }
-        waiters.forwarded(2, MemberId(9));
+        waiters.forwarded(2, 3);
         let mut decided = Vec::new();
         waiters.expire(Moment::from_millis(2), &mut decided);
         answer(decided);

@@ -104,9 +104,7 @@ impl Driver {
             DriverMessage::Propose(proposal, done) => self.park(proposal, done),
             DriverMessage::Read { deadline, done } => self.reads.ask(deadline, done),
             DriverMessage::Peer { from, messages } => self.step_all(from, messages),
-            DriverMessage::ForwardedProposals { from, entries, is_change, reply } => {
-                self.propose_forwarded(from, entries, is_change, reply);
-            }
+            DriverMessage::ForwardedProposals(forwarded) => self.propose_forwarded(forwarded),
             DriverMessage::ForwardAnswered { counters, leader, answer } => {
                 self.forward_answered(&counters, leader, answer);
             }

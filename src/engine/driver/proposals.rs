@@ -12,7 +12,7 @@ use crate::base::{Index, MemberId, Moment, Term, limits};
 use crate::consensus::{Refused, RoleKind};
 use crate::engine::Error;
 use crate::engine::outbox::{AskKind, Lost};
-use crate::engine::shared::{AskReply, DriverMessage, Proposal};
+use crate::engine::shared::{DriverMessage, Forwarded, Proposal};
 use crate::engine::waiters::Done;
 use crate::proto::quorate::peer::{
     ProposeOutcome, ProposeRequest, ProposeResponse, propose_outcome::Refusal,
@@ -57,7 +57,7 @@ impl Driver {
         if status.role == RoleKind::Leader {
             self.propose_own(now, is_full);
         } else if let Some(leader) = status.leader {
-            self.forward(leader, now, is_full);
+            self.forward(leader, status.term, now, is_full);
         }
         if !self.parked.is_empty() {
             let shared = Arc::clone(&self.shared);
@@ -119,7 +119,7 @@ impl Driver {
     }
 
     /// One question carries everything that waits; a membership change is asked by itself.
-    fn forward(&mut self, leader: MemberId, now: Moment, is_full: bool) {
+    fn forward(&mut self, leader: MemberId, term: Term, now: Moment, is_full: bool) {
         let mut batch: Vec<Proposal> = Vec::new();
         let mut later = Parked::new();
         let mut bytes = 0;
@@ -130,7 +130,7 @@ impl Driver {
                 later.push_back(proposal);
             } else if !self.shared.waiters().contains(proposal.counter) {
             } else if proposal.change.is_some() {
-                self.forward_batch(leader, AskKind::ProposeChange, vec![proposal], now);
+                self.forward_batch((leader, term), AskKind::ProposeChange, vec![proposal], now);
             } else {
                 bytes += proposal.data.len();
                 batch.push(proposal);
@@ -138,13 +138,13 @@ impl Driver {
         }
         self.parked = later;
         if !batch.is_empty() {
-            self.forward_batch(leader, AskKind::Propose, batch, now);
+            self.forward_batch((leader, term), AskKind::Propose, batch, now);
         }
     }
 
     fn forward_batch(
         &mut self,
-        leader: MemberId,
+        (leader, term): (MemberId, Term),
         kind: AskKind,
         batch: Vec<Proposal>,
         now: Moment,
@@ -154,11 +154,11 @@ impl Driver {
         {
             let mut waiters = self.shared.waiters();
             for &counter in &counters {
-                waiters.forwarded(counter, leader);
+                waiters.forwarded(counter, term);
             }
         }
         let entries = batch.into_iter().map(|proposal| proposal.data).collect();
-        let body = Bytes::from(ProposeRequest { entries }.encode_to_vec());
+        let body = Bytes::from(ProposeRequest { entries, term }.encode_to_vec());
         let shared = Arc::clone(&self.shared);
         let answered = Box::new(move |answer: Result<Bytes, Lost>| {
             let message = DriverMessage::ForwardAnswered { counters, leader, answer };
@@ -197,15 +197,12 @@ impl Driver {
     }
 
     /// Another member's proposals; this member is, or was, the leader.
-    pub(super) fn propose_forwarded(
-        &mut self,
-        from: MemberId,
-        entries: Vec<Bytes>,
-        is_change: bool,
-        reply: AskReply,
-    ) {
+    pub(super) fn propose_forwarded(&mut self, forwarded: Forwarded) {
+        let Forwarded { from, entries, term, is_change, reply } = forwarded;
         tracing::trace!(peer = %from, entries = entries.len(), "forwarded proposals");
-        let admitted = self.admit(is_change);
+        // Who asked counts on it: what is not applied before an entry of a later term will never be.
+        let is_meant = term == 0 || term == self.core.status().term;
+        let admitted = if is_meant { self.admit(is_change) } else { Err(Error::LeaderChanged) };
         let outcomes = entries
             .into_iter()
             .map(|data| {

@@ -5,6 +5,10 @@ pub struct ProposeRequest {
     /// Encoded quorate.log.Entry, in the order they were asked for.
     #[prost(bytes = "bytes", repeated, tag = "1")]
     pub entries: ::prost::alloc::vec::Vec<::prost::bytes::Bytes>,
+    /// The term in which the asker knows this member as leader: in another one nothing is proposed. So an entry of a
+    /// later term tells the asker that what has not come will not come. 0 is any term.
+    #[prost(uint64, tag = "2")]
+    pub term: u64,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ProposeResponse {
