@@ -304,6 +304,16 @@ type Verifiers = (Arc<dyn ClientCertVerifier>, Arc<WebPkiServerVerifier>);
 fn verifiers(ca: &Path, crl: Option<&Path>) -> Result<Verifiers, Error> {
     let roots = load::roots(ca)?;
     let lists = crl.map(load::revocation_lists).transpose()?.unwrap_or_default();
+    if let (Some(crl), Some(name)) = (crl, load::namesakes(ca)?) {
+        return Err(Error::file(
+            ca,
+            format!(
+                "holds two authorities named {name:?}, and the lists in {} are told apart by the name: give one of them \
+                 another (quorate cert ca --name)",
+                crl.display()
+            ),
+        ));
+    }
     let blame = |error: String| Error::file(crl.unwrap_or(ca), error);
     let callers = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider())
         .with_crls(lists.clone())
@@ -365,6 +375,30 @@ mod tests {
         assert!(error(&half).contains("go together"));
         let trustless = PlaneFiles { trusted_ca: None, ..good };
         assert!(error(&trustless).contains("peer-trusted-ca-file"));
+    }
+
+    #[test]
+    fn authorities_with_revocation_lists_have_names_of_their_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (authority, good) = made(dir.path());
+        let validity = Validity { wall_ms: 1_800_000_000_000, days: 1 };
+        let bundle = dir.path().join("bundle.crt");
+        let lists = dir.path().join("lists.crl");
+        let list = |authority: &Authority| make::revocation_list(authority, &[], validity).unwrap();
+        let with = |name: &str| {
+            let other = make::authority(name, validity).unwrap();
+            let (one, two) = (&authority.made.cert_pem, &other.made.cert_pem);
+            fs::write(&bundle, format!("{one}{two}")).unwrap();
+            fs::write(&lists, list(&authority) + &list(&other)).unwrap();
+            let trusted_ca = Some(bundle.clone());
+            PlaneFiles { trusted_ca, crl: Some(lists.clone()), ..good.clone() }
+        };
+        let told = error(&with("ca"));
+        assert!(told.contains("bundle.crt: holds two authorities named \"CN=ca\""), "{told}");
+        let other = KeychainFiles { peer: Some(with("another ca")), client: None };
+        Keychain::load(other).unwrap();
+        let without_lists = PlaneFiles { crl: None, ..with("ca") };
+        Keychain::load(KeychainFiles { peer: Some(without_lists), client: None }).unwrap();
     }
 
     #[cfg(unix)]

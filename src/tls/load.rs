@@ -12,6 +12,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
+#[cfg(feature = "server")]
+use x509_parser::prelude::{FromDer, X509Certificate};
+
 use super::Error;
 
 /// Every certificate of a PEM file, in the order of the file; at least one.
@@ -35,6 +38,23 @@ pub(super) fn roots(path: &Path) -> Result<Arc<RootCertStore>, Error> {
         })?;
     }
     Ok(Arc::new(store))
+}
+
+/// Two authorities of a bundle that have one name and different keys. Whoever looks for an issuer's revocation list looks
+/// for its name.
+#[cfg(feature = "server")]
+pub(super) fn namesakes(path: &Path) -> Result<Option<String>, Error> {
+    let mut known: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for der in certificates(path)? {
+        let Ok((_, certificate)) = X509Certificate::from_der(&der) else { continue };
+        let name = certificate.subject().as_raw().to_vec();
+        let key = certificate.public_key().raw.to_vec();
+        if known.iter().any(|(other, other_key)| *other == name && *other_key != key) {
+            return Ok(Some(certificate.subject().to_string()));
+        }
+        known.push((name, key));
+    }
+    Ok(None)
 }
 
 /// The revocation lists of a PEM file (`X509 CRL`), or the single list of a DER file.
