@@ -233,6 +233,9 @@ pub const CERTIFICATE_SWEEP: Duration = Duration::from_secs(15);
 /// Between two looks at the files of certificates; what changed is read when it has been left alone for so long.
 pub const CERTIFICATE_POLL: Duration = Duration::from_secs(1);
 
+/// A certificate that ends within so long is warned of, at each start, each reading, and each day.
+pub const CERTIFICATE_ENDS_SOON: Duration = Duration::from_secs(30 * 86_400);
+
 /// What a client that is admitted no more gets for the answers to what it has asked already; it can ask nothing new.
 pub const REFUSED_GRACE: Duration = Duration::from_secs(5);
 

@@ -32,7 +32,8 @@ fn tables() -> String {
     let [refused, without_effect] = unbuilt::tables();
     text.push_str(&format!(
         "\n## etcd's flags that are refused\n\nA server does not start with them, in whatever place they stand, and says \
-         why. So it is with their names that begin with `experimental-`.\n\n{refused}\n\
+         why, unless their value asks for nothing (`false`, `off`, 0, etcd's default). So it is with their names that begin \
+         with `experimental-`.\n\n{refused}\n\
          ## etcd's flags that do nothing here\n\nA server starts with them, and warns of each.\n\n{without_effect}"
     ));
     text

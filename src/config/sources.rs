@@ -8,7 +8,7 @@ use super::keys::{KEYS, Key};
 use super::layers::{line_at, line_of};
 use super::mistakes::Mistakes;
 use super::nearest::nearest;
-use super::unbuilt::{Answer, answer};
+use super::unbuilt::{Answer, answer_to};
 
 /// Where settings are read from. Nothing is read behind its back: a test can hand in any world.
 #[derive(Clone, Debug, Default)]
@@ -44,8 +44,8 @@ pub(super) struct Findings {
 
 impl Findings {
     /// `place` names a key that is none.
-    fn no_key(&mut self, place: &str, key: &str) {
-        match answer(key) {
+    fn no_key(&mut self, place: &str, key: &str, value: &str) {
+        match answer_to(key, value) {
             Some(Answer::Refused(why)) => {
                 self.mistakes.push(format!("{place}: {key} does nothing here: {why}; remove it"));
             }
@@ -81,8 +81,8 @@ impl Sources {
         let from_variable = environment.remove("config-file").map(|(_, path)| PathBuf::from(path));
         let (known, others): (Vec<_>, Vec<_>) =
             self.flags.iter().cloned().partition(|(key, _)| Key::find(key).is_some());
-        for (key, _) in others {
-            found.no_key(&format!("--{key}"), &key);
+        for (key, value) in others {
+            found.no_key(&format!("--{key}"), &key, &value);
         }
         let file = match self.file.clone().or(from_variable) {
             None => None,
@@ -122,7 +122,7 @@ fn from_environment(variables: &[(String, String)], findings: &mut Findings) -> 
             Key::find(&key).map(|key| key.name)
         };
         let Some(name) = known else {
-            match answer(&key) {
+            match answer_to(&key, value) {
                 Some(Answer::Refused(why)) => findings.mistakes.push(format!(
                     "{variable} is set, and {key} does nothing here: {why}; unset it"
                 )),
@@ -181,10 +181,11 @@ fn read_file(path: &Path, found: &mut Findings) -> Result<String, String> {
         let line = error.span().map_or(1, |span| line_at(&text, span.start));
         format!("{shown}:{line}: {}", error.message().replace('\n', ", "))
     })?;
-    for (key, _) in document.iter() {
+    for (key, item) in document.iter() {
         if Key::find(key).is_none() {
             let line = line_of(&text, &[key.to_owned()]).unwrap_or(1);
-            found.no_key(&format!("{shown}:{line}"), key);
+            let value = item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            found.no_key(&format!("{shown}:{line}"), key, value.trim());
         }
     }
     Ok(text)

@@ -199,6 +199,34 @@ pub fn answer(name: &str) -> Option<Answer> {
     find(REFUSED).map(Answer::Refused).or_else(|| find(WITHOUT_EFFECT).map(Answer::WithoutEffect))
 }
 
+/// Values by which a refused flag asks for what is so anyway, beside the empty one, `false`, `off` and 0.
+const ASKS_NOTHING: &[(&str, &[&str])] = &[
+    ("auto-compaction-mode", &["periodic", "revision"]),
+    ("auto-compaction-retention", &["0s", "0h"]),
+    ("corrupt-check-time", &["0s"]),
+    ("cors", &["*"]),
+    ("host-whitelist", &["*"]),
+    ("log-outputs", &["default", "stderr"]),
+    ("max-learners", &["1"]),
+    ("max-txn-ops", &["128"]),
+    ("metrics", &["basic"]),
+    ("watch-progress-notify-interval", &["10m", "10m0s"]),
+];
+
+/// The answer to a flag with its value: what is refused may ask for nothing.
+pub(super) fn answer_to(name: &str, value: &str) -> Option<Answer> {
+    let bare = name.strip_prefix(EXPERIMENTAL).unwrap_or(name);
+    let mut values = ASKS_NOTHING.iter().filter(|(of, _)| *of == bare).flat_map(|(_, it)| *it);
+    let asks_nothing =
+        ["", "false", "off", "0"].contains(&value) || values.any(|idle| *idle == value);
+    match answer(name)? {
+        Answer::Refused(_) if asks_nothing => {
+            Some(Answer::WithoutEffect("and with this value it asks for nothing"))
+        }
+        told => Some(told),
+    }
+}
+
 /// Every name that has an answer, the experimental ones included.
 pub fn answered() -> impl Iterator<Item = String> {
     let names = || REFUSED.iter().chain(WITHOUT_EFFECT).flat_map(|(_, names)| names.iter());
@@ -236,6 +264,26 @@ mod tests {
             assert!(Key::find(name).is_none(), "{name} is a key");
             assert!(answer(name).is_some());
         }
+    }
+
+    #[test]
+    fn a_value_that_asks_for_nothing_is_no_reason_to_refuse() {
+        let refuses = |name, value| matches!(answer_to(name, value), Some(Answer::Refused(_)));
+        for (name, value) in [
+            ("enable-v2", "false"),
+            ("unsafe-no-fsync", "false"),
+            ("log-outputs", "stderr"),
+            ("auto-compaction-retention", "0"),
+            ("experimental-initial-corrupt-check", "false"),
+        ] {
+            assert!(!refuses(name, value) && answer_to(name, value).is_some(), "{name}={value}");
+        }
+        for (name, value) in
+            [("enable-v2", "true"), ("log-outputs", "/var/log/x"), ("discovery", "https://d")]
+        {
+            assert!(refuses(name, value), "{name}={value}");
+        }
+        assert_eq!(answer_to("nmae", ""), None);
     }
 
     #[test]

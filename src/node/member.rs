@@ -62,7 +62,7 @@ impl Node {
     /// who belongs to the cluster.
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let keychain = keychain(&config)?;
+        let keychain = keychain(&config, clock.as_ref())?;
         let mut dir = DataDir::open(&config.data_dir)?;
         let roster = roster(&config);
         let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
@@ -79,7 +79,7 @@ impl Node {
         let (engine, threads) =
             start_engine(&config, &standing, opened, drawn.boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
-        let reloading = Reloading::new(&keychain);
+        let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
         let door = Arc::new(front_door(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
@@ -216,9 +216,9 @@ impl Node {
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
 
-fn keychain(config: &Config) -> Result<Arc<Keychain>, Error> {
+fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> {
     let keychain = Keychain::load(config.keychain.clone())?;
-    for warning in keychain.warnings() {
+    for warning in keychain.warnings(clock.wall_ms()) {
         tracing::warn!("{warning}");
     }
     Ok(keychain)

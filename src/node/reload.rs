@@ -6,11 +6,12 @@
 //! ```
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
-use crate::base::limits;
+use crate::base::{Clock, limits};
 use crate::tls::{Keychain, Stamp};
 
 /// The keychain's keeper.
@@ -18,22 +19,34 @@ use crate::tls::{Keychain, Stamp};
 pub(super) struct Reloading {
     pub keychain: Arc<Keychain>,
     pub asked: Arc<Notify>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Reloading {
-    pub(super) fn new(keychain: &Arc<Keychain>) -> Self {
-        Self { keychain: Arc::clone(keychain), asked: Arc::default() }
+    pub(super) fn new(keychain: &Arc<Keychain>, clock: &Arc<dyn Clock>) -> Self {
+        Self { keychain: Arc::clone(keychain), asked: Arc::default(), clock: Arc::clone(clock) }
+    }
+
+    fn warn(&self) {
+        for warning in self.keychain.warnings(self.clock.wall_ms()) {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// For ever.
     pub(super) async fn run(self) {
         let mut looks = Looks { last: self.keychain.in_force() };
         let mut told = None;
+        let mut warned = self.clock.now();
         loop {
             let asked = tokio::select! {
                 () = tokio::time::sleep(limits::CERTIFICATE_POLL) => false,
                 () = self.asked.notified() => true,
             };
+            if self.clock.now().since(warned) > WARN_AGAIN {
+                warned = self.clock.now();
+                self.warn();
+            }
             // A file system that hangs must not hold the other chores.
             let keychain = Arc::clone(&self.keychain);
             let Ok(now) = spawn_blocking(move || keychain.stamp()).await else { continue };
@@ -45,9 +58,7 @@ impl Reloading {
                 Ok(Ok(())) => {
                     told = None;
                     tracing::info!("certificates, keys, trust and revocation lists were read anew");
-                    for warning in self.keychain.warnings() {
-                        tracing::warn!("{warning}");
-                    }
+                    self.warn();
                 }
                 Ok(Err(error)) => {
                     let error = error.to_string();
@@ -66,6 +77,9 @@ impl Reloading {
         }
     }
 }
+
+/// Between two looks at what is unwise.
+const WARN_AGAIN: Duration = Duration::from_secs(86_400);
 
 /// What was seen last; pure.
 struct Looks {

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use super::admit::{self, Identity, Refusal};
 use super::dialler::{Anybody, dialling, provider};
 use super::server::{self, Current};
-use super::{ALPN_CLIENT, ALPN_PEER, Error, Protocol, Scheme, Stamp, load, make};
+use super::{ALPN_CLIENT, ALPN_PEER, Description, Error, Protocol, Scheme, Stamp, load, make};
+use crate::base::limits;
 
 /// What one address lets in, and under which promise; `None` = not here.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -171,13 +172,23 @@ impl Keychain {
             .unwrap_or_default()
     }
 
-    /// What is not wrong but unwise, one line each: private keys that others can read.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What is not wrong but unwise, one line each: private keys that others can read, certificates that end soon.
+    pub fn warnings(&self, wall_ms: i64) -> Vec<String> {
         let planes = [&self.files.peer, &self.files.client];
         let keys = planes.into_iter().flatten().flat_map(|plane| {
             [Some(plane.key.as_path()), plane.client_key.as_deref()].into_iter().flatten()
         });
         let mut lines: Vec<String> = keys.filter_map(load::key_warning).collect();
+        let current = self.current();
+        for (files, plane) in
+            [(&self.files.peer, &current.peer), (&self.files.client, &current.client)]
+        {
+            let (Some(files), Some(plane)) = (files, plane) else { continue };
+            lines.extend(ending(&files.cert, &plane.shown, wall_ms));
+            if let Some(cert) = &files.client_cert {
+                lines.extend(ending(cert, &plane.shown_when_dialling, wall_ms));
+            }
+        }
         lines.dedup();
         lines
     }
@@ -238,6 +249,18 @@ impl Keychain {
 
     pub(super) fn self_made(&self) -> &Arc<CertifiedKey> {
         &self.self_made
+    }
+}
+
+/// A warning if the certificate ends within [`limits::CERTIFICATE_ENDS_SOON`]: its connections end with it.
+fn ending(path: &Path, shown: &CertifiedKey, wall_ms: i64) -> Option<String> {
+    let shown = Description::of(shown.cert.first()?).ok()?;
+    let soon = i64::try_from(limits::CERTIFICATE_ENDS_SOON.as_millis()).unwrap_or(i64::MAX);
+    let (path, at) = (path.display(), &shown.not_after);
+    match shown.not_after_ms.saturating_sub(wall_ms) {
+        left if left > soon => None,
+        left if left < 0 => Some(format!("{path}: this certificate has ended, on {at}: renew it")),
+        _ => Some(format!("{path}: this certificate ends on {at}: renew it, no restart is needed")),
     }
 }
 
@@ -403,16 +426,25 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn keys_that_others_can_read_are_warned_of() {
+    fn keys_that_others_can_read_and_certificates_that_end_are_warned_of() {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::tempdir().unwrap();
         let (_, peer) = made(dir.path());
         let keychain =
             Keychain::load(KeychainFiles { peer: Some(peer.clone()), client: None }).unwrap();
-        assert!(keychain.warnings().is_empty());
+        let day_ms = 86_400_000;
+        let long_before = 1_800_000_000_000 - 60 * day_ms;
+        assert!(keychain.warnings(long_before).is_empty());
         fs::set_permissions(&peer.key, fs::Permissions::from_mode(0o640)).unwrap();
-        let warnings = keychain.warnings();
+        let warnings = keychain.warnings(long_before);
         assert!(warnings.len() == 1 && warnings[0].contains("chmod 600"), "{warnings:?}");
+        let told = keychain.warnings(1_800_000_000_000);
+        assert!(
+            told.len() == 2 && told[1].contains("peer.crt: this certificate ends on"),
+            "{told:?}"
+        );
+        let told = keychain.warnings(1_800_000_000_000 + 2 * day_ms);
+        assert!(told[1].contains("has ended"), "{told:?}");
     }
 
     #[test]

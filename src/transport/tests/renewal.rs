@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::rig::{Folder, Node, config, keychain, loopback, subject, today};
 use crate::base::{MemberId, Moment};
-use crate::tls::make::{self, Authority};
+use crate::tls::make::{self, Authority, Validity};
 use crate::tls::{Keychain, Scheme};
 use crate::transport::Class;
 
@@ -29,15 +29,7 @@ impl Pair {
         let authority = authority(&folder);
         sign(&folder, &authority);
         let keys = ["one", "two"].map(|name| keychain(Some(folder.plane(name, "ca")), None));
-        let start = |member: u64, keys: &Arc<Keychain>| {
-            let listener = loopback(Some(Scheme::Https), None, 0);
-            Node::start(config(member, Arc::clone(keys), listener))
-        };
-        let (one, two) = (start(1, &keys[0]), start(2, &keys[1]));
-        one.knows(2, two.url());
-        two.knows(1, one.url());
-        one.ear.wait(|told| told.connected.contains(&TWO));
-        two.ear.wait(|told| told.connected.contains(&ONE));
+        let (one, two) = connected(&keys);
         Self { folder, one, two, keys }
     }
 
@@ -46,6 +38,20 @@ impl Pair {
             keys.reload().unwrap();
         }
     }
+}
+
+/// Members 1 and 2 with these keys, connected both ways.
+fn connected(keys: &[Arc<Keychain>; 2]) -> (Node, Node) {
+    let start = |member: u64, keys: &Arc<Keychain>| {
+        let listener = loopback(Some(Scheme::Https), None, 0);
+        Node::start(config(member, Arc::clone(keys), listener))
+    };
+    let (one, two) = (start(1, &keys[0]), start(2, &keys[1]));
+    one.knows(2, two.url());
+    two.knows(1, one.url());
+    one.ear.wait(|told| told.connected.contains(&TWO));
+    two.ear.wait(|told| told.connected.contains(&ONE));
+    (one, two)
 }
 
 fn since(node: &Node) -> Moment {
@@ -150,6 +156,26 @@ fn the_authority_changes_by_a_bundle_of_both_and_members_stay_connected() {
 }
 
 #[test]
+fn a_member_whose_certificate_ends_is_cut_off_until_it_has_another() {
+    let folder = Folder::new();
+    let authority = folder.authority("ca");
+    sign(&folder, &authority);
+    // Ends in six seconds: time enough to connect, on any machine.
+    let soon = Validity { wall_ms: today().wall_ms - 86_400_000 + 6_000, days: 1 };
+    folder.keep("two", &make::peer(&authority, &subject("two"), soon).unwrap());
+    let keys = ["one", "two"].map(|name| keychain(Some(folder.plane(name, "ca")), None));
+    let (one, two) = connected(&keys);
+    one.ear.wait(|told| told.unreachable.contains(&TWO));
+    two.ear.wait(|told| told.unreachable.contains(&ONE));
+    let error = one.transport.status()[0].last_error.clone().unwrap();
+    assert!(error.to_lowercase().contains("expired"), "{error}");
+    sign(&folder, &authority);
+    keys[1].reload().unwrap();
+    one.ear.wait(|told| told.connected.len() == 2);
+    two.ear.wait(|told| told.connected.len() == 2);
+}
+
+#[test]
 fn a_revoked_member_is_cut_off_both_ways() {
     let folder = Folder::new();
     let authority = folder.authority("ca");
@@ -159,15 +185,7 @@ fn a_revoked_member_is_cut_off_both_ways() {
     let mut plane = folder.plane("one", "ca");
     plane.crl = Some(folder.file("ca.crl"));
     let keys = [keychain(Some(plane), None), keychain(Some(folder.plane("two", "ca")), None)];
-    let start = |member: u64, keys: &Arc<Keychain>| {
-        let listener = loopback(Some(Scheme::Https), None, 0);
-        Node::start(config(member, Arc::clone(keys), listener))
-    };
-    let (one, two) = (start(1, &keys[0]), start(2, &keys[1]));
-    one.knows(2, two.url());
-    two.knows(1, one.url());
-    one.ear.wait(|told| told.connected.contains(&TWO));
-    two.ear.wait(|told| told.connected.contains(&ONE));
+    let (one, two) = connected(&keys);
     folder.revoke("ca.crl", &authority, &["two"]);
     keys[0].reload().unwrap();
     one.ear.wait(|told| told.unreachable.contains(&TWO));
