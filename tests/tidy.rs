@@ -99,6 +99,7 @@ const ROOMS: &[Room] = &[
 /// Crates that have homes: named in the code of these rooms and nowhere else.
 const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["config", "cli"]),
+    ("clap_complete", &["cli"]),
     ("comfy_table", &["cli"]),
     // cli: the profile of a folder's cluster, a client's settings.
     ("figment", &["config", "cli"]),

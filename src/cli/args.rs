@@ -5,12 +5,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::duration::parse_duration;
+use super::go::{parse_bool, parse_int};
 use super::{
-    bench, cert, check, config, elect, endpoint, kv, lease, lock, maintenance, member, mirror,
-    playground, serve, txn, watch,
+    bench, cert, check, completion, config, elect, endpoint, kv, lease, lock, maintenance, member,
+    mirror, playground, serve, snapshot, txn, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -18,10 +20,12 @@ use super::{
 #[command(
     name = "quorate",
     version,
-    disable_help_subcommand = true,
     subcommand_required = true,
+    arg_required_else_help = true,
+    infer_subcommands = true,
     after_help = "Begin with `quorate playground`; in a second terminal: `quorate put greeting hello`.\n\
-                  Without --endpoints the commands find the playground of this folder."
+                  Without --endpoints the commands find the playground of this folder.\n\
+                  `quorate help COMMAND` shows a command's flags and examples; it may be written shorter (`quorate mem list`)."
 )]
 pub(super) struct Cli {
     #[command(flatten)]
@@ -41,8 +45,6 @@ pub(super) enum Command {
     Config(config::Config),
     /// Make, revoke and show certificates
     Cert(cert::CertArgs),
-    /// Print the version
-    Version,
 
     /// Read a key or a range of keys
     Get(kv::Get),
@@ -54,8 +56,6 @@ pub(super) enum Command {
     Txn(txn::Txn),
     /// Watch a key or a range of keys
     Watch(watch::Watch),
-    /// Forget what was overwritten or deleted before a revision
-    Compaction(kv::Compaction),
     /// Grant, revoke and keep leases
     #[command(subcommand)]
     Lease(lease::Lease),
@@ -63,20 +63,24 @@ pub(super) enum Command {
     Lock(lock::Lock),
     /// Take part in an election, or look on
     Elect(elect::Elect),
-    /// See and change who belongs to the cluster
-    #[command(subcommand)]
-    Member(member::Member),
+
     /// Ask endpoints for their health, status and hash
     #[command(subcommand)]
     Endpoint(endpoint::Endpoint),
+    /// See and change who belongs to the cluster
+    #[command(subcommand)]
+    Member(member::Member),
     /// Hand leadership to another member
     MoveLeader(endpoint::MoveLeader),
+
+    /// Save the store into a file, look at one, make a cluster of one
+    #[command(subcommand)]
+    Snapshot(snapshot::Snapshot),
+    /// Forget what was overwritten or deleted before a revision
+    Compaction(kv::Compaction),
     /// See and disarm alarms
     #[command(subcommand)]
     Alarm(maintenance::Alarm),
-    /// Save the store into a file
-    #[command(subcommand)]
-    Snapshot(maintenance::Snapshot),
     /// Copy keys to another cluster, and go on with every change
     MakeMirror(mirror::MakeMirror),
     /// Judge a cluster: fast enough for a load, memory for so many keys
@@ -86,10 +90,46 @@ pub(super) enum Command {
     /// Measure what a cluster does, how long it takes and what it costs
     #[command(subcommand)]
     Bench(bench::Bench),
+
+    /// Print a script that completes words in a shell
+    Completion(completion::Completion),
+    /// Print the version
+    Version,
+}
+
+/// The commands as the help lists them; one that is named nowhere comes last.
+const GROUPS: [(&str, &[&str]); 6] = [
+    ("Begin here", &["playground", "serve", "config", "cert"]),
+    ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
+    ("Together", &["lock", "elect"]),
+    ("The cluster", &["endpoint", "member", "move-leader", "check", "bench"]),
+    ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
+    ("The program", &["completion", "version", "help"]),
+];
+
+/// The whole help, its commands ordered by what a person wants.
+fn help(grammar: &clap::Command) -> String {
+    let line = |command: &clap::Command| {
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        format!("  {:<12} {about}\n", command.get_name())
+    };
+    let mut text = "{about}\n\n{usage-heading} {usage}\n".to_owned();
+    for (title, names) in GROUPS {
+        text.push_str(&format!("\n{title}:\n"));
+        let known = names.iter().filter_map(|name| grammar.find_subcommand(name));
+        text.extend(known.map(line));
+    }
+    let named = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
+    text.extend(grammar.get_subcommands().filter(|command| !named(command.get_name())).map(line));
+    text + "\nOptions:\n{options}\n\n{after-help}"
 }
 
 /// Commands that run something here instead of asking a server: they take none of [`Globals`].
-pub(super) const LOCAL: [&str; 5] = ["playground", "serve", "config", "cert", "version"];
+pub(super) const LOCAL: [&str; 6] =
+    ["playground", "serve", "config", "cert", "completion", "version"];
+
+/// Those of them that etcdctl does not have.
+pub(super) const SERVER: [&str; 4] = ["playground", "serve", "config", "cert"];
 
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -108,8 +148,8 @@ pub(super) enum Format {
 #[command(next_help_heading = "Connection and output")]
 pub(super) struct Globals {
     /// Servers, with commas [default: the playground of this folder, else 127.0.0.1:2379]
-    #[arg(long, value_name = "URLS")]
-    pub endpoints: Option<String>,
+    #[arg(long, alias = "endpoint", value_name = "URLS", action = clap::ArgAction::Append)]
+    pub endpoints: Vec<String>,
     /// How to show the answer [default: simple]
     #[arg(short = 'w', long = "write-out", value_name = "FORMAT")]
     pub write_out: Option<Format>,
@@ -117,19 +157,19 @@ pub(super) struct Globals {
     #[arg(long)]
     pub hex: bool,
     /// Believe servers with a certificate of this CA (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub cacert: Option<PathBuf>,
     /// Certificate to show (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     pub cert: Option<PathBuf>,
     /// Its private key (PEM)
-    #[arg(id = "key-file", long = "key", value_name = "FILE")]
+    #[arg(id = "key-file", long = "key", value_name = "FILE", value_parser = path_parser())]
     pub key: Option<PathBuf>,
     /// Believe any server
     #[arg(long)]
     pub insecure_skip_tls_verify: bool,
     /// Whether endpoints without a scheme are http:// [default: true without --cacert, --cert]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     pub insecure_transport: Option<bool>,
     /// Time for an endpoint to answer the first time [default: 2s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
@@ -145,13 +185,34 @@ pub(super) struct Globals {
     pub keepalive_time: Option<Duration>,
     #[arg(long, value_name = "TIME", value_parser = parse_duration, hide = true)]
     pub keepalive_timeout: Option<Duration>,
+    // etcdctl's bounds of one message: the protocol has its own.
+    #[arg(long, value_name = "BYTES", value_parser = parse_int, hide = true)]
+    pub max_request_bytes: Option<i64>,
+    #[arg(long, value_name = "BYTES", value_parser = parse_int, hide = true)]
+    pub max_recv_bytes: Option<i64>,
+    // As with an etcd whose authentication is off, nobody asks for a user.
+    #[arg(long, value_name = "NAME[:PASSWORD]", hide = true)]
+    pub user: Option<String>,
+    #[arg(long, value_name = "PASSWORD", hide = true)]
+    pub password: Option<String>,
+    #[arg(long, short = 'd', value_name = "DOMAIN", hide = true)]
+    pub discovery_srv: Option<String>,
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub discovery_srv_name: Option<String>,
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
+    pub insecure_discovery: Option<bool>,
+}
+
+/// A path, or nothing at all, which is told with etcdctl's words.
+fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+    clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }
 
 impl Globals {
     /// What was written behind the command counts more than what was written before it.
     pub(super) fn over(self, before: Self) -> Self {
         Self {
-            endpoints: self.endpoints.or(before.endpoints),
+            endpoints: if self.endpoints.is_empty() { before.endpoints } else { self.endpoints },
             write_out: self.write_out.or(before.write_out),
             hex: self.hex || before.hex,
             cacert: self.cacert.or(before.cacert),
@@ -165,29 +226,41 @@ impl Globals {
             debug: self.debug || before.debug,
             keepalive_time: self.keepalive_time.or(before.keepalive_time),
             keepalive_timeout: self.keepalive_timeout.or(before.keepalive_timeout),
+            max_request_bytes: self.max_request_bytes.or(before.max_request_bytes),
+            max_recv_bytes: self.max_recv_bytes.or(before.max_recv_bytes),
+            user: self.user.or(before.user),
+            password: self.password.or(before.password),
+            discovery_srv: self.discovery_srv.or(before.discovery_srv),
+            discovery_srv_name: self.discovery_srv_name.or(before.discovery_srv_name),
+            insecure_discovery: self.insecure_discovery.or(before.insecure_discovery),
         }
     }
 }
 
-/// The whole grammar. The client's global flags may stand before the command and behind it.
+/// The whole grammar. The client's global flags may stand before the command and behind it; of a flag that is given
+/// twice the last one counts.
 pub(super) fn grammar() -> clap::Command {
-    let mut grammar = Cli::command();
-    let clients: Vec<String> = grammar
-        .get_subcommands()
-        .map(|command| command.get_name().to_owned())
-        .filter(|name| !LOCAL.contains(&name.as_str()))
-        .collect();
-    for name in clients {
+    let mut grammar = Cli::command().args_override_self(true);
+    let names: Vec<String> =
+        grammar.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    for name in names.iter().filter(|name| !LOCAL.contains(&name.as_str())) {
         grammar = grammar.mut_subcommand(name, |command| {
-            Globals::augment_args(command).mut_args(|arg| {
+            let command = Globals::augment_args(command).mut_args(|arg| {
                 let is_global = Globals::augment_args(clap::Command::new("globals"))
                     .get_arguments()
                     .any(|global| global.get_id() == arg.get_id());
                 arg.global(is_global)
-            })
+            });
+            of_etcdctl(command)
         });
     }
-    grammar
+    let help = help(&grammar);
+    grammar.help_template(help)
+}
+
+/// How etcdctl reads words: a command may be shortened, and the last of two equal flags counts.
+fn of_etcdctl(command: clap::Command) -> clap::Command {
+    command.args_override_self(true).infer_subcommands(true).mut_subcommands(of_etcdctl)
 }
 
 /// Go's `--switch=true` and `--switch=false`, which clap's switches do not take.
@@ -205,11 +278,12 @@ pub(super) fn without_go_switches(
             .filter(|_| !is_over)
             .and_then(|word| word.strip_prefix("--"))
             .and_then(|word| word.split_once('='))
-            .filter(|(name, _)| switches.contains(*name));
+            .filter(|(name, _)| switches.contains(*name))
+            .and_then(|(name, value)| Some((name, parse_bool(value).ok()?)));
         match switch {
-            Some((name, "true")) => kept.push(OsString::from(format!("--{name}"))),
-            Some((_, "false")) => {}
-            _ => kept.push(word),
+            Some((name, true)) => kept.push(OsString::from(format!("--{name}"))),
+            Some((_, false)) => {}
+            None => kept.push(word),
         }
     }
     kept
@@ -245,14 +319,45 @@ mod tests {
             &["quorate", "member", "list", "--endpoints=a"],
         ] {
             let (globals, _) = super::super::run::parse(words.iter().map(OsString::from)).unwrap();
-            assert_eq!(globals.endpoints.as_deref(), Some("a"), "{words:?}");
+            assert_eq!(globals.endpoints, ["a"], "{words:?}");
+        }
+    }
+
+    #[test]
+    fn the_help_groups_every_command_and_shows_examples() {
+        let mut grammar = grammar();
+        let text = grammar.render_long_help().to_string();
+        let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part:?} in {text}"));
+        assert!(at("Begin here:") < at("Keys:") && at("\n  put ") < at("\n  snapshot "));
+        let bare = ["playground", "serve", "config", "cert", "bench", "version"];
+        for command in grammar.get_subcommands().filter(|it| !bare.contains(&it.get_name())) {
+            show_examples(command);
+        }
+    }
+
+    fn show_examples(command: &clap::Command) {
+        if command.has_subcommands() || command.get_name() == "help" {
+            return command.get_subcommands().for_each(show_examples);
+        }
+        let help = command.clone().render_long_help().to_string();
+        assert!(help.contains("Example"), "{help}");
+    }
+
+    #[test]
+    fn a_command_may_be_shortened_and_the_last_of_two_flags_counts() {
+        let parse = |words: &[&str]| super::super::run::parse(words.iter().map(OsString::from));
+        for words in [
+            &["quorate", "mem", "list"][..],
+            &["quorate", "compact", "5"],
+            &["quorate", "get", "k", "--limit", "1", "--limit", "2"],
+        ] {
+            parse(words).unwrap();
         }
     }
 
     #[test]
     fn gos_switches_are_understood() {
-        let words =
-            ["quorate", "watch", "--prefix=true", "--prev-kv=false", "hello", "--", "--x=true"];
+        let words = ["quorate", "watch", "--prefix=T", "--prev-kv=0", "hello", "--", "--x=true"];
         let words = without_go_switches(&grammar(), words.map(OsString::from));
         assert_eq!(words, ["quorate", "watch", "--prefix", "hello", "--", "--x=true"]);
     }

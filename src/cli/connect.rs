@@ -10,6 +10,7 @@ use crate::config::nearest;
 use super::args::{Format, Globals};
 use super::duration::parse_duration;
 use super::exit::{Code, Exit};
+use super::go::parse_bool;
 use super::print::Printer;
 use super::profile;
 
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub tls: Option<ClientFiles>,
     pub dial_timeout: Duration,
     pub command_timeout: Duration,
+    /// Somebody asked for this time: it bounds commands, too, that otherwise take as long as they take.
+    pub is_command_timeout_set: bool,
     pub printer: Printer,
 }
 
@@ -41,11 +44,21 @@ impl Session {
             key: globals.key,
             insecure_skip_verify: globals.insecure_skip_tls_verify,
         };
-        let is_plain = globals.endpoints.is_none() && files == ClientFiles::default();
+        let is_plain = globals.endpoints.is_empty() && files == ClientFiles::default();
         let profile = if is_plain { profile::find(folder)? } else { None };
-        let written = globals.endpoints.unwrap_or_else(|| ENDPOINT_DEFAULT.to_owned());
+        if let Some(domain) = globals.discovery_srv {
+            let text = format!(
+                "--discovery-srv {domain}: SRV records are not read yet; name the servers in --endpoints"
+            );
+            return Err(Exit::new(Code::BadFeature, text));
+        }
+        let mut written = globals.endpoints;
+        if written.is_empty() {
+            written.push(ENDPOINT_DEFAULT.to_owned());
+        }
         let mut endpoints: Vec<String> = written
-            .split(',')
+            .iter()
+            .flat_map(|list| list.split(','))
             .map(|endpoint| endpoint.trim().to_owned())
             .filter(|endpoint| !endpoint.is_empty())
             .collect();
@@ -59,11 +72,7 @@ impl Session {
         if endpoints.is_empty() {
             return Err(Exit::bad_args("--endpoints is empty: name one such as 127.0.0.1:2379"));
         }
-        for file in [&files.trusted_ca, &files.cert, &files.key].into_iter().flatten() {
-            std::fs::File::open(file).map_err(|error| {
-                Exit::bad_args(format!("cannot read {}: {error}", file.display()))
-            })?;
-        }
+        check_files(&files)?;
         let secure = globals.insecure_transport == Some(false)
             || files != ClientFiles::default()
             || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
@@ -73,6 +82,7 @@ impl Session {
             tls: secure.then_some(files),
             dial_timeout: globals.dial_timeout.unwrap_or(Duration::from_secs(2)),
             command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
+            is_command_timeout_set: globals.command_timeout.is_some(),
             printer: Printer {
                 format: globals.write_out.unwrap_or_default(),
                 hex: globals.hex,
@@ -111,9 +121,45 @@ impl Session {
     }
 }
 
+/// What etcdctl refuses before it dials.
+fn check_files(files: &ClientFiles) -> Result<(), Exit> {
+    let named = [("--cert", &files.cert), ("--key", &files.key), ("--cacert", &files.trusted_ca)];
+    for (flag, file) in &named {
+        if file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
+            return Err(Exit::bad_args(format!("empty string is passed to {flag} option")));
+        }
+    }
+    if files.cert.is_some() != files.key.is_some() {
+        let shown = |file: &Option<PathBuf>| {
+            file.as_ref().map(|file| file.display().to_string()).unwrap_or_default()
+        };
+        return Err(Exit::bad_args(format!(
+            "KeyFile and CertFile must both be present[key: {}, cert: {}]",
+            shown(&files.key),
+            shown(&files.cert)
+        )));
+    }
+    for file in named.into_iter().filter_map(|(_, file)| file.as_ref()) {
+        std::fs::File::open(file)
+            .map_err(|error| Exit::bad_args(format!("cannot read {}: {error}", file.display())))?;
+    }
+    Ok(())
+}
+
 /// Variables that etcdctl knows and that have no meaning here yet.
-const IGNORED: [&str; 4] = ["API", "WATCH_KEY", "WATCH_RANGE_END", "INSECURE_DISCOVERY"];
-const KNOWN: [&str; 13] = [
+const IGNORED: [&str; 9] = [
+    "API",
+    "WATCH_KEY",
+    "WATCH_RANGE_END",
+    "INSECURE_DISCOVERY",
+    "DISCOVERY_SRV_NAME",
+    "USER",
+    "PASSWORD",
+    "MAX_REQUEST_BYTES",
+    "MAX_RECV_BYTES",
+];
+const KNOWN: [&str; 14] = [
+    "DISCOVERY_SRV",
     "ENDPOINTS",
     "WRITE_OUT",
     "HEX",
@@ -151,24 +197,24 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
         let parsed = found.get(name).map(|text| parse_duration(text)).transpose();
         parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_{name}: {error}")))
     };
-    let switch = |name: &str| match found.get(name).copied() {
-        None => Ok(None),
-        Some("true" | "1") => Ok(Some(true)),
-        Some("false" | "0") => Ok(Some(false)),
-        Some(other) => {
-            Err(Exit::bad_args(format!("ETCDCTL_{name} is {other:?}; it is true or false")))
-        }
+    let switch = |name: &str| {
+        let parsed = found.get(name).map(|text| parse_bool(text)).transpose();
+        parsed.map_err(|_| {
+            let other = found.get(name).copied().unwrap_or_default();
+            Exit::bad_args(format!("ETCDCTL_{name} is {other:?}; it is true or false"))
+        })
     };
     let write_out = match found.get("WRITE_OUT") {
         None => None,
         Some(name) => Some(<Format as clap::ValueEnum>::from_str(name, true).map_err(|_| {
-            Exit::bad_args(format!(
-                "ETCDCTL_WRITE_OUT is {name:?}; it is simple, json, table, fields or protobuf"
-            ))
+            let text = format!(
+                "unsupported output format {name:?} (ETCDCTL_WRITE_OUT): it is simple, json, table, fields or protobuf"
+            );
+            Exit::new(Code::BadFeature, text)
         })?),
     };
     Ok(Globals {
-        endpoints: found.get("ENDPOINTS").map(|text| (*text).to_owned()),
+        endpoints: found.get("ENDPOINTS").map(|text| (*text).to_owned()).into_iter().collect(),
         write_out,
         hex: switch("HEX")?.unwrap_or_default(),
         cacert: path("CACERT"),
@@ -181,6 +227,8 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
         debug: switch("DEBUG")?.unwrap_or_default(),
         keepalive_time: time("KEEPALIVE_TIME")?,
         keepalive_timeout: time("KEEPALIVE_TIMEOUT")?,
+        discovery_srv: found.get("DISCOVERY_SRV").map(|text| (*text).to_owned()),
+        ..Globals::default()
     })
 }
 
@@ -227,7 +275,7 @@ mod tests {
         assert!(found.tls.is_none());
         assert_eq!(found.printer.format, Format::Json);
 
-        let globals = Globals { endpoints: Some("c:3".to_owned()), ..Globals::default() };
+        let globals = Globals { endpoints: vec!["c:3".to_owned()], ..Globals::default() };
         let found = session(&globals, &variables, folder.path()).unwrap();
         assert_eq!(found.endpoints, ["c:3"]);
     }

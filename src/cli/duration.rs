@@ -1,4 +1,4 @@
-//! Durations, quantities and ids as Go's programs write and read them; pure.
+//! Durations and quantities as Go's programs write and read them; pure.
 
 use std::time::Duration;
 
@@ -84,15 +84,6 @@ pub(super) fn format_bytes(bytes: i64) -> String {
     }
 }
 
-/// A lease or member id as people pass it around: hexadecimal.
-pub(super) fn parse_hex(what: &str, text: &str) -> Result<u64, String> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    match u64::from_str_radix(digits, 16) {
-        Ok(id) if !digits.starts_with('+') => Ok(id),
-        _ => Err(format!("bad {what} ID {text:?}: expected hexadecimal digits")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,12 +116,5 @@ mod tests {
         {
             assert_eq!(format_bytes(bytes), text);
         }
-    }
-
-    #[test]
-    fn ids_are_hexadecimal() {
-        assert_eq!(parse_hex("lease", "0x1f"), Ok(31));
-        assert_eq!(parse_hex("member", "8e9e05c52164694d"), Ok(0x8e9e_05c5_2164_694d));
-        assert!(parse_hex("lease", "12 34").unwrap_err().contains("bad lease ID"));
     }
 }

@@ -1,25 +1,35 @@
-//! `endpoint status|health|hashkv` and `move-leader`: what is asked of each endpoint by itself.
+//! `endpoint status|health|hashkv`, `move-leader` and `defrag`: what is asked of each endpoint by itself.
+
+use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
+use tokio::task::JoinSet;
 
 use crate::base::{Clock, SystemClock};
 use crate::client::{Client, Error};
 use crate::proto::Code as Status;
 
+use super::args::Format;
 use super::connect::Session;
-use super::duration::parse_hex;
 use super::exit::Exit;
+use super::go::{parse_hex_uint, parse_int};
 use super::print::{
     EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, Moved, Statuses,
 };
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Endpoint {
-    /// Show version, size, leader and indexes of each endpoint
-    Status(Which),
     /// Check that each endpoint can read through the quorum
+    #[command(after_help = "Examples:\n  quorate endpoint health\n  \
+        quorate endpoint health --cluster -w table")]
     Health(Which),
+    /// Show version, size, leader and indexes of each endpoint
+    #[command(after_help = "Examples:\n  quorate endpoint status --cluster -w table\n  \
+        quorate endpoint status -w json")]
+    Status(Which),
     /// Show a checksum over each endpoint's history; equal on all members
+    #[command(after_help = "Examples:\n  quorate endpoint hashkv --cluster\n  \
+        quorate endpoint hashkv --cluster --rev 1000")]
     Hashkv(HashKv),
 }
 
@@ -35,14 +45,22 @@ pub(super) struct HashKv {
     #[command(flatten)]
     which: Which,
     /// Up to this revision; 0: now
-    #[arg(long, value_name = "REVISION", default_value_t = 0)]
+    #[arg(long, value_name = "REVISION", value_parser = parse_int, default_value = "0", allow_negative_numbers = true, hide_default_value = true)]
     rev: i64,
 }
 
 #[derive(Args, Clone, Debug)]
+#[command(
+    override_usage = "quorate move-leader [OPTIONS] ID",
+    after_help = "Examples:\n  quorate member list                  shows the ids\n  \
+        quorate move-leader 8e9e05c52164694d\n\n\
+        One of --endpoints must be the leader's."
+)]
 pub(super) struct MoveLeader {
     /// The member (hexadecimal) that shall lead
-    transferee_id: String,
+    id: Option<String>,
+    #[arg(hide = true)]
+    more: Vec<OsString>,
 }
 
 impl Endpoint {
@@ -58,7 +76,8 @@ impl Endpoint {
                     .map(|(endpoint, answer)| EndpointStatus { endpoint, answer })
                     .collect();
                 session.printer.print(&Statuses(&statuses))?;
-                failed
+                // Each was told on its own line.
+                failed.map_or(Ok(()), |exit| Err(Exit::silent(exit.code)))
             }
             Self::Hashkv(HashKv { which, rev }) => {
                 let endpoints = which.endpoints(session).await?;
@@ -70,7 +89,7 @@ impl Endpoint {
                     .map(|(endpoint, answer)| EndpointHash { endpoint, answer })
                     .collect();
                 session.printer.print(&Hashes(&hashes))?;
-                failed
+                failed.map_or(Ok(()), Err)
             }
             Self::Health(which) => health(session, which.endpoints(session).await?).await,
         }
@@ -79,11 +98,16 @@ impl Endpoint {
 
 impl Which {
     /// The endpoints as given, or every member's client URLs.
-    async fn endpoints(&self, session: &Session) -> Result<Vec<String>, Exit> {
+    pub(super) async fn endpoints(&self, session: &Session) -> Result<Vec<String>, Exit> {
         if !self.cluster {
             return Ok(session.endpoints.clone());
         }
-        let answer = session.client().await?.member_list(true).await?;
+        let failed = |Exit { code, text }: Exit| {
+            let text = format!("failed to fetch endpoints from etcd cluster member list: {text}");
+            Exit::new(code, text)
+        };
+        let client = session.client().await.map_err(failed)?;
+        let answer = client.member_list(true).await.map_err(|error| failed(error.into()))?;
         let urls: Vec<String> =
             answer.members.into_iter().flat_map(|member| member.client_ur_ls).collect();
         if urls.is_empty() {
@@ -93,15 +117,15 @@ impl Which {
     }
 }
 
-/// Asks one endpoint after the other; who fails is told on stderr and fails the command at its end.
+/// Asks one endpoint after the other; who fails is told on stderr, and the last failure ends the command.
 async fn ask_each<T>(
     session: &Session,
     endpoints: Vec<String>,
     what: &str,
     ask: impl AsyncFn(Client) -> Result<T, Error>,
-) -> (Vec<(String, T)>, Result<(), Exit>) {
+) -> (Vec<(String, T)>, Option<Exit>) {
     let mut answers = Vec::new();
-    let mut failures = 0;
+    let mut failed = None;
     for endpoint in endpoints {
         let answer = match session.client_at(&endpoint).await {
             Ok(client) => ask(client).await.map_err(Exit::from),
@@ -110,39 +134,41 @@ async fn ask_each<T>(
         match answer {
             Ok(answer) => answers.push((endpoint, answer)),
             Err(exit) => {
-                failures += 1;
                 eprintln!("Failed to get the {what} of endpoint {endpoint} ({exit})");
+                failed = Some(Exit::error(exit.text));
             }
         }
     }
-    let failed = match failures {
-        0 => Ok(()),
-        1 => Err(Exit::error("1 endpoint did not answer")),
-        count => Err(Exit::error(format!("{count} endpoints did not answer"))),
-    };
     (answers, failed)
 }
 
+/// Asks all at once, because each that is gone takes its time; the order is that of the endpoints.
 async fn health(session: &Session, endpoints: Vec<String>) -> Result<(), Exit> {
-    let clock = SystemClock::new();
-    let mut healths = Vec::new();
-    for endpoint in endpoints {
-        let began = clock.now();
-        let error = match session.client_at(&endpoint).await {
-            Ok(client) => unhealthy(&client).await,
-            Err(exit) => Some(exit.text),
-        };
-        let took = clock.now().since(began);
-        if let Some(error) = &error {
+    let mut asked = JoinSet::new();
+    for (place, endpoint) in endpoints.into_iter().enumerate() {
+        let session = session.clone();
+        asked.spawn(async move {
+            let clock = SystemClock::new();
+            let began = clock.now();
+            let error = match session.client_at(&endpoint).await {
+                Ok(client) => unhealthy(&client).await,
+                Err(exit) => Some(exit.text),
+            };
+            (place, EndpointHealth { endpoint, took: clock.now().since(began), error })
+        });
+    }
+    let mut healths = asked.join_all().await;
+    healths.sort_unstable_by_key(|(place, _)| *place);
+    let healths: Vec<EndpointHealth> = healths.into_iter().map(|(_, health)| health).collect();
+    session.printer.print(&Healths(&healths))?;
+    let mut sick = healths.iter().filter_map(|health| Some((health, health.error.as_ref()?)));
+    if session.printer.format == Format::Simple {
+        for (health, error) in sick.clone() {
+            let endpoint = &health.endpoint;
             eprintln!("{endpoint} is unhealthy: failed to commit proposal: {error}");
         }
-        healths.push(EndpointHealth { endpoint, took, error });
     }
-    session.printer.print(&Healths(&healths))?;
-    if healths.iter().any(|health| health.error.is_some()) {
-        return Err(Exit::error("unhealthy cluster"));
-    }
-    Ok(())
+    if sick.next().is_some() { Err(Exit::error("unhealthy cluster")) } else { Ok(()) }
 }
 
 /// What keeps an endpoint from being healthy: it cannot read through the quorum, or an alarm is raised.
@@ -157,7 +183,7 @@ async fn unhealthy(client: &Client) -> Option<String> {
         Ok(answer) => {
             let names: Vec<&str> =
                 answer.alarms.iter().map(|alarm| alarm.alarm().as_str_name()).collect();
-            Some(format!("Active Alarm(s): {}", names.join(", ")))
+            Some(format!("Active Alarm(s): {} ", names.join(" ")))
         }
         Err(error) => Some(format!("Unable to fetch the alarm list: {}", error.text())),
     }
@@ -165,19 +191,36 @@ async fn unhealthy(client: &Client) -> Option<String> {
 
 impl MoveLeader {
     pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
-        let to = parse_hex("member", &self.transferee_id).map_err(Exit::bad_args)?;
+        let word = self
+            .id
+            .filter(|_| self.more.is_empty())
+            .ok_or_else(|| Exit::bad_args("move-leader command needs 1 argument"))?;
+        let to = parse_hex_uint(&word).map_err(Exit::bad_args)?;
+        let mut failed = None;
         for endpoint in &session.endpoints {
-            let Ok(client) = session.client_at(endpoint).await else { continue };
-            let Ok(status) = client.status().await else { continue };
+            let asked = match session.client_at(endpoint).await {
+                Ok(client) => client.status().await.map(|status| (client, status)),
+                Err(exit) => {
+                    failed = Some(exit);
+                    continue;
+                }
+            };
+            let (client, status) = match asked {
+                Ok(answered) => answered,
+                Err(error) => {
+                    failed = Some(error.into());
+                    continue;
+                }
+            };
             let from = status.header.map_or(0, |header| header.member_id);
             if status.leader == from {
                 let answer = client.move_leader(to).await?;
                 return session.printer.print(&Moved { from, to, answer: &answer });
             }
         }
-        Err(Exit::bad_args(format!(
-            "no leader endpoint given at [{}]: name the leader's endpoint, too",
-            session.endpoints.join(" ")
-        )))
+        let endpoints = session.endpoints.join(" ");
+        Err(failed.unwrap_or_else(|| {
+            Exit::bad_args(format!("no leader endpoint given at [{endpoints}]"))
+        }))
     }
 }

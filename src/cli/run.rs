@@ -1,6 +1,7 @@
 //! From the process's arguments to its exit code.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -11,7 +12,7 @@ use crate::config::{self, Key, LogFormat, Logging};
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
 use super::connect::Session;
 use super::exit::{Code, Exit};
-use super::{cert, logging, serve};
+use super::{cert, logging, mistyped, serve};
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -19,19 +20,21 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
     let words = with_command(words.into_iter().collect(), &environment);
-    let (globals, command) = match parse(words) {
+    let (globals, command) = match parse(words.clone()) {
         Ok(parsed) => parsed,
-        Err(error) => return mistyped(&error),
+        Err(error) => return mistyped(&error, &words),
     };
     match carry_out(command, &globals, &environment) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(exit) => {
-            if !exit.text.is_empty() {
-                eprintln!("Error: {exit}");
-            }
-            ExitCode::from(exit.code.number())
-        }
+        Err(exit) => ended(&exit),
     }
+}
+
+fn ended(exit: &Exit) -> ExitCode {
+    if !exit.text.is_empty() {
+        eprintln!("Error: {exit}");
+    }
+    ExitCode::from(exit.code.number())
 }
 
 /// `serve` is understood where the first word is a server's flag, or where there is none and the environment has
@@ -72,11 +75,22 @@ fn leaf(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| leaf(inner))
 }
 
-fn mistyped(error: &clap::Error) -> ExitCode {
+fn mistyped(error: &clap::Error, words: &[OsString]) -> ExitCode {
+    if let Some(exit) = mistyped::told(error, &grammar(), words) {
+        return ended(&exit);
+    }
     // stdout or stderr may be closed; then there is nobody to tell.
-    let _ = error.print();
+    let _ = match error.kind() {
+        // Who asks for nothing is shown what there is, which is no mistake.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            write!(std::io::stdout(), "{}", error.render())
+        }
+        _ => error.print(),
+    };
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+        ErrorKind::DisplayHelp
+        | ErrorKind::DisplayVersion
+        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => ExitCode::SUCCESS,
         _ => ExitCode::from(Code::BadArgs.number()),
     }
 }
@@ -93,9 +107,10 @@ fn carry_out(
         Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
             .map_err(|error| Exit::error(error.to_string())),
         Command::Version => {
-            println!("quorate Version: {}\nAPI version: 3.6", env!("CARGO_PKG_VERSION"));
+            println!("quorate version: {}\nAPI version: 3.6", env!("CARGO_PKG_VERSION"));
             Ok(())
         }
+        Command::Completion(completion) => completion.run(&mut std::io::stdout().lock()),
         client => {
             if globals.debug {
                 let filter = "quorate=debug".to_owned();
@@ -142,6 +157,7 @@ async fn ask(
         | Command::Serve(_)
         | Command::Config(_)
         | Command::Cert(_)
+        | Command::Completion(_)
         | Command::Version
         | Command::Bench(_) => Ok(()),
     }

@@ -5,24 +5,33 @@ use std::io::BufRead;
 use std::os::unix::ffi::OsStringExt;
 
 use bytes::Bytes;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
 
+use super::args::without_go_switches;
 use super::connect::Session;
 use super::exit::{Code, Exit};
+use super::go::{parse_hex_int, parse_int, quote};
 use super::kv;
+use super::mistyped::first_line;
 use super::print::Transacted;
 
-/// Compares, a blank line, operations for when they hold, a blank line, operations for when they do not, a blank line.
+/// Compares, an empty line, operations for when they hold, an empty line, operations for when they do not, an empty
+/// line.
 #[derive(Args, Clone, Debug)]
 #[command(
+    override_usage = "quorate txn [OPTIONS]",
     after_help = "Lines:\n  mod(\"key\") > \"0\"      also version, create, value, lease; =, !=, <, >\n  \
-                        put key value       get and del too, with their flags"
+                        put key value       get and del too, with their flags\n\n\
+        Examples:\n  quorate txn -i\n  quorate txn <<'END'\n  \
+        value(\"greeting\") = \"hello\"\n\n  put greeting goodbye\n\n  get greeting\n\n  END"
 )]
 pub(super) struct Txn {
+    #[arg(hide = true)]
+    more: Vec<OsString>,
     /// Say what is expected before each part
     #[arg(short = 'i', long)]
     interactive: bool,
@@ -30,6 +39,9 @@ pub(super) struct Txn {
 
 impl Txn {
     pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
+        if !self.more.is_empty() {
+            return Err(Exit::bad_args("txn command does not accept argument"));
+        }
         let request = read(&mut std::io::stdin().lock(), self.interactive)?;
         let answer = session.client().await?.send(request).await?;
         session.printer.print(&Transacted(&answer))
@@ -43,71 +55,83 @@ fn read(input: &mut dyn BufRead, interactive: bool) -> Result<pb::TxnRequest, Ex
         }
     };
     prompt("compares:");
-    let compare = part(input)?.iter().map(|line| parse_compare(line)).collect::<Result<_, _>>()?;
+    let compare = part(input, parse_compare)?;
     prompt("success requests (get, put, del):");
-    let success = part(input)?.iter().map(|line| parse_op(line)).collect::<Result<_, _>>()?;
+    let success = part(input, parse_op)?;
     prompt("failure requests (get, put, del):");
-    let failure = part(input)?.iter().map(|line| parse_op(line)).collect::<Result<_, _>>()?;
+    let failure = part(input, parse_op)?;
     Ok(pb::TxnRequest { compare, success, failure })
 }
 
-/// Lines up to a blank one; the end of the input ends a part, too.
-fn part(input: &mut dyn BufRead) -> Result<Vec<String>, Exit> {
-    let mut lines = Vec::new();
+/// Lines up to an empty one, each understood before the next is read. An input that ends earlier is a mistake: what
+/// wrote it may have died in the middle.
+fn part<T>(
+    input: &mut dyn BufRead,
+    parse: impl Fn(&str) -> Result<T, Exit>,
+) -> Result<Vec<T>, Exit> {
+    let mut parsed = Vec::new();
     loop {
         let mut line = Vec::new();
-        let count = input.read_until(b'\n', &mut line)?;
-        let line = String::from_utf8(line).map_err(|_| {
-            Exit::new(Code::InvalidInput, "a line is not UTF-8: write bytes as \\xNN")
-        })?;
-        let line = line.trim();
-        if count == 0 || line.is_empty() {
-            return Ok(lines);
+        input.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Err(invalid("EOF (each of the three parts ends with an empty line)"));
         }
-        lines.push(line.to_owned());
+        let line = String::from_utf8(line)
+            .map_err(|_| invalid("a line is not UTF-8: write bytes as \\xNN"))?;
+        match line.trim() {
+            "" => return Ok(parsed),
+            line => parsed.push(parse(line)?),
+        }
     }
 }
 
-/// `target("key") op "value"`.
+fn invalid(text: impl Into<String>) -> Exit {
+    Exit::new(Code::InvalidInput, text)
+}
+
+/// `target("key") op "value"`; refused with etcdctl's texts.
 fn parse_compare(line: &str) -> Result<pb::Compare, Exit> {
-    let wrong = |why: &str| {
-        Exit::new(
-            Code::InvalidInput,
-            format!("malformed comparison: {line} ({why}); write one such as mod(\"key\") > \"0\""),
-        )
+    let malformed = || invalid(format!("malformed comparison: {line}"));
+    let (target, rest) = line.split_once('(').ok_or_else(malformed)?;
+    let got = |key: &[u8], operator: &str| {
+        let (key, value) = (quote(key), quote(b""));
+        invalid(format!("malformed comparison: {line}; got {target}({key}) {operator} {value}"))
     };
-    let (target, rest) = line.split_once('(').ok_or_else(|| wrong("no parenthesis"))?;
-    let (key, rest) = quoted(rest).ok_or_else(|| wrong("the key has no quotes"))?;
-    let rest =
-        rest.trim_start().strip_prefix(')').ok_or_else(|| wrong("no closing parenthesis"))?;
+    let (key, rest) = quoted(rest.trim_start()).ok_or_else(|| got(b"", ""))?;
+    let rest = rest.trim_start().strip_prefix(')').ok_or_else(|| got(&key, ""))?;
     let rest = rest.trim_start();
-    let split = rest.find('"').ok_or_else(|| wrong("the value has no quotes"))?;
-    let (operator, rest) = (rest[..split].trim(), &rest[split..]);
-    let (value, rest) = quoted(rest).ok_or_else(|| wrong("the value has no quotes"))?;
+    let split = rest.find(|c: char| c == '"' || c.is_whitespace()).unwrap_or(rest.len());
+    let (operator, rest) = rest.split_at(split);
+    let (value, rest) = quoted(rest.trim_start()).ok_or_else(|| got(&key, operator))?;
     if !rest.trim().is_empty() {
-        return Err(wrong("something follows the value"));
+        return Err(invalid(format!("malformed comparison: {line} (something follows the value)")));
     }
     let result = match operator {
         "=" => CompareResult::Equal,
         "!=" => CompareResult::NotEqual,
         "<" => CompareResult::Less,
         ">" => CompareResult::Greater,
-        _ => return Err(wrong("the operator is =, !=, < or >")),
+        _ => {
+            let text = format!("malformed comparison: {line} (the operator is =, !=, < or >)");
+            return Err(invalid(text));
+        }
     };
-    let number = || {
-        let text = String::from_utf8_lossy(&value);
-        text.parse::<i64>().map_err(|_| wrong("the value is no whole number"))
-    };
+    let text = String::from_utf8_lossy(&value).into_owned();
+    let not_a_number = |_| invalid(format!("invalid txn compare request: {line}"));
+    let number = || parse_int(&text).map_err(not_a_number);
     let (target, union) = match target.trim() {
         "ver" | "version" => (CompareTarget::Version, TargetUnion::Version(number()?)),
         "c" | "create" => (CompareTarget::Create, TargetUnion::CreateRevision(number()?)),
         "m" | "mod" => (CompareTarget::Mod, TargetUnion::ModRevision(number()?)),
         "val" | "value" => (CompareTarget::Value, TargetUnion::Value(value.into())),
         "lease" => {
-            let id = kv::lease_id(&String::from_utf8_lossy(&value))?;
+            let id = parse_hex_int(&text).map_err(not_a_number)?;
             (CompareTarget::Lease, TargetUnion::Lease(id))
         }
-        _ => return Err(wrong("the target is version, create, mod, value or lease")),
+        _ => {
+            let text = format!("malformed comparison: {line} (unknown target {target})");
+            return Err(invalid(text));
+        }
     };
     Ok(pb::Compare {
         result: result.into(),
@@ -119,7 +143,13 @@ fn parse_compare(line: &str) -> Result<pb::Compare, Exit> {
 }
 
 #[derive(Parser)]
-#[command(no_binary_name = true, disable_help_flag = true, disable_help_subcommand = true)]
+#[command(
+    no_binary_name = true,
+    disable_help_flag = true,
+    disable_help_subcommand = true,
+    infer_subcommands = true,
+    args_override_self = true
+)]
 struct Line {
     #[command(subcommand)]
     op: Op,
@@ -134,13 +164,16 @@ enum Op {
 
 /// `put key value`, `get key`, `del key`, with their flags.
 fn parse_op(line: &str) -> Result<pb::RequestOp, Exit> {
-    let wrong =
-        |why: &str| Exit::new(Code::InvalidInput, format!("invalid txn request: {line} ({why})"));
+    let wrong = |why: &str| invalid(format!("invalid txn request: {line} ({why})"));
     let words: Vec<OsString> = split_words(line)
         .ok_or_else(|| wrong("a quote is not closed"))?
         .into_iter()
         .map(OsString::from_vec)
         .collect();
+    if words.len() < 2 {
+        return Err(invalid(format!("invalid txn compare request: {line}")));
+    }
+    let words = without_go_switches(&Line::command(), words);
     let parsed = Line::try_parse_from(words).map_err(|error| wrong(&first_line(&error)))?;
     let request = match parsed.op {
         Op::Get(get) => Request::RequestRange(get.request()?),
@@ -148,13 +181,6 @@ fn parse_op(line: &str) -> Result<pb::RequestOp, Exit> {
         Op::Put(put) => Request::RequestPut(put.request(|| Err(wrong("put needs a value")))?),
     };
     Ok(pb::RequestOp { request: Some(request) })
-}
-
-/// clap's message without usage and hints.
-pub(super) fn first_line(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let line = text.lines().next().unwrap_or_default();
-    line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
 /// Words between blanks; with single quotes as they are, with double quotes unescaped. None if a quote stays open.
@@ -266,10 +292,14 @@ mod tests {
             assert_eq!(exit.code, Code::InvalidInput);
             exit.text
         };
+        assert_eq!(told("bad\n"), "malformed comparison: bad");
         assert!(told("mod(\"k\") ~ \"0\"\n").contains("the operator is"));
-        assert!(told("mood(\"k\") = \"0\"\n").contains("the target is"));
-        assert!(told("mod(\"k\") = \"x\"\n").contains("no whole number"));
-        assert!(told("mod(k) = \"0\"\n").contains("the key has no quotes"));
+        assert!(told("mood(\"k\") = \"0\"\n").contains("(unknown target mood)"));
+        let text = "invalid txn compare request: mod(\"k\") = \"x\"";
+        assert_eq!(told("mod(\"k\") = \"x\"\n"), text);
+        let text = "malformed comparison: mod(k) = \"0\"; got mod(\"\")  \"\"";
+        assert_eq!(told("mod(k) = \"0\"\n"), text);
+        assert!(told("mod(\"k\") > \"0\"\n\nput k v\n").starts_with("EOF"));
         assert!(told("\nput k\n").contains("put needs a value"));
         assert!(told("\nput \"k v\n").contains("a quote is not closed"));
         assert!(told("\npot k v\n").contains("invalid txn request: pot k v"));

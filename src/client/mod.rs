@@ -41,5 +41,5 @@ pub use kv::{
 pub use lease::LeaseKeeper;
 pub use recipes::{Election, Held, Leader, Leadership, Mutex, Observer, Session};
 pub use request::Request;
-pub use snapshot::Snapshot;
+pub use snapshot::{Saved, Snapshot};
 pub use watch::{Watch, Watcher};

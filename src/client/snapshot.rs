@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -32,9 +32,20 @@ impl Client {
             recv,
             hash: digest::Context::new(&digest::SHA256),
             bytes: 0,
+            total: 0,
+            version: String::new(),
             state: State::Data,
         })
     }
+}
+
+/// A download that ended well.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Saved {
+    /// Bytes of the copy, its checksum not counted.
+    pub bytes: u64,
+    /// The version of the server that made it; empty where it did not say.
+    pub version: String,
 }
 
 /// A download: [`Snapshot::next`] until none, or [`Snapshot::save`].
@@ -43,6 +54,8 @@ pub struct Snapshot {
     recv: StreamRecv,
     hash: digest::Context,
     bytes: u64,
+    total: u64,
+    version: String,
     state: State,
 }
 
@@ -84,6 +97,10 @@ impl Snapshot {
         }
         self.hash.update(&response.blob);
         self.bytes += response.blob.len() as u64;
+        self.total = self.bytes.saturating_add(response.remaining_bytes);
+        if !response.version.is_empty() {
+            self.version.clone_from(&response.version);
+        }
         if response.remaining_bytes == 0 {
             self.state = State::Checksum;
         }
@@ -96,20 +113,36 @@ impl Snapshot {
     }
 
     /// Writes the whole to `path`, which appears only when it is complete, right and synced.
-    pub async fn save(mut self, path: &Path) -> Result<u64, Error> {
+    pub async fn save(self, path: &Path) -> Result<u64, Error> {
+        Ok(self.save_with(path, |_, _| ()).await?.bytes)
+    }
+
+    /// [`save`](Self::save), telling after each piece how many bytes of how many have come. When it fails, nothing
+    /// is left behind.
+    pub async fn save_with(
+        mut self,
+        path: &Path,
+        mut told: impl FnMut(u64, u64),
+    ) -> Result<Saved, Error> {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
-        let part = Path::new(&part);
+        let part = Part(part.into());
         let failed = |what: &str, error: std::io::Error| {
             Error::Config(format!("cannot {what} {}: {error}", path.display()))
         };
-        let mut file = File::create(part).map_err(|error| failed("create", error))?;
+        let mut options = File::options();
+        options.write(true).create(true).truncate(true);
+        // Keys and values are nobody else's business.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&part.0).map_err(|error| failed("create", error))?;
         while let Some(piece) = self.next().await? {
             file.write_all(&piece).map_err(|error| failed("write", error))?;
+            told(self.bytes, self.total);
         }
         file.sync_all().map_err(|error| failed("sync", error))?;
-        std::fs::rename(part, path).map_err(|error| failed("rename", error))?;
-        Ok(self.bytes)
+        std::fs::rename(&part.0, path).map_err(|error| failed("rename", error))?;
+        Ok(Saved { bytes: self.bytes, version: self.version.clone() })
     }
 
     fn corrupt(&self, what: &str) -> Error {
@@ -118,5 +151,15 @@ impl Snapshot {
             "the snapshot from {endpoint} {what} after {} bytes: take it again",
             self.bytes
         ))
+    }
+}
+
+/// A file on its way; deleted unless it was renamed.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // Renamed or never made: then there is nothing to delete.
+        let _ = std::fs::remove_file(&self.0);
     }
 }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod catch_up;
+mod commands;
 mod config;
 mod crash;
 mod defragment;

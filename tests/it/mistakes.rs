@@ -70,11 +70,12 @@ fn etcds_start_up_checks_are_made() {
 fn mistyped_words_get_a_suggestion_and_the_exit_codes_are_etcdctls() {
     let folder = Folder::new();
     for (words, told_word, code) in [
-        (&["wacth", "k"][..], "'watch'", 128),
-        (&["get", "k", "--prefx"], "'--prefix'", 128),
-        (&["get"], "<KEY>", 128),
-        (&["get", "k", "-w", "yaml"], "simple, json, table, fields, protobuf", 128),
-        (&["get", "k", "--order", "sideways"], "bad sort order SIDEWAYS", 4),
+        (&["wacth", "k"][..], "\twatch\n", 1),
+        (&["get", "k", "--prefx"], "\t--prefix\n", 1),
+        (&["lease", "grnt", "5"], "\tgrant\n", 1),
+        (&["get"], "get command needs one argument as key", 128),
+        (&["get", "k", "-w", "yaml"], "simple, json, table, fields or protobuf", 4),
+        (&["get", "k", "--order", "sideways"], "bad sort order sideways", 4),
         (&["lease", "revoke", "xyz"], "bad lease ID", 128),
         (&["get", "k", "--prefix", "--from-key"], "cannot be set at the same time", 128),
         (&["--endpoints", "127.0.0.1:1", "--dial-timeout", "200ms", "get", "k"], "127.0.0.1:1", 2),

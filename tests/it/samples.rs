@@ -28,7 +28,7 @@ fn every_node_serves(cluster: &Cluster) {
         }
     }
     let table = cluster.ask_all(&["endpoint", "status", "-w", "table"]).ok();
-    let header = "|        ID        | VERSION | DB SIZE | IS LEADER | IS LEARNER | RAFT TERM |";
+    let header = "|        ID        | VERSION | STORAGE VERSION | DB SIZE | IN USE |";
     assert!(table.contains(header), "{table}");
     assert_eq!(table.matches("|      true |      false |").count(), 1, "one leader: {table}");
     let health = cluster.ask_all(&["endpoint", "health", "--cluster"]).ok();
@@ -77,7 +77,8 @@ fn transactions_and_leases(cluster: &Cluster) {
     assert_eq!(cluster.ask(1, &["get", "leased"]).ok(), "");
     let gone = cluster.ask(1, &["lease", "revoke", id]);
     assert_eq!(gone.code, 1);
-    assert_eq!(gone.stderr, "Error: etcdserver: requested lease not found\n");
+    let text = "Error: failed to revoke lease (etcdserver: requested lease not found)\n";
+    assert_eq!(gone.stderr, text);
 
     let short = cluster.ask(0, &["lease", "grant", "1"]).ok();
     let id = short.split_whitespace().nth(1).unwrap();
@@ -96,11 +97,11 @@ fn compaction_and_snapshots(cluster: &Cluster) {
 
     cluster.ask(0, &["put", "a", "1"]).ok();
     let saved = cluster.ask(1, &["snapshot", "save", "backup.db"]).ok();
-    assert_eq!(saved, "Snapshot saved at backup.db\n");
+    assert!(saved.starts_with("Snapshot saved at backup.db\nServer version "), "{saved}");
     let bytes = std::fs::metadata(cluster.folder.path().join("backup.db")).unwrap().len();
     assert_eq!(bytes % 512, 32, "the data, then 32 bytes of checksum");
     let many = cluster.ask_all(&["snapshot", "save", "backup.db"]);
-    assert_eq!(many.code, 128, "{many:?}");
+    assert_eq!(many.code, 5, "{many:?}");
 }
 
 /// By command, and by a leader that stops.

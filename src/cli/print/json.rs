@@ -52,8 +52,21 @@ pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
+/// Go's encoder escapes what could mean something to a browser.
 pub(super) fn text(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
+    let mut out = serde_json::Value::from(value).to_string();
+    for (c, escape) in [
+        ('<', "\\u003c"),
+        ('>', "\\u003e"),
+        ('&', "\\u0026"),
+        ('\u{2028}', "\\u2028"),
+        ('\u{2029}', "\\u2029"),
+    ] {
+        if out.contains(c) {
+            out = out.replace(c, escape);
+        }
+    }
+    out
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {
@@ -88,5 +101,6 @@ mod tests {
         let object =
             Object::default().number("z", 1).number("n", 0).text("a", "q\"").raw("always", 0);
         assert_eq!(object.encode(), r#"{"z":1,"a":"q\"","always":0}"#);
+        assert_eq!(text("<a&b>"), r#""\u003ca\u0026b\u003e""#);
     }
 }

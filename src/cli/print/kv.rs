@@ -14,7 +14,6 @@ pub(crate) struct Stored<'a>(pub &'a pb::PutResponse);
 pub(crate) struct Deleted<'a>(pub &'a pb::DeleteRangeResponse);
 pub(crate) struct Transacted<'a>(pub &'a pb::TxnResponse);
 pub(crate) struct Watched<'a>(pub &'a pb::WatchResponse);
-pub(crate) struct Compacted<'a>(pub i64, pub &'a pb::CompactionResponse);
 
 impl Show for Got<'_> {
     fn simple(&self, page: &mut Page) {
@@ -128,10 +127,6 @@ impl Show for Transacted<'_> {
 
 impl Show for Watched<'_> {
     fn simple(&self, page: &mut Page) {
-        if self.0.events.is_empty() {
-            let revision = self.0.header.as_ref().map_or(0, |header| header.revision);
-            page.line(&format!("progress notify: {revision}"));
-        }
         for event in &self.0.events {
             page.line(event_word(event));
             if let Some(kv) = &event.prev_kv {
@@ -178,24 +173,6 @@ impl Show for Watched<'_> {
 
     fn protobuf(&self) -> Option<Vec<u8>> {
         Some(self.0.encode_to_vec())
-    }
-}
-
-impl Show for Compacted<'_> {
-    fn simple(&self, page: &mut Page) {
-        page.line(&format!("compacted revision {}", self.0));
-    }
-
-    fn fields(&self, page: &mut Page) {
-        page.header(self.1.header.as_ref());
-    }
-
-    fn json(&self, _: bool) -> String {
-        Object::default().object("header", &header_json(self.1.header.as_ref())).encode()
-    }
-
-    fn protobuf(&self) -> Option<Vec<u8>> {
-        Some(self.1.encode_to_vec())
     }
 }
 

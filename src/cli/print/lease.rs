@@ -23,7 +23,7 @@ impl Show for Granted<'_> {
 
     fn fields(&self, page: &mut Page) {
         page.header(self.0.header.as_ref());
-        page.field("ID", self.0.id);
+        page.lease("ID", self.0.id);
         page.field("TTL", self.0.ttl);
     }
 
@@ -65,7 +65,7 @@ impl Show for KeptAlive<'_> {
 
     fn fields(&self, page: &mut Page) {
         page.header(self.0.header.as_ref());
-        page.field("ID", self.0.id);
+        page.lease("ID", self.0.id);
         page.field("TTL", self.0.ttl);
     }
 
@@ -99,7 +99,7 @@ impl Show for Remaining<'_> {
 
     fn fields(&self, page: &mut Page) {
         page.header(self.answer.header.as_ref());
-        page.field("ID", self.answer.id);
+        page.lease("ID", self.answer.id);
         page.field("TTL", self.answer.ttl);
         page.field("GrantedTTL", self.answer.granted_ttl);
         for key in &self.answer.keys {
@@ -134,7 +134,7 @@ impl Show for Leases<'_> {
     fn fields(&self, page: &mut Page) {
         page.header(self.0.header.as_ref());
         for lease in &self.0.leases {
-            page.field("ID", lease.id);
+            page.lease("ID", lease.id);
         }
     }
 

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use crate::cli::args::Format;
 use crate::cli::exit::{Code, Exit};
+use crate::cli::go::quote;
 use crate::proto::etcdserverpb::ResponseHeader;
 use crate::proto::mvccpb::KeyValue;
 
@@ -57,7 +58,7 @@ impl Printer {
 }
 
 fn unsupported(format: &str) -> Exit {
-    Exit::new(Code::BadFeature, format!("{format} is not supported as output format"))
+    Exit::new(Code::BadFeature, format!("{format} not supported as output format"))
 }
 
 /// What will be written to stdout.
@@ -96,10 +97,9 @@ impl Page {
         self.line(&format!("\"{name}\" : {value}"));
     }
 
-    /// The same with Go's quotes.
+    /// The same with Go's quotes. As in etcdctl, `--hex` has no say here.
     pub(super) fn quoted(&mut self, name: &str, value: &[u8]) {
-        let value = if self.hex { quote(hex(value).as_bytes()) } else { quote(value) };
-        self.field(name, value);
+        self.field(name, quote(value));
     }
 
     pub(super) fn id(&mut self, name: &str, id: u64) {
@@ -126,10 +126,14 @@ impl Page {
         self.field(&format!("{prefix}ModRevision"), kv.mod_revision);
         self.field(&format!("{prefix}Version"), kv.version);
         self.quoted(&format!("{prefix}Value"), &kv.value);
+        self.lease(&format!("{prefix}Lease"), kv.lease);
+    }
+
+    pub(super) fn lease(&mut self, name: &str, id: i64) {
         if self.hex {
-            self.field(&format!("{prefix}Lease"), format!("{:016x}", kv.lease));
+            self.field(name, format!("{id:016x}"));
         } else {
-            self.field(&format!("{prefix}Lease"), kv.lease);
+            self.field(name, id);
         }
     }
 
@@ -155,32 +159,6 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect()
 }
 
-/// Go's `%q`.
-fn quote(bytes: &[u8]) -> String {
-    let mut out = String::from("\"");
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => out.push_str("\\\""),
-                '\\' => out.push_str("\\\\"),
-                '\n' => out.push_str("\\n"),
-                '\r' => out.push_str("\\r"),
-                '\t' => out.push_str("\\t"),
-                '\x07' => out.push_str("\\a"),
-                '\x08' => out.push_str("\\b"),
-                '\x0b' => out.push_str("\\v"),
-                '\x0c' => out.push_str("\\f"),
-                c if c.is_ascii_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
-                c if c.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(c))),
-                c => out.push(c),
-            }
-        }
-        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
-    }
-    out.push('"');
-    out
-}
-
 /// The header as Go's JSON has it.
 pub(super) fn header_json(header: Option<&ResponseHeader>) -> Object {
     let Some(header) = header else { return Object::default() };
@@ -196,8 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bytes_are_quoted_as_go_does() {
-        assert_eq!(quote(b"a\"b\\c\n\x01\xff\xc3\xa9"), r#""a\"b\\c\n\x01\xffé""#);
+    fn bytes_are_shown_as_hexadecimal() {
         assert_eq!(hex(b"fo"), r"\x66\x6f");
     }
 }

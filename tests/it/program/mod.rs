@@ -6,6 +6,7 @@
 mod cluster;
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -82,9 +83,7 @@ impl Folder {
 
     /// The same with lines on stdin.
     pub(crate) fn run_with(&self, words: &[&str], stdin: &str) -> Output {
-        let path = self.path().join("stdin");
-        std::fs::write(&path, stdin).unwrap();
-        finish(self.command(words).stdin(File::open(path).unwrap()))
+        finish_with(&mut self.command(words), stdin)
     }
 
     /// A process that goes on; what it prints is in `<name>.out` and `<name>.err` of the folder.
@@ -106,7 +105,19 @@ impl Folder {
 
 /// Runs a command to its end.
 pub(crate) fn finish(command: &mut Command) -> Output {
-    let output = command.output().unwrap();
+    told(command.output().unwrap())
+}
+
+/// Ends a command with these lines on its stdin.
+pub(crate) fn finish_with(command: &mut Command, stdin: &str) -> Output {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    // Some commands end before they have read all of it.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    told(child.wait_with_output().unwrap())
+}
+
+fn told(output: std::process::Output) -> Output {
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -1,0 +1,41 @@
+//! How far long work has come, on stderr when somebody looks at it.
+
+use std::io::{IsTerminal, Write};
+
+use super::duration::format_bytes;
+
+/// One line that is written over itself, and gone when this is dropped.
+pub(super) struct Progress {
+    what: &'static str,
+    is_shown: bool,
+    last: Option<u64>,
+}
+
+impl Progress {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, is_shown: std::io::stderr().is_terminal(), last: None }
+    }
+
+    /// Shows `done` of `total` bytes, unless nothing a person could see has changed.
+    pub(super) fn bytes(&mut self, done: u64, total: u64) {
+        let percent = done.saturating_mul(100) / total.max(1);
+        if self.is_shown && self.last != Some(percent) {
+            self.last = Some(percent);
+            let shown = |bytes: u64| format_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
+            self.write(&format!("{} {} of {} ({percent}%)", self.what, shown(done), shown(total)));
+        }
+    }
+
+    fn write(&self, text: &str) {
+        // Nobody looks any more: then there is nothing to show.
+        let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.last.is_some() {
+            self.write("");
+        }
+    }
+}
