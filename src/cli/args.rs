@@ -78,6 +78,8 @@ pub(super) enum Command {
     Snapshot(snapshot::Snapshot),
     /// Forget what was overwritten or deleted before a revision
     Compaction(kv::Compaction),
+    /// Give freed space back to the disk, member by member
+    Defrag(endpoint::Defrag),
     /// See and disarm alarms
     #[command(subcommand)]
     Alarm(maintenance::Alarm),

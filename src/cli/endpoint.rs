@@ -11,11 +11,13 @@ use crate::proto::Code as Status;
 
 use super::args::Format;
 use super::connect::Session;
-use super::exit::Exit;
+use super::duration::format_duration;
+use super::exit::{Code, Exit};
 use super::go::{parse_hex_uint, parse_int};
 use super::print::{
     EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, Moved, Statuses,
 };
+use super::progress::Progress;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Endpoint {
@@ -61,6 +63,46 @@ pub(super) struct MoveLeader {
     id: Option<String>,
     #[arg(hide = true)]
     more: Vec<OsString>,
+}
+
+#[derive(Args, Clone, Debug)]
+#[command(
+    after_help = "Examples:\n  quorate defrag\n  quorate defrag --cluster --command-timeout 60s\n\n\
+    One member after the other; a member answers little while it is at it."
+)]
+pub(super) struct Defrag {
+    #[command(flatten)]
+    which: Which,
+}
+
+impl Defrag {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
+        let clock = SystemClock::new();
+        let endpoints = self.which.endpoints(session).await?;
+        let mut progress = Progress::new("defragmenting");
+        let mut has_failed = false;
+        for (done, endpoint) in endpoints.iter().enumerate() {
+            progress.step(&format!("{endpoint} ({} of {})", done + 1, endpoints.len()));
+            let began = clock.now();
+            let answer = match session.client_at(endpoint).await {
+                Ok(client) => client.defragment().await.map_err(Exit::from),
+                Err(exit) => Err(exit),
+            };
+            let took = format_duration(clock.now().since(began));
+            progress.clear();
+            match answer {
+                Ok(_) => println!("Finished defragmenting etcd member[{endpoint}]. took {took}"),
+                Err(exit) => {
+                    has_failed = true;
+                    eprintln!(
+                        "Failed to defragment etcd member[{endpoint}]. took {took}. ({exit})"
+                    );
+                }
+            }
+        }
+        // Each was told on its own line.
+        if has_failed { Err(Exit::silent(Code::Error)) } else { Ok(()) }
+    }
 }
 
 impl Endpoint {

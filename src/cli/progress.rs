@@ -26,6 +26,21 @@ impl Progress {
         }
     }
 
+    /// Shows a step that has no measure.
+    pub(super) fn step(&mut self, text: &str) {
+        if self.is_shown {
+            self.last = Some(u64::MAX);
+            self.write(&format!("{} {text}", self.what));
+        }
+    }
+
+    /// Takes the line away, so that another may be written.
+    pub(super) fn clear(&mut self) {
+        if self.last.take().is_some() {
+            self.write("");
+        }
+    }
+
     fn write(&self, text: &str) {
         // Nobody looks any more: then there is nothing to show.
         let _ = write!(std::io::stderr(), "\r\x1b[K{text}");
@@ -34,8 +49,6 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.last.is_some() {
-            self.write("");
-        }
+        self.clear();
     }
 }

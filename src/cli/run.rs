@@ -151,6 +151,7 @@ async fn ask(
         Command::Elect(elect) => elect.run(session).await,
         Command::MakeMirror(make_mirror) => make_mirror.run(session).await,
         Command::Check(check) => check.run(session).await,
+        Command::Defrag(defrag) => defrag.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
         Command::Snapshot(snapshot) => snapshot.run(session).await,
         Command::Playground(_)

@@ -176,6 +176,17 @@ fn is_directive(part: &str) -> bool {
         .contains(&level.to_ascii_lowercase().as_str())
 }
 
+/// Those who found a cluster, from etcd's syntax of initial-cluster.
+pub fn founders(initial_cluster: &str, token: &str) -> Result<Roster, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let initial = Initial::parse(initial_cluster).unwrap_or_else(|error| {
+        mistakes.push(format!("initial-cluster: {error}"));
+        Initial::default()
+    });
+    let members = roster(&initial, &mut mistakes);
+    mistakes.unless_any(Roster { members, token: token.to_owned(), state: ClusterState::New })
+}
+
 /// The members of initial-cluster in their order, each with its URLs sorted.
 fn roster(initial: &Initial, mistakes: &mut Mistakes) -> Vec<RosterMember> {
     let mut members: Vec<RosterMember> = Vec::new();

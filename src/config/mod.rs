@@ -24,7 +24,7 @@ mod sources;
 mod types;
 mod unbuilt;
 
-pub use check::{LogFormat, Logging, Start};
+pub use check::{LogFormat, Logging, Start, founders};
 pub use effective::{Effective, Setting, effective, load};
 pub use keys::{KEYS, Key, Kind, Section, Settings, default_toml};
 pub use mistakes::Mistakes;

@@ -23,6 +23,7 @@ mod member;
 mod open;
 mod outbox;
 mod reload;
+mod restore;
 mod stop;
 mod versions;
 
@@ -30,4 +31,5 @@ pub use check::check;
 pub use config::{ClusterState, Config, Roster, RosterMember};
 pub use error::Error;
 pub use member::Node;
+pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};
 pub use stop::Stopped;

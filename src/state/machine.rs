@@ -1,5 +1,6 @@
 //! The state machine, owned by the applier: genesis, loading, one entry at a time, publishing.
 
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use super::reply::Outcome;
 use super::shared::{Caches, Change, Shared};
 use crate::base::{ClusterId, Index, MemberId, Revision, Term};
 use crate::proto::etcdserverpb::Member;
-use crate::storage::{Fault, Read, Rows, Stamp, Table};
+use crate::storage::{Direction, Fault, Read, Rows, Stamp, Table};
 
 /// Row of table `meta`: the cluster's id (8 BE).
 const CLUSTER: &[u8] = b"cluster";
@@ -38,6 +39,23 @@ impl Machine {
         }
         let revision = Revision::EMPTY_STORE;
         (rows, Stamp { applied: 1, term: 1, revision, ..Stamp::EMPTY })
+    }
+
+    /// What changes in the rows of `read` when their state founds another cluster: its id, and its members in place of
+    /// those that were. Keys and leases stay.
+    pub fn found_again<R: Read>(
+        read: &R,
+        cluster: ClusterId,
+        members: &[Member],
+    ) -> Result<Rows, Fault> {
+        let mut rows = Rows::new();
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        read.scan(Table::Members, all.0, all.1, Direction::Ascending, &mut |row| {
+            rows.insert((Table::Members, Bytes::copy_from_slice(row.key)), None);
+            ControlFlow::Continue(())
+        })?;
+        rows.extend(Self::genesis(cluster, members).0);
+        Ok(rows)
     }
 
     /// The machine of the rows in `read`, which stand at `stamp`.

@@ -85,6 +85,25 @@ impl SnapshotHeader {
         bytes.freeze()
     }
 
+    /// The header of a database that came without one, as a file: `path` begins with its `length` bytes, whose
+    /// checksum the caller has computed.
+    pub fn of_data(
+        path: &Path,
+        length: u64,
+        sha256: [u8; 32],
+        config: &StoreConfig,
+    ) -> Result<Self, SnapshotError> {
+        if length < EMPTY_BYTES {
+            return Err(SnapshotError::Length { found: length, expected: EMPTY_BYTES });
+        }
+        let claimed = env::bytes_claimed(path, config).map_err(unreadable)?;
+        if claimed > length {
+            return Err(SnapshotError::Length { found: length, expected: claimed });
+        }
+        let stamp = env::stamp_of_file(path, config).map_err(unreadable)?;
+        Ok(Self { stamp, length, sha256 })
+    }
+
     /// Reads the header at the beginning of `bytes`.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
         let not_a_snapshot =

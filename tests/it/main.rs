@@ -23,6 +23,7 @@ mod program;
 mod recipes;
 mod reload;
 mod restart;
+mod restore;
 mod samples;
 mod seeds;
 mod serve;

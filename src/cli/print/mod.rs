@@ -8,6 +8,7 @@ mod json;
 mod kv;
 mod lease;
 mod page;
+mod snapshot;
 mod table;
 
 pub(super) use cluster::{
@@ -17,4 +18,5 @@ pub(super) use cluster::{
 pub(super) use kv::{Deleted, Got, Stored, Transacted, Watched};
 pub(super) use lease::{Granted, KeptAlive, Leases, Remaining, Revoked};
 pub(super) use page::{Page, Printer, Show};
+pub(super) use snapshot::Inspected;
 pub(super) use table::Table;
