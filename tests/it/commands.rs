@@ -390,6 +390,7 @@ fn without_quorum(cluster: &mut Cluster) {
                 "endpoint hashkv",
                 "move-leader",
                 "snapshot",
+                "defrag",
             ]
             .iter()
             .any(|start| line.starts_with(start))

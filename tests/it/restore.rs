@@ -18,6 +18,8 @@ impl Saved {
         let granted = cluster.ask_all(&["lease", "grant", "5000"]).ok();
         let lease = granted.split(' ').nth(1).unwrap_or_default().to_owned();
         cluster.ask_all(&["put", "leased", "x", "--lease", &lease]).ok();
+        // This member has applied all of it when it answers.
+        assert_eq!(cluster.ask(0, &["get", "leased"]).ok(), "leased\nx\n");
         let hash = hash(&cluster.ask(0, &["endpoint", "hashkv"]).ok());
         cluster.ask(0, &["snapshot", "save", "one.snap"]).ok();
         Self { cluster, lease, hash, url: format!("http://127.0.0.1:{}", free_port()) }

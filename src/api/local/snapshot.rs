@@ -21,8 +21,12 @@ pub(super) fn send(member: &Member, stream: Duplex) {
     let member = member.clone();
     let (requests, answers) = stream.split();
     let told = answers.clone();
+    let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("snapshot-out".to_owned()).spawn(move || {
-        let ended = pieces(&member, &answers);
+        // What was acknowledged here is in the copy, which is one of the database.
+        let checkpointed = runtime.block_on(member.handle.checkpoint());
+        let checkpointed = checkpointed.map_err(|error| status::of_error(&error));
+        let ended = checkpointed.and_then(|()| pieces(&member, &answers));
         // A client that is gone needs no ending.
         let _gone = answers.blocking_send(Item::End(ended));
         drop((requests, place));
