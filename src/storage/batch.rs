@@ -8,7 +8,7 @@ use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 
-use super::read::is_inverted;
+use super::read::{self, is_inverted};
 use super::{Direction, Fault, Read, Row, Table, Write};
 
 /// Changed rows in order; none as a value deletes the row.
@@ -120,7 +120,9 @@ impl<R: Read> Read for Batch<'_, R> {
                 each(Row { key, value });
                 Ok(true)
             }
-            _ => self.base.newest(table, low, high, each),
+            // What is deleted here may stand below, and not alone.
+            Some((_, None)) => read::first_of_all(self, table, low, high, each),
+            None => self.base.newest(table, low, high, each),
         }
     }
 }

@@ -38,6 +38,17 @@ pub(super) struct Layer {
 /// The rows of a layer, one map for each table.
 pub(super) type Tables = [TableRows; Table::ALL.len()];
 
+/// What one layer says about the first row of a range in which later rows stand first.
+pub(super) enum Newest {
+    /// It has it.
+    Told,
+    /// It deletes what stood first: compaction takes rows away that layers below may still have, and which of theirs
+    /// are left only all of them together can tell.
+    Deleted,
+    /// It has nothing there: the layers below can tell.
+    Unknown,
+}
+
 impl Layer {
     /// One short write lock for all rows, so that no reader sees a part of them alone.
     pub(super) fn merge(&self, rows: Rows) {
@@ -71,22 +82,24 @@ impl Layer {
         self.tables()[table as usize].get(key).cloned()
     }
 
-    /// Calls `each` with the first row between the bounds, under the lock; false if there is none.
-    pub(super) fn first(
+    /// Calls `each` with the first row between the bounds, under the lock, if this layer can tell.
+    pub(super) fn newest(
         &self,
         table: Table,
         low: &[u8],
         high: &[u8],
         each: &mut dyn FnMut(Row<'_>),
-    ) -> bool {
+    ) -> Newest {
         let tables = self.tables();
         let range = (Bound::Included(low), Bound::Excluded(high));
-        let mut rows = tables[table as usize].range::<[u8], _>(range);
-        let Some((key, Some(value))) = rows.find(|(_, value)| value.is_some()) else {
-            return false;
-        };
-        each(Row { key, value });
-        true
+        match tables[table as usize].range::<[u8], _>(range).next() {
+            Some((key, Some(value))) => {
+                each(Row { key, value });
+                Newest::Told
+            }
+            Some((_, None)) => Newest::Deleted,
+            None => Newest::Unknown,
+        }
     }
 
     /// All rows, for the checkpoint of a sealed layer: nobody writes it any more.

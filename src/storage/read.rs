@@ -53,8 +53,8 @@ pub trait Read {
     }
 
     /// Calls `each` with the first row between `low` and `high`, ascending, of a range in which what is written later
-    /// stands first and nothing is deleted (the versions of one key): the newest layer that has a row answers for
-    /// those below. False if there is none. `each` is short and reads nothing.
+    /// stands first (the versions of one key): the newest layer that has a row there answers for those below. Rows may
+    /// be deleted in any order. False if there is none. `each` is short and reads nothing.
     fn newest(
         &self,
         table: Table,
@@ -62,15 +62,26 @@ pub trait Read {
         high: &[u8],
         each: &mut dyn FnMut(Row<'_>),
     ) -> Result<bool, Fault> {
-        let mut found = false;
-        let (low, high) = (Bound::Included(low), Bound::Excluded(high));
-        self.scan(table, low, high, Direction::Ascending, &mut |row| {
-            found = true;
-            each(row);
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
+        first_of_all(self, table, low, high, each)
     }
+}
+
+/// The same from all layers together: what is left to do where the newest of them deletes something.
+pub(super) fn first_of_all<R: Read + ?Sized>(
+    read: &R,
+    table: Table,
+    low: &[u8],
+    high: &[u8],
+    each: &mut dyn FnMut(Row<'_>),
+) -> Result<bool, Fault> {
+    let mut found = false;
+    let (low, high) = (Bound::Included(low), Bound::Excluded(high));
+    read.scan(table, low, high, Direction::Ascending, &mut |row| {
+        found = true;
+        each(row);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 /// A reader that may also change rows, seen by its own reads at once.

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::db::{Database, ReadTxn};
-use super::overlay::{Layer, Walk};
-use super::read::is_inverted;
+use super::overlay::{Layer, Newest, Walk};
+use super::read::{self, is_inverted};
 use super::{Direction, Fault, Read, Row, Stamp, Table};
 
 /// What a view is taken of, as it was under the store's lock.
@@ -127,9 +127,12 @@ impl Read for View {
             return Ok(false);
         }
         let Layers { database, active, sealed, .. } = &self.layers;
-        let mut layers = std::iter::once(active).chain(sealed);
-        if layers.any(|layer| layer.first(table, low, high, each)) {
-            return Ok(true);
+        for layer in std::iter::once(active).chain(sealed) {
+            match layer.newest(table, low, high, each) {
+                Newest::Told => return Ok(true),
+                Newest::Deleted => return read::first_of_all(self, table, low, high, each),
+                Newest::Unknown => {}
+            }
         }
         let (low, high) = (Bound::Included(low), Bound::Excluded(high));
         let mut rows = database.walk(&self.txn, table, low, high, Direction::Ascending)?;
@@ -153,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::base::Moment;
+    use crate::storage::Batch;
     use crate::storage::{Rows, Store, StoreConfig};
 
     type Model = BTreeMap<Bytes, Bytes>;
@@ -236,30 +240,54 @@ mod tests {
         let mut dice = fastrand::Rng::with_seed(5);
         // What is written later stands first, as the versions of a key do.
         let row = |key: u32, step: u64| format!("{key}{:05}", 99_999 - step);
-        for step in 1..600 {
-            match dice.u32(0..12) {
-                0 => sealed = store.seal().or(sealed),
-                1 => drop(sealed.take().map(|sealed| store.checkpoint(sealed).unwrap())),
+        let mut written = Vec::new();
+        for step in 1..3_000 {
+            let change = match dice.u32(0..12) {
+                0 => {
+                    sealed = store.seal().or(sealed);
+                    None
+                }
+                1 => {
+                    if let Some(sealed) = sealed.take() {
+                        store.checkpoint(sealed).unwrap();
+                    }
+                    None
+                }
+                // Compaction takes any of them away.
+                2..=5 if !written.is_empty() => {
+                    Some((written.swap_remove(dice.usize(..written.len())), None))
+                }
                 _ => {
                     let row = Bytes::from(row(dice.u32(0..6), step));
-                    stamp.applied += 1;
-                    let rows = Rows::from([((Table::Keys, row.clone()), Some(row))]);
-                    store.merge(rows, stamp, Moment::ZERO);
+                    written.push(row.clone());
+                    Some((row.clone(), Some(row)))
                 }
+            };
+            if let Some((row, value)) = change {
+                stamp.applied += 1;
+                store.merge(Rows::from([((Table::Keys, row), value)]), stamp, Moment::ZERO);
             }
             let view = store.view().unwrap();
+            let mut batch = Batch::new(&view);
+            if let Some(row) = written.first().filter(|_| dice.bool()) {
+                batch.delete(Table::Keys, row.clone());
+            }
             let key = dice.u32(0..7);
             let (low, high) = (row(key, dice.u64(0..=step)), format!("{key}:"));
-            let (low, high) = (low.as_bytes(), high.as_bytes());
-            let range = (Bound::Included(low), Bound::Excluded(high));
-            let first = view.first(Table::Keys, range.0, range.1, Direction::Ascending).unwrap();
-            let mut newest = None;
-            let found = view.newest(Table::Keys, low, high, &mut |row| {
-                let copy = Bytes::copy_from_slice;
-                newest = Some((copy(row.key), copy(row.value)));
-            });
-            assert_eq!((newest.clone(), found.unwrap()), (first, newest.is_some()));
+            same_first_row(&view, low.as_bytes(), high.as_bytes());
+            same_first_row(&batch, low.as_bytes(), high.as_bytes());
         }
+    }
+
+    fn same_first_row(read: &impl Read, low: &[u8], high: &[u8]) {
+        let range = (Bound::Included(low), Bound::Excluded(high));
+        let first = read.first(Table::Keys, range.0, range.1, Direction::Ascending).unwrap();
+        let mut newest = None;
+        let found = read.newest(Table::Keys, low, high, &mut |row| {
+            let copy = Bytes::copy_from_slice;
+            newest = Some((copy(row.key), copy(row.value)));
+        });
+        assert_eq!((newest.clone(), found.unwrap()), (first, newest.is_some()));
     }
 
     #[test]
