@@ -10,6 +10,7 @@
 //! the same keys and the same report. Both servers run with their default settings but for the room in the database.
 
 mod cluster;
+mod disk;
 mod load;
 mod memory;
 mod page;
@@ -103,12 +104,16 @@ fn main() -> Outcome<()> {
 fn three_nodes(args: &Args, programs: &Programs, dir: &Path, page: &mut page::Page) -> Outcome<()> {
     let rows: Vec<Row> =
         rows::all(args.quick).into_iter().filter(|row| args.wants(row.name)).collect();
-    if rows.is_empty() {
+    if rows.is_empty() && !args.wants("written") {
         return Ok(());
     }
     let etcd = Cluster::start(programs, System::Etcd, dir, 3)?;
     let quorate = Cluster::start(programs, System::Quorate, dir, 3)?;
     let both = [&etcd, &quorate];
+    if args.wants("written") {
+        let [etcd, quorate] = both.map(|cluster| disk::written(cluster, 2 * args.seconds()));
+        page.written(etcd?, quorate?);
+    }
     for row in rows {
         for cluster in both {
             load::prepare(cluster, &row)?;

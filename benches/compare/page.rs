@@ -19,6 +19,7 @@ pub(crate) struct Page {
     results: String,
     costs: String,
     restart: String,
+    written: String,
 }
 
 impl Page {
@@ -37,7 +38,8 @@ impl Page {
             if args.pairs() == 1 { "" } else { "s" },
             args.seconds(),
         );
-        Ok(Self { about, results: String::new(), costs: String::new(), restart: String::new() })
+        let [results, costs, restart, written] = [const { String::new() }; 4];
+        Ok(Self { about, results, costs, restart, written })
     }
 
     pub(crate) fn row(&mut self, row: &Row, etcd: &[Value], quorate: &[Value]) {
@@ -69,13 +71,22 @@ impl Page {
         let servers = field("servers_cpu_s_per_100k");
         let _ = writeln!(
             self.costs,
-            "| {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} |",
             row.title,
             both(servers, seconds),
             self::ratio(servers[0], servers[1]).map_or_else(|| "-".to_owned(), factor),
             both(field("client_cpu_s_per_100k"), seconds),
-            both(field("written_per_byte_put"), |bytes| format!("{bytes:.1}")),
         );
+    }
+
+    pub(crate) fn written(&mut self, etcd: Option<f64>, quorate: Option<f64>) {
+        if let (Some(etcd), Some(quorate)) = (etcd, quorate) {
+            let ratio = factor(etcd / quorate);
+            let _ = writeln!(
+                self.written,
+                "| bytes to the disk for each byte put, three nodes, 256 in flight | {etcd:.1} | {quorate:.1} | **{ratio}** | |"
+            );
+        }
     }
 
     pub(crate) fn restart(&mut self, keys: u64, [etcd, quorate]: &[Measured; 2]) {
@@ -118,7 +129,7 @@ impl Page {
         TEXT.replace("{about}\n", &self.about)
             .replace("{results}\n", &self.results)
             .replace("{costs}\n", &self.costs)
-            .replace("{restart}\n", &self.restart)
+            .replace("{restart}\n", &format!("{}{}", self.restart, self.written))
     }
 }
 

@@ -114,6 +114,6 @@ fn large(quick: bool) -> Vec<Row> {
     ]
 }
 
-fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().filter(|word| !word.is_empty()).map(|word| (*word).to_owned()).collect()
 }
