@@ -123,7 +123,7 @@ fn help(grammar: &clap::Command) -> String {
     }
     let named = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
     text.extend(grammar.get_subcommands().filter(|command| !named(command.get_name())).map(line));
-    text + "\nOptions:\n{options}\n\n{after-help}"
+    text + "\nOptions:\n{options}{after-help}"
 }
 
 /// Commands that run something here instead of asking a server: they take none of [`Globals`].

@@ -93,7 +93,11 @@ impl Session {
 
     /// A client of all endpoints.
     pub(super) async fn client(&self) -> Result<Client, Exit> {
-        self.client_of(self.endpoints.clone()).await
+        let client = self.client_of(self.endpoints.clone()).await;
+        client.map_err(|exit| match hint(&exit, self.is_profile) {
+            Some(hint) => Exit::new(exit.code, format!("{exit}\n{hint}")),
+            None => exit,
+        })
     }
 
     /// A client of one endpoint alone: for what is asked of each.
@@ -118,6 +122,27 @@ impl Session {
         // A command is over before the leader is found.
         config.writes_to_leader = false;
         Ok(Client::connect(config).await?)
+    }
+}
+
+/// What to do about servers that cannot be reached.
+fn hint(exit: &Exit, is_profile: bool) -> Option<&'static str> {
+    if exit.code != Code::BadConnection {
+        return None;
+    }
+    let says = |text: &str| exit.text.contains(text);
+    if says("UnknownIssuer") {
+        Some("--cacert must name the CA that signed the servers' certificates.")
+    } else if says("client certificate is required") {
+        Some("Show a client's certificate with --cert and --key.")
+    } else if says("signed by a CA that is not trusted") {
+        Some("--cert must be signed by the CA that the servers' trusted-ca-file names.")
+    } else if says("no answer") && is_profile {
+        Some("The playground of this folder is not running: start it with `quorate playground`.")
+    } else if says("no answer") {
+        Some("Is a server running there, and does UDP reach it?")
+    } else {
+        None
     }
 }
 
@@ -278,6 +303,18 @@ mod tests {
         let globals = Globals { endpoints: vec!["c:3".to_owned()], ..Globals::default() };
         let found = session(&globals, &variables, folder.path()).unwrap();
         assert_eq!(found.endpoints, ["c:3"]);
+    }
+
+    #[test]
+    fn who_reaches_nobody_is_told_what_to_do() {
+        let told = |text: &str, is_profile| {
+            hint(&Exit::new(Code::BadConnection, text), is_profile).unwrap_or_default()
+        };
+        assert!(told("invalid peer certificate: UnknownIssuer", false).contains("--cacert"));
+        assert!(told("a client certificate is required", true).contains("--cert and --key"));
+        assert!(told("no answer from a:1", true).contains("`quorate playground`"));
+        assert!(told("no answer from a:1", false).contains("UDP"));
+        assert_eq!(hint(&Exit::error("no answer from a:1"), false), None);
     }
 
     #[test]

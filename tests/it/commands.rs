@@ -270,6 +270,20 @@ const CASES: &[Case] = &[
     ("", "", 0, "*Begin here:*Keys:*", ""),
 ];
 
+/// The commands of the articles that people learn from, as they stand there.
+const AS_WRITTEN: &[Case] = &[
+    ("-w table endpoint health", "", 0, "+-*| HEALTH |*|   true |*", ""),
+    ("-w table member list", "", 0, "+-*| STATUS  |*", ""),
+    ("-w json endpoint status", "", 0, "[{\"Endpoint\":\"https://*", ""),
+    ("put hello word", "", 0, "OK\n", ""),
+    ("get hello", "", 0, "hello\nword\n", ""),
+    ("get --prefix=true hello", "", 0, "hello\nword\n", ""),
+    ("watch --prefix=true hello -- false", "", 1, "PUT\nhello\nmore\n*", "command*"),
+    ("del hello", "", 0, "1\n", ""),
+    ("--endpoint {endpoint} member list", "", 0, "*, started, n*", ""),
+    ("--endpoints={endpoint} endpoint health", "", 0, "*is healthy*", ""),
+];
+
 /// One sound call of each command that asks a server, which must not change anything.
 const ASKING: &[(&str, &str)] = &[
     ("put a 1", ""),
@@ -354,8 +368,26 @@ fn every_command_answers_as_etcdctl_does_until_the_quorum_is_lost() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    as_written(&cluster);
     one_of_many(&cluster);
     without_quorum(&mut cluster);
+}
+
+fn as_written(cluster: &Cluster) {
+    for (line, input, code, stdout, stderr) in AS_WRITTEN {
+        let line = line.replace("{endpoint}", &cluster.endpoint(0));
+        let output = thread::scope(|scope| {
+            let asked = scope.spawn(|| ask(cluster, &line, input));
+            while line.starts_with("watch") && !asked.is_finished() {
+                // The watch may begin after the first of them.
+                cluster.ask_all(&["put", "hello", "more"]).ok();
+            }
+            asked.join().unwrap()
+        });
+        assert_eq!(output.code, *code, "{line}: {output:?}");
+        assert!(is_like(stdout, &output.stdout), "{line}: {output:?}");
+        assert!(is_like(stderr, &output.stderr), "{line}: {output:?}");
+    }
 }
 
 /// What is said of one endpoint alone.
