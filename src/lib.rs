@@ -62,3 +62,12 @@ pub mod state;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod watch;
+
+/// What the pages say in Rust compiles.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/client.md")]
+    struct Client;
+}

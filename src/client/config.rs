@@ -48,6 +48,18 @@ impl Config {
         }
     }
 
+    /// Whom to believe at `https` endpoints, and what to show there.
+    ///
+    /// ```
+    /// use quorate::client::{ClientFiles, Config};
+    ///
+    /// let config = Config::new(["https://10.0.0.1:2379", "https://10.0.0.2:2379"]).tls(ClientFiles {
+    ///     trusted_ca: Some("ca.crt".into()),
+    ///     cert: Some("client-root.crt".into()),
+    ///     key: Some("client-root.key".into()),
+    ///     ..ClientFiles::default()
+    /// });
+    /// ```
     pub fn tls(mut self, files: ClientFiles) -> Self {
         self.tls = Some(files);
         self

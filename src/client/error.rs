@@ -14,41 +14,80 @@ pub enum Error {
 
     /// No endpoint answered; each with its reason.
     #[error("no endpoint could be reached: {}", tried.join("; "))]
-    Connect { tried: Vec<String> },
+    Connect {
+        /// `endpoint: reason`, for each.
+        tried: Vec<String>,
+    },
 
     /// The server answered with an error.
     #[error("{text} ({endpoint})", text = status.text)]
-    Server { endpoint: Arc<str>, status: Status },
+    Server {
+        /// Its URL.
+        endpoint: Arc<str>,
+        /// What it said: etcd's text, gRPC's code.
+        status: Status,
+    },
 
     /// The connection ended before the answer.
     #[error("the connection to {endpoint} was lost: {reason}{}", ambiguity(*retry))]
-    Lost { endpoint: Arc<str>, reason: Arc<str>, retry: Retry },
+    Lost {
+        /// The URL of the server.
+        endpoint: Arc<str>,
+        /// Why, for people.
+        reason: Arc<str>,
+        /// Ambiguous if the request may have left.
+        retry: Retry,
+    },
 
     /// The call's own deadline passed.
     #[error("no answer from {endpoint} within {after:?}{}", ambiguity(*retry))]
-    Timeout { endpoint: Arc<str>, after: Duration, retry: Retry },
+    Timeout {
+        /// The URL of the server that was waited for.
+        endpoint: Arc<str>,
+        /// The time for a call.
+        after: Duration,
+        /// Ambiguous for a write.
+        retry: Retry,
+    },
 
     /// A watch cannot go on from where it was: the history up to `compact_revision` is gone.
     #[error(
         "revisions before {compact_revision} have been compacted: read the keys again and watch from there"
     )]
-    Compacted { compact_revision: i64 },
+    Compacted {
+        /// The first revision that can still be watched.
+        compact_revision: i64,
+    },
 
     /// The server ended a watch, or refused to create it.
     #[error("the watch was canceled: {reason}")]
-    WatchCanceled { reason: String },
+    WatchCanceled {
+        /// The server's text.
+        reason: String,
+    },
 
     /// A lease that was kept alive is gone: it expired or was revoked.
     #[error("lease {id:x} is gone: it expired or was revoked")]
-    LeaseGone { id: i64 },
+    LeaseGone {
+        /// The lease.
+        id: i64,
+    },
 
     /// A lock or a leadership that was held before: its lease ended, or somebody deleted its key.
     #[error("{key} is not held any more: its lease ended, or somebody deleted it")]
-    NotHeld { key: String },
+    NotHeld {
+        /// `name/<lease>`, as text.
+        key: String,
+    },
 
     /// The server said something that the protocol does not know.
     #[error("{endpoint} does not speak this protocol: {what}")]
-    Protocol { endpoint: Arc<str>, what: String },
+    Protocol {
+        /// The URL of the server.
+        endpoint: Arc<str>,
+        /// What it said.
+        what: String,
+    },
 
     /// Bytes that are not what their checksum says.
     #[error("{0}")]

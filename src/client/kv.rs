@@ -121,6 +121,7 @@ builder! {
 ranged! { Get Delete }
 
 impl Get {
+    /// Of one key; [`Get::prefix`] and its like make it a range.
     pub fn new(key: impl Into<Bytes>) -> Self {
         Self { client: (), request: pb::RangeRequest { key: key.into(), ..Default::default() } }
     }
@@ -139,6 +140,7 @@ impl<C> Get<C> {
         self
     }
 
+    /// Sorted by this field; without it, and with an order of `None`, by key.
     pub fn sort(mut self, target: SortTarget, order: SortOrder) -> Self {
         self.request.set_sort_target(target);
         self.request.set_sort_order(order);
@@ -179,6 +181,7 @@ impl<C> Get<C> {
 }
 
 impl Put {
+    /// Of one key.
     pub fn new(key: impl Into<Bytes>, value: impl Into<Bytes>) -> Self {
         let request = pb::PutRequest { key: key.into(), value: value.into(), ..Default::default() };
         Self { client: (), request }
@@ -212,6 +215,7 @@ impl<C> Put<C> {
 }
 
 impl Delete {
+    /// Of one key; [`Delete::prefix`] and its like make it a range.
     pub fn new(key: impl Into<Bytes>) -> Self {
         let request = pb::DeleteRangeRequest { key: key.into(), ..Default::default() };
         Self { client: (), request }
@@ -227,6 +231,7 @@ impl<C> Delete<C> {
 }
 
 impl Txn {
+    /// One without a condition, for another transaction to contain.
     pub fn new() -> Self {
         Self { client: (), request: pb::TxnRequest::default() }
     }
@@ -273,6 +278,7 @@ pub struct Comparing<T> {
 }
 
 impl Compare {
+    /// The key's value, byte by byte.
     pub fn value(key: impl Into<Bytes>) -> Comparing<Bytes> {
         comparing(key, pb::compare::CompareTarget::Value, pb::compare::TargetUnion::Value)
     }
@@ -282,14 +288,17 @@ impl Compare {
         comparing(key, pb::compare::CompareTarget::Version, pb::compare::TargetUnion::Version)
     }
 
+    /// The revision at which the key was created.
     pub fn create_revision(key: impl Into<Bytes>) -> Comparing<i64> {
         comparing(key, pb::compare::CompareTarget::Create, pb::compare::TargetUnion::CreateRevision)
     }
 
+    /// The revision at which the key was changed last.
     pub fn mod_revision(key: impl Into<Bytes>) -> Comparing<i64> {
         comparing(key, pb::compare::CompareTarget::Mod, pb::compare::TargetUnion::ModRevision)
     }
 
+    /// The id of the lease that the key is attached to; 0 for none.
     pub fn lease(key: impl Into<Bytes>) -> Comparing<i64> {
         comparing(key, pb::compare::CompareTarget::Lease, pb::compare::TargetUnion::Lease)
     }
@@ -323,18 +332,22 @@ fn comparing<T>(
 }
 
 impl<T> Comparing<T> {
+    /// It is `right`.
     pub fn equals(self, right: impl Into<T>) -> Compare {
         self.with(pb::compare::CompareResult::Equal, right)
     }
 
+    /// It is not `right`.
     pub fn differs(self, right: impl Into<T>) -> Compare {
         self.with(pb::compare::CompareResult::NotEqual, right)
     }
 
+    /// It is greater than `right`.
     pub fn greater(self, right: impl Into<T>) -> Compare {
         self.with(pb::compare::CompareResult::Greater, right)
     }
 
+    /// It is less than `right`.
     pub fn less(self, right: impl Into<T>) -> Compare {
         self.with(pb::compare::CompareResult::Less, right)
     }
@@ -351,18 +364,58 @@ impl<T> Comparing<T> {
 }
 
 impl Client {
+    /// Reads a key, or a range of keys: linearizable, unless [`Get::serializable`] is said.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate::client::Client) -> Result<(), quorate::client::Error> {
+    /// let page = client.get("user/").prefix().limit(100).await?;
+    /// for kv in &page.kvs {
+    ///     println!("{:?} = {:?}, changed at revision {}", kv.key, kv.value, kv.mod_revision);
+    /// }
+    /// println!("{} in all, more of them: {}", page.count, page.more);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn get(&self, key: impl Into<Bytes>) -> Get<&Self> {
         Get { client: self, request: Get::new(key).request }
     }
 
+    /// Writes a key.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate::client::Client) -> Result<(), quorate::client::Error> {
+    /// let lease = client.lease_grant(30, 0).await?.id;
+    /// let answer = client.put("node/7", "10.0.0.7").lease(lease).prev_kv().await?;
+    /// println!("before: {:?}", answer.prev_kv.map(|kv| kv.value));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn put(&self, key: impl Into<Bytes>, value: impl Into<Bytes>) -> Put<&Self> {
         Put { client: self, request: Put::new(key, value).request }
     }
 
+    /// Deletes a key, or a range of keys; the answer says how many there were.
     pub fn delete(&self, key: impl Into<Bytes>) -> Delete<&Self> {
         Delete { client: self, request: Delete::new(key).request }
     }
 
+    /// Compares, and then does one of two lists of operations, all at one revision.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate::client::Client) -> Result<(), quorate::client::Error> {
+    /// use quorate::client::{Compare, Get, Put};
+    ///
+    /// // Only the first one creates it; everybody else reads what it wrote.
+    /// let answer = client
+    ///     .txn()
+    ///     .when(Compare::version("config").equals(0))
+    ///     .then(Put::new("config", "mine"))
+    ///     .otherwise(Get::new("config"))
+    ///     .await?;
+    /// println!("created: {}", answer.succeeded);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn txn(&self) -> Txn<&Self> {
         Txn { client: self, request: pb::TxnRequest::default() }
     }

@@ -35,6 +35,18 @@ type Renewed = Option<Result<pb::LeaseKeepAliveResponse, Error>>;
 
 impl Client {
     /// A lease of at least `ttl` seconds; with `id` 0 the server chooses one.
+    ///
+    /// ```no_run
+    /// # async fn example(client: quorate::client::Client) -> Result<(), quorate::client::Error> {
+    /// let lease = client.lease_grant(10, 0).await?.id;
+    /// let keeper = client.lease_keep_alive(lease).await?;
+    /// client.put("alive/host-7", "").lease(lease).await?;
+    /// // As long as the keeper is there, so is the key.
+    /// let error = keeper.gone().await;
+    /// println!("{error}");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn lease_grant(&self, ttl: i64, id: i64) -> Result<pb::LeaseGrantResponse, Error> {
         self.send(pb::LeaseGrantRequest { ttl, id }).await
     }
@@ -135,6 +147,7 @@ pub struct LeaseKeeper {
 }
 
 impl LeaseKeeper {
+    /// The lease.
     pub fn id(&self) -> i64 {
         self.id
     }

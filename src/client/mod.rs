@@ -11,7 +11,9 @@
 //!
 //! Promises: a call is answered once, within its deadline; a write whose outcome is unknown is never repeated; a
 //! watch misses nothing and repeats nothing. Knows nothing of the server's insides: `default-features = false` builds
-//! it alone.
+//! it alone. A guide is in `docs/client.md`, programs are in `examples/`.
+
+#![warn(missing_docs)]
 
 mod calls;
 mod cluster;

@@ -7,7 +7,9 @@ use crate::proto::etcdserverpb as pb;
 
 /// A unary request of etcd's API.
 pub trait Request: Message + Send + Sync {
+    /// Its method.
     const METHOD: Method;
+    /// What answers it.
     type Response: Message + Default + Send;
 
     /// Whether asking twice is harmless.

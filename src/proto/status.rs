@@ -12,22 +12,39 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 #[repr(u16)]
 pub enum Code {
+    /// No failure.
     Ok = 0,
+    /// Somebody did not want it any more.
     Canceled = 1,
+    /// Anything else.
     Unknown = 2,
+    /// The request is wrong.
     InvalidArgument = 3,
+    /// It took too long.
     DeadlineExceeded = 4,
+    /// No such thing, as a lease or a member.
     NotFound = 5,
+    /// There is one already.
     AlreadyExists = 6,
+    /// Who asks may not.
     PermissionDenied = 7,
+    /// No space, or too many requests.
     ResourceExhausted = 8,
+    /// Not in this state, or not by this member.
     FailedPrecondition = 9,
+    /// Overtaken by another one.
     Aborted = 10,
+    /// A revision that is compacted, or still to come.
     OutOfRange = 11,
+    /// Not served here.
     Unimplemented = 12,
+    /// The server is at fault.
     Internal = 13,
+    /// No leader, or no server: elsewhere or later it may be done.
     Unavailable = 14,
+    /// Bytes are damaged.
     DataLoss = 15,
+    /// Who asks is unknown.
     Unauthenticated = 16,
 }
 
@@ -118,8 +135,11 @@ impl Retry {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{code}: {text}")]
 pub struct Status {
+    /// gRPC's code.
     pub code: Code,
+    /// etcd's text, wherever it has one.
     pub text: String,
+    /// What may be concluded.
     pub retry: Retry,
 }
 

@@ -17,7 +17,9 @@ use super::{Error, Stamp, load};
 pub struct ClientFiles {
     /// Whom to believe; without it, the system's bundle.
     pub trusted_ca: Option<PathBuf>,
+    /// The certificate to show, and its chain (PEM).
     pub cert: Option<PathBuf>,
+    /// Its private key (PEM).
     pub key: Option<PathBuf>,
     /// Believe anybody: for tests of a connection, never for use.
     pub insecure_skip_verify: bool,
