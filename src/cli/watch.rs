@@ -334,4 +334,28 @@ mod tests {
         assert_eq!(told("wacth a"), "Invalid command wacth a (only support watch)");
         assert_eq!(told(""), "Invalid command:  (watch and progress supported)");
     }
+    #[test]
+    fn the_environment_names_a_key_or_nobody_does() {
+        let named = |variables: &[(&str, &str)]| {
+            let variables: Vec<(String, String)> = variables
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect();
+            Named::of(&variables)
+        };
+        let both = [("ETCDCTL_WATCH_KEY", "a"), ("ETCDCTL_WATCH_RANGE_END", "c")];
+        let both = named(&both).unwrap();
+        let mut watch = Watch::default();
+        watch.take(&both).unwrap();
+        assert_eq!((watch.key, watch.range_end), (Some("a".into()), Some("c".into())));
+
+        let mut written = Watch { key: Some("b".into()), ..Watch::default() };
+        let told = written.take(&both).unwrap_err();
+        let text = "bad number of arguments (found conflicting environment key)";
+        assert_eq!((told.code, told.text.as_str()), (Code::BadArgs, text));
+        let told = Watch::default().take(&Named::default()).unwrap_err();
+        assert_eq!(told.text, "bad number of arguments");
+        let told = named(&[("ETCDCTL_WATCH_RANGE_END", "c")]).unwrap_err();
+        assert_eq!(told.text, "ETCDCTL_WATCH_KEY is empty but got ETCDCTL_WATCH_RANGE_END=\"c\"");
+    }
 }
