@@ -125,7 +125,13 @@ impl Model {
                 _ => {}
             }
         }
-        let mut response = self.execute(request, &mut path.iter().copied());
+        let mut response = match self.execute(request, &mut path.iter().copied()) {
+            Ok(response) => response,
+            Err(rejection) => {
+                self.undo();
+                return Err(rejection);
+            }
+        };
         response.header = header(self.current());
         self.commit();
         Ok(response)
@@ -242,13 +248,31 @@ impl Model {
         if missing { Err(Rejection::KeyNotFound) } else { Ok(()) }
     }
 
-    fn execute(&mut self, txn: &TxnRequest, path: &mut dyn Iterator<Item = bool>) -> TxnResponse {
+    /// Nothing of the transaction that is being applied has happened.
+    fn undo(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            if let Some(versions) = self.keys.get_mut(&change.kv.key) {
+                versions.retain(|version| version.main <= self.revision);
+            }
+        }
+    }
+
+    /// One thing can go wrong after the checks: a delete without an end takes the key whose value or lease a later put
+    /// keeps. etcd's server stops there, at every start again; here the transaction is refused.
+    fn execute(
+        &mut self,
+        txn: &TxnRequest,
+        path: &mut dyn Iterator<Item = bool>,
+    ) -> Result<TxnResponse, Rejection> {
         let succeeded = path.next().expect("a branch was chosen");
         let branch = if succeeded { &txn.success } else { &txn.failure };
         let mut responses = Vec::new();
         for op in branch {
             let response = match op.request.as_ref().expect("the workload leaves none empty") {
-                Request::RequestPut(put) => Response::ResponsePut(self.execute_put(put)),
+                Request::RequestPut(put) => {
+                    self.check_kept(put)?;
+                    Response::ResponsePut(self.execute_put(put))
+                }
                 Request::RequestDeleteRange(delete) => {
                     Response::ResponseDeleteRange(self.execute_delete(delete))
                 }
@@ -257,11 +281,11 @@ impl Model {
                     let at = if range.revision <= 0 { current } else { range.revision };
                     Response::ResponseRange(self.range(range, at, current))
                 }
-                Request::RequestTxn(inner) => Response::ResponseTxn(self.execute(inner, path)),
+                Request::RequestTxn(inner) => Response::ResponseTxn(self.execute(inner, path)?),
             };
             responses.push(ResponseOp { response: Some(response) });
         }
-        TxnResponse { header: Some(ResponseHeader::default()), succeeded, responses }
+        Ok(TxnResponse { header: Some(ResponseHeader::default()), succeeded, responses })
     }
 
     fn execute_put(&mut self, put: &PutRequest) -> PutResponse {
