@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds what the comparison needs of etcd, through Go modules: the server, and the load program of benches/etcd.
 #
-#   benches/etcd.sh [FOLDER]        default: target/etcd; a Go toolchain (1.25 or newer) is all it needs
+#   benches/etcd.sh [FOLDER]        default: target/etcd; a Go toolchain (1.26 or newer) is all it needs
 #
 # ETCD_VERSION names another version than the one below.
 set -eu

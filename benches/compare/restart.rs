@@ -15,7 +15,7 @@ use crate::memory::{self, Peak, Watch};
 /// Load before each kill, long enough for a checkpoint.
 const LOAD: Duration = Duration::from_secs(8);
 /// Time for one attempt of the first put.
-const ATTEMPT: Duration = Duration::from_millis(50);
+const ATTEMPT: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct Measured {
