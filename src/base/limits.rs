@@ -194,6 +194,10 @@ pub const PEER_BATCH_BYTES: usize = 1 << 20;
 /// Asks waiting for their answer between two members; quinn allocates a slot for each.
 pub const PEER_ASKS_MAX: u32 = 256;
 
+/// Questions with proposals that a member has waiting at its leader; what comes meanwhile goes with the next one. Far
+/// below [`PEER_ASKS_MAX`]: a question that finds no place is a write that fails.
+pub const FORWARDS_MAX: u32 = 32;
+
 /// Unidirectional streams from one member: control, append, and snapshots that overlap when one is given up.
 pub const PEER_STREAMS_UNI_MAX: u32 = 8;
 
@@ -246,6 +250,7 @@ pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
 pub const HANDOVER_MAX: Duration = Duration::from_secs(600);
 
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
+const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
 const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);

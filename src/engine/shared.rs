@@ -52,7 +52,7 @@ pub(super) enum DriverMessage {
     Read { deadline: Moment, done: ReadDone },
     Peer { from: MemberId, messages: Vec<Bytes> },
     ForwardedProposals(Forwarded),
-    ForwardAnswered { counters: Vec<u64>, leader: MemberId, answer: Result<Bytes, Lost> },
+    ForwardAnswered { counters: Vec<u64>, asked: (MemberId, Term), answer: Result<Bytes, Lost> },
     Persisted { number: u64, installed: Option<Index> },
     Applied { index: Index, changes: Vec<Change> },
     Checkpointed(CheckpointMark),

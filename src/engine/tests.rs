@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::shared::DriverMessage;
 use super::*;
-use crate::base::{Clock, ClusterId, MemberId, Moment};
+use crate::base::{Clock, ClusterId, MemberId, Moment, limits};
 use crate::consensus::Class;
 use crate::proto::etcdserverpb::{Member, PutRequest, RangeRequest};
 use crate::state::{Command, Machine, Reply};
@@ -35,6 +35,9 @@ enum Letter {
 }
 
 const LONG: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// What became of a command, once it is known.
+type Slot = Arc<Mutex<Option<Result<Applied, Error>>>>;
 
 type Post = Arc<Mutex<VecDeque<Letter>>>;
 
@@ -148,7 +151,14 @@ impl World {
     }
 
     fn put(&mut self, on: MemberId, key: &str, value: &str) -> Result<Applied, Error> {
-        let result = Arc::new(Mutex::new(None));
+        let result = self.submit_put(on, key, value);
+        self.until(|_| result.lock().unwrap().is_some());
+        result.lock().unwrap().take().unwrap()
+    }
+
+    /// Nobody waits for it yet.
+    fn submit_put(&self, on: MemberId, key: &str, value: &str) -> Slot {
+        let result = Slot::default();
         let slot = Arc::clone(&result);
         let command = Command::Put(PutRequest {
             key: Bytes::copy_from_slice(key.as_bytes()),
@@ -158,8 +168,7 @@ impl World {
         let deadline = self.clock.now() + std::time::Duration::from_secs(5);
         let done = Box::new(move |result| *slot.lock().unwrap() = Some(result));
         self.handle(on).submit(command, deadline, done);
-        self.until(|_| result.lock().unwrap().is_some());
-        result.lock().unwrap().take().unwrap()
+        result
     }
 
     /// A linearizable get.
@@ -271,6 +280,29 @@ fn what_a_dead_leader_was_asked_for_is_decided_by_the_next_leaders_first_entry()
     }
     world.put(asker, "other", "1").unwrap();
     assert_eq!(world.get(asker, "k").unwrap(), "before");
+}
+
+#[test]
+fn a_slow_leader_is_asked_a_bounded_number_of_questions_and_answers_everything() {
+    let mut world = World::new(3);
+    world.until(|world| world.leader().is_some());
+    let leader = world.leader().unwrap();
+    let asker = MemberId(leader.0 % 3 + 1);
+    // One turn for each put, and no post: each would be a question of its own.
+    let slots: Vec<Slot> = (0..3 * limits::FORWARDS_MAX)
+        .map(|n| {
+            let slot = world.submit_put(asker, &format!("k{n}"), "v");
+            let now = world.clock.now();
+            world.nodes[asker.0 as usize - 1].driver.turn(now).unwrap();
+            slot
+        })
+        .collect();
+    let is_question = |letter: &&Letter| matches!(letter, Letter::Ask(..));
+    let questions = world.post.lock().unwrap().iter().filter(is_question).count();
+    assert_eq!(questions, limits::FORWARDS_MAX as usize);
+    world.until(|_| slots.iter().all(|slot| slot.lock().unwrap().is_some()));
+    let failed = slots.iter().filter(|slot| matches!(*slot.lock().unwrap(), Some(Err(_))));
+    assert_eq!(failed.count(), 0);
 }
 
 #[test]

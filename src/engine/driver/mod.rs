@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 pub use self::changes::ChangeRefused;
 use self::effects::Pending;
-use self::proposals::Parked;
+use self::proposals::{Forwards, Parked};
 use self::reads::Reads;
 use super::shared::{DriverMessage, Finished, LogMessage, Shared};
 use super::waiters::{Decided, answer};
@@ -38,6 +38,8 @@ pub struct Driver {
     core: Core,
     next_tick: Moment,
     parked: Parked,
+    /// What waits at the leader, if that is another member.
+    forwards: Forwards,
     reads: Reads,
     /// Readies whose entries are on the way to the disk, and the messages that wait for it.
     pending: VecDeque<Pending>,
@@ -62,6 +64,7 @@ impl Driver {
             shared,
             core,
             parked: Parked::default(),
+            forwards: Forwards::default(),
             reads: Reads::default(),
             pending: VecDeque::new(),
             staged: None,
@@ -105,8 +108,8 @@ impl Driver {
             DriverMessage::Read { deadline, done } => self.reads.ask(deadline, done),
             DriverMessage::Peer { from, messages } => self.step_all(from, messages),
             DriverMessage::ForwardedProposals(forwarded) => self.propose_forwarded(forwarded),
-            DriverMessage::ForwardAnswered { counters, leader, answer } => {
-                self.forward_answered(&counters, leader, answer);
+            DriverMessage::ForwardAnswered { counters, asked, answer } => {
+                self.forward_answered(&counters, asked, answer);
             }
             DriverMessage::Persisted { number, installed } => self.persisted(number, installed),
             DriverMessage::Applied { index, changes } => {

@@ -21,6 +21,13 @@ use crate::proto::quorate::peer::{
 /// Proposals that wait for a leader, for room in the overlay, or for the next turn.
 pub(super) type Parked = VecDeque<Proposal>;
 
+/// Questions that wait at the leader of a term.
+#[derive(Default)]
+pub(super) struct Forwards {
+    term: Term,
+    in_flight: u32,
+}
+
 /// What a member's log said to one proposal.
 type Placed = Result<(Term, Index), Error>;
 
@@ -120,6 +127,13 @@ impl Driver {
 
     /// One question carries everything that waits; a membership change is asked by itself.
     fn forward(&mut self, leader: MemberId, term: Term, now: Moment, is_full: bool) {
+        if self.forwards.term != term {
+            // Who is asked now has nothing to do with what another leader was asked.
+            self.forwards = Forwards { term, in_flight: 0 };
+        }
+        if self.forwards.in_flight >= limits::FORWARDS_MAX {
+            return;
+        }
         let mut batch: Vec<Proposal> = Vec::new();
         let mut later = Parked::new();
         let mut bytes = 0;
@@ -157,11 +171,13 @@ impl Driver {
                 waiters.forwarded(counter, term);
             }
         }
+        self.forwards.in_flight += 1;
         let entries = batch.into_iter().map(|proposal| proposal.data).collect();
         let body = Bytes::from(ProposeRequest { entries, term }.encode_to_vec());
         let shared = Arc::clone(&self.shared);
         let answered = Box::new(move |answer: Result<Bytes, Lost>| {
-            let message = DriverMessage::ForwardAnswered { counters, leader, answer };
+            let asked = (leader, term);
+            let message = DriverMessage::ForwardAnswered { counters, asked, answer };
             shared.driver.push_internal(message);
         });
         self.shared.outbox.ask(leader, kind, body, deadline, answered);
@@ -171,9 +187,12 @@ impl Driver {
     pub(super) fn forward_answered(
         &mut self,
         counters: &[u64],
-        leader: MemberId,
+        (leader, term): (MemberId, Term),
         answer: Result<Bytes, Lost>,
     ) {
+        if self.forwards.term == term {
+            self.forwards.in_flight = self.forwards.in_flight.saturating_sub(1);
+        }
         let outcomes = answer.ok().and_then(|body| ProposeResponse::decode(body).ok());
         let outcomes = outcomes.map(|response| response.outcomes).unwrap_or_default();
         let mut waiters = self.shared.waiters();
