@@ -312,6 +312,19 @@ const ASKING: &[(&str, &str)] = &[
     ("snapshot save x.snap", ""),
 ];
 
+/// The same of those that wait or work for long once they reach somebody.
+const LASTING: &[(&str, &str)] = &[
+    ("lock l", ""),
+    ("elect e me", ""),
+    ("elect -l e", ""),
+    ("check perf --load s", ""),
+    ("check datascale --load s", ""),
+    ("bench put --duration 1s", ""),
+    ("bench get --duration 1s", ""),
+    ("bench watch --duration 1s", ""),
+    ("bench lease --duration 1s", ""),
+];
+
 /// Blanks separate words; a backslash keeps one.
 fn words(line: &str) -> Vec<String> {
     let kept = line.replace("\\ ", "\0");
@@ -474,7 +487,7 @@ fn every_command_says_what_is_wrong_with_a_flag_a_server_and_a_certificate() {
         (ask(&cluster, "endpoint status", "").code == 0).then_some(())
     });
     let port = free_port();
-    let calls: Vec<&(&str, &str)> = ASKING.iter().collect();
+    let calls: Vec<&(&str, &str)> = ASKING.iter().chain(LASTING).collect();
     let cluster = &cluster;
     all(&calls, |line, input| {
         let output = ask(cluster, &format!("{line} --no-such-flag"), input);
