@@ -270,7 +270,8 @@ pub(super) fn without_go_switches(
     grammar: &clap::Command,
     words: impl IntoIterator<Item = OsString>,
 ) -> Vec<OsString> {
-    let switches = switches(grammar);
+    let words: Vec<OsString> = words.into_iter().collect();
+    let switches = switches(grammar, &words);
     let mut is_over = false;
     let mut kept = Vec::new();
     for word in words {
@@ -291,14 +292,31 @@ pub(super) fn without_go_switches(
     kept
 }
 
-fn switches(command: &clap::Command) -> BTreeSet<String> {
-    let mut found: BTreeSet<String> = command
-        .get_arguments()
-        .filter(|arg| matches!(arg.get_action(), clap::ArgAction::SetTrue))
-        .filter_map(|arg| arg.get_long().map(str::to_owned))
-        .collect();
-    for inner in command.get_subcommands() {
-        found.extend(switches(inner));
+/// The command that a word names inside of `here`: by its whole name, or by what no other's begins with.
+pub(super) fn named<'a>(here: &'a clap::Command, word: &str) -> Option<&'a clap::Command> {
+    let mut shortened = here.get_subcommands().filter(|inner| inner.get_name().starts_with(word));
+    here.find_subcommand(word).or_else(|| {
+        let only = shortened.next();
+        only.filter(|_| !word.is_empty() && shortened.next().is_none())
+    })
+}
+
+/// Those of the called command and of the ones above it: what is a switch there takes a value elsewhere.
+fn switches(grammar: &clap::Command, words: &[OsString]) -> BTreeSet<String> {
+    let own = |command: &clap::Command| -> Vec<String> {
+        command
+            .get_arguments()
+            .filter(|arg| matches!(arg.get_action(), clap::ArgAction::SetTrue))
+            .filter_map(|arg| arg.get_long().map(str::to_owned))
+            .collect()
+    };
+    let mut here = grammar;
+    let mut found = BTreeSet::from_iter(own(here));
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(inner) = named(here, word) {
+            found.extend(own(inner));
+            here = inner;
+        }
     }
     found
 }
@@ -310,6 +328,32 @@ mod tests {
     #[test]
     fn the_grammar_holds() {
         grammar().debug_assert();
+    }
+
+    #[test]
+    fn a_switch_of_one_command_is_a_value_of_another() {
+        for (words, kept) in [
+            (
+                &["quorate", "get", "--prefix=true", "k"][..],
+                &["quorate", "get", "--prefix", "k"][..],
+            ),
+            (&["quorate", "get", "--prefix=f", "k"], &["quorate", "get", "k"]),
+            (&["quorate", "--hex=t", "get", "k"], &["quorate", "--hex", "get", "k"]),
+            (
+                &["quorate", "lease", "time", "1", "--keys=1"],
+                &["quorate", "lease", "time", "1", "--keys"],
+            ),
+            (
+                &["quorate", "make-mirror", "--prefix=f", "h:1"],
+                &["quorate", "make-mirror", "--prefix=f", "h:1"],
+            ),
+            (&["quorate", "bench", "get", "--keys=1"], &["quorate", "bench", "get", "--keys=1"]),
+            (&["quorate", "put", "--", "--prefix=f"], &["quorate", "put", "--", "--prefix=f"]),
+        ] {
+            let words = words.iter().map(OsString::from);
+            let kept: Vec<OsString> = kept.iter().map(OsString::from).collect();
+            assert_eq!(without_go_switches(&grammar(), words), kept);
+        }
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Config {
         }
         let effective = config::effective(&serve.sources(environment))
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
-        for warning in &effective.start.warnings {
+        for warning in effective.start.ignored.iter().chain(&effective.start.warnings) {
             eprintln!("Warning: {warning}");
         }
         let text = match format {
@@ -104,6 +104,7 @@ fn json(effective: &Effective) -> serde_json::Value {
     let one = |setting: &config::Setting| json!({"key": setting.key.name, "value": setting.value, "source": setting.source});
     json!({
         "settings": effective.settings.iter().map(one).collect::<Vec<_>>(),
+        "ignored": effective.start.ignored,
         "warnings": effective.start.warnings,
     })
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use super::args::SERVER;
+use super::args::{SERVER, named};
 use super::exit::{Code, Exit};
 
 /// What to tell; none if clap's own text is to be shown (help, and the commands that are not etcdctl's).
@@ -107,7 +107,7 @@ fn path(grammar: &clap::Command, words: &[OsString]) -> Vec<String> {
     let mut here = grammar;
     let mut path = vec![here.get_name().to_owned()];
     for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
-        if let Some(inner) = here.find_subcommand(word) {
+        if let Some(inner) = named(here, word) {
             path.push(inner.get_name().to_owned());
             here = inner;
         }

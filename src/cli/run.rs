@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{ArgMatches, FromArgMatches};
 
-use crate::config::{self, Key, LogFormat, Logging};
+use crate::config::{self, LogFormat, Logging};
 
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
 use super::connect::Session;
@@ -43,9 +43,9 @@ fn with_command(mut words: Vec<OsString>, environment: &[(String, String)]) -> V
     let is_serve = match words.get(1).and_then(|word| word.to_str()) {
         None => words.len() == 1 && config::has_server_settings(environment),
         Some(word) => word.strip_prefix('-').is_some_and(|flag| {
-            let name = flag.trim_start_matches('-').split('=').next().unwrap_or_default();
-            let is_answered = config::answer(name).is_some() && name != "debug";
-            name == "config-file" || Key::find(name).is_some() || is_answered
+            let flag = flag.trim_start_matches('-');
+            // A client's, too.
+            serve::is_flag(flag) && flag.split('=').next() != Some("debug")
         }),
     };
     if is_serve {

@@ -106,9 +106,10 @@ impl Serve {
         logging::start(&start.logging);
         if is_plain {
             start.node = plain(Path::new(SERVE_DIR))?;
+            // They are of settings that are not used now.
             start.warnings.clear();
         }
-        for warning in &start.warnings {
+        for warning in start.ignored.iter().chain(&start.warnings) {
             tracing::warn!("{warning}");
         }
         let node = Node::start(start.node).map_err(|error| Exit::error(error.to_string()))?;
@@ -147,13 +148,17 @@ async fn serving(node: &Node) -> Option<Stopped> {
 /// SIGHUP: the certificate files are read again; unless a terminal hangs up, which ends the server as it ever did.
 async fn reload_on_hangup(node: &Node) {
     use tokio::signal::unix::{SignalKind, signal};
-    if !std::io::stderr().is_terminal()
-        && let Ok(mut hangups) = signal(SignalKind::hangup())
-    {
-        while hangups.recv().await.is_some() {
-            tracing::info!("asked to read the certificate files again");
-            node.reload();
+    if std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    match signal(SignalKind::hangup()) {
+        Ok(mut hangups) => {
+            while hangups.recv().await.is_some() {
+                tracing::info!("asked to read the certificate files again");
+                node.reload();
+            }
         }
+        Err(error) => tracing::warn!(%error, "cannot listen for SIGHUP: it will end this member"),
     }
     std::future::pending().await
 }
@@ -193,16 +198,18 @@ pub(super) async fn asked_to_stop() -> &'static str {
     }
 }
 
+/// Whether a word, without its dashes, is a flag of the server: a setting, or one of etcd's that is answered.
+pub(super) fn is_flag(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    name == "config-file" || config::Key::find(name).is_some() || config::answer(name).is_some()
+}
+
 /// Go's `-name value` beside `--name value`.
 pub(super) fn without_single_dashes(words: Vec<OsString>) -> Vec<OsString> {
-    let is_server_flag = |word: &str| {
-        let name = word.split('=').next().unwrap_or_default();
-        name == "config-file" || config::Key::find(name).is_some()
-    };
     words
         .into_iter()
         .map(|word| match word.to_str().and_then(|word| word.strip_prefix('-')) {
-            Some(name) if is_server_flag(name) => OsString::from(format!("--{name}")),
+            Some(name) if is_flag(name) => OsString::from(format!("--{name}")),
             _ => word,
         })
         .collect()

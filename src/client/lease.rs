@@ -4,7 +4,7 @@
 //! up when the server says that it is unknown, or when its whole time has passed here since the last renewal that was
 //! answered: the holder must not believe in it any longer than the server does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -216,8 +216,8 @@ struct Kept {
     /// Of the last answer, seconds; none before the first.
     ttl: Option<i64>,
     renew_at: Moment,
-    /// When the first renewal that is still unanswered left.
-    asked_at: Option<Moment>,
+    /// When the renewals that are still unanswered left, the first of them first.
+    asked_at: VecDeque<Moment>,
     /// From here on the lease may be gone.
     doubtful_at: Moment,
     /// Its place in the agenda.
@@ -312,10 +312,15 @@ impl Task {
             tells: Vec::new(),
             ttl,
             renew_at: Moment::ZERO,
-            asked_at: None,
+            asked_at: VecDeque::new(),
             doubtful_at,
             look_at: Moment::ZERO,
         });
+        if kept.ttl.is_none() {
+            // Whoever comes now knows more than those who have had no answer yet.
+            kept.ttl = ttl;
+            kept.doubtful_at = kept.doubtful_at.min(doubtful_at);
+        }
         kept.tells.push(tell);
         kept.renew_at = Moment::ZERO;
         self.put_down(id);
@@ -325,6 +330,7 @@ impl Task {
     fn renew_all(&mut self) {
         self.agenda.clear();
         for (&id, kept) in &mut self.kept {
+            kept.asked_at.clear();
             kept.renew_at = Moment::ZERO;
             kept.look_at = Moment::ZERO;
             self.agenda.insert((Moment::ZERO, id));
@@ -353,7 +359,7 @@ impl Task {
                 continue;
             }
             if kept.renew_at <= now {
-                kept.asked_at.get_or_insert(now);
+                kept.asked_at.push_back(now);
                 kept.renew_at = now + kept.ttl.map_or(RENEW_AGAIN, third).min(RENEW_AGAIN);
                 due.push(id);
             }
@@ -379,11 +385,13 @@ impl Task {
             self.kept.remove(&id);
             return;
         }
-        // Counted from when it was asked for: the server cannot have renewed it earlier.
-        let asked_at = kept.asked_at.take().unwrap_or(now);
         kept.ttl = Some(renewed.ttl);
         kept.renew_at = now + third(renewed.ttl);
-        kept.doubtful_at = asked_at + seconds(renewed.ttl);
+        // Counted from the first question that is not answered yet: the server cannot have renewed it earlier than
+        // that, whichever of them this answers.
+        if let Some(asked_at) = kept.asked_at.pop_front() {
+            kept.doubtful_at = asked_at + seconds(renewed.ttl);
+        }
         tell_all(kept, &Ok(renewed));
         self.put_down(id);
     }

@@ -22,7 +22,9 @@ use super::types::{Initial, List};
 pub struct Start {
     pub node: Config,
     pub logging: Logging,
-    /// For the log, once there is one.
+    /// What was set and does nothing here, each with its reason: for the log, once there is one.
+    pub ignored: Vec<String>,
+    /// What is not wrong but unwise about these settings: the same.
     pub warnings: Vec<String>,
 }
 
@@ -95,7 +97,7 @@ pub(super) fn check(
         quota_bytes: quota(settings.quota_backend_bytes),
         request_bytes_max,
     };
-    mistakes.unless_any(Start { node, logging, warnings })
+    mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })
 }
 
 /// Known to etcd's users, and never off here.

@@ -51,7 +51,7 @@ pub fn effective(sources: &Sources) -> Result<Effective, Mistakes> {
         }
     };
     let settings = KEYS.iter().map(|key| setting(key, &settings, &start, &layers)).collect();
-    start.warnings.splice(0..0, found.warnings);
+    start.ignored = found.warnings;
     Ok(Effective { settings, start })
 }
 
@@ -222,7 +222,7 @@ mod tests {
         assert!(!has_server_settings(&environment));
         let sources = Sources { environment, ..Sources::default() };
         let told: Vec<String> =
-            load(&sources).unwrap().warnings.into_iter().filter(|it| it.contains("ETCD")).collect();
+            load(&sources).unwrap().ignored.into_iter().filter(|it| it.contains("ETCD")).collect();
         assert_eq!(told, ["ETCD_NMAE is no setting and is ignored; did you mean ETCD_NAME?"]);
         assert!(has_server_settings(&pairs(&[("QUORATE_DATA_DIR", "/x")])));
     }
@@ -292,7 +292,7 @@ mod tests {
         let advertised = of("initial-advertise-peer-urls");
         assert_eq!(advertised, ("http://h:1".into(), "default (from initial-cluster)".to_owned()));
         assert_eq!(effective.settings.len(), KEYS.len());
-        let warned = &effective.start.warnings[0];
+        let warned = &effective.start.ignored[0];
         assert!(
             warned.starts_with("ETCD_MAX_WALS is set, and max-wals does nothing here"),
             "{warned}"

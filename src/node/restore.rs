@@ -5,8 +5,9 @@
 //!                                                         everything synced --rename--> <data-dir>
 //! ```
 //!
-//! Promises: a file that is damaged in one bit is refused by name, unless its checksum is not to be looked at; the data directory appears when it is whole; every
-//! member restored from one file with one initial cluster has the same state. Knows nothing of: running members.
+//! Promises: a file that is damaged in one bit is refused by name, unless its checksum is not to be looked at; the data
+//! directory appears when it is whole; every member restored from one file with one initial cluster has the same
+//! state. Knows nothing of: running members.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};

@@ -42,8 +42,8 @@ pub(super) type Tables = [TableRows; Table::ALL.len()];
 pub(super) enum Newest {
     /// It has it.
     Told,
-    /// It deletes what stood first: compaction takes rows away that layers below may still have, and which of theirs
-    /// are left only all of them together can tell.
+    /// It deletes what stood first, and may delete more of what the layers below have: only all of them together can
+    /// tell. (Compaction deletes versions in the database, below every layer; so this is rare, not impossible.)
     Deleted,
     /// It has nothing there: the layers below can tell.
     Unknown,

@@ -253,7 +253,7 @@ mod tests {
                     }
                     None
                 }
-                // Compaction takes any of them away.
+                // Any of them may be taken away again, in any layer.
                 2..=5 if !written.is_empty() => {
                     Some((written.swap_remove(dice.usize(..written.len())), None))
                 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::harness::{Cluster, Load, check_all, eventually, run};
+use super::harness::{Cluster, Load, SOON, check_all, eventually, run, run_within};
 
 /// The default election timeout of a member.
 const ELECTION_TIMEOUT: Duration = Duration::from_secs(1);
@@ -26,8 +26,11 @@ fn the_leader_is_killed_under_load() {
         println!("a new leader after {took:?}");
         // Two election timeouts, and what this harness takes to ask: a promise of the release build on a machine that
         // is not busy with other tests.
-        let in_time = took < ELECTION_TIMEOUT * 2 + Duration::from_secs(1);
-        assert!(in_time || cfg!(debug_assertions), "a new leader took {took:?}");
+        let bound = match cfg!(debug_assertions) {
+            true => ELECTION_TIMEOUT * 10,
+            false => ELECTION_TIMEOUT * 2 + Duration::from_secs(1),
+        };
+        assert!(took < bound, "a new leader took {took:?}");
         let before = load.count();
         eventually("load goes on", || async { (load.count() > before + 100).then_some(()) }).await;
         cluster.spawn(leader);
@@ -43,7 +46,8 @@ fn the_leader_is_killed_under_load() {
 fn random_members_are_killed_and_then_all_at_once() {
     let mut cluster = Cluster::start(3);
     let mut dice = fastrand::Rng::with_seed(7);
-    run(async {
+    let limit = SOON * 3 * rounds().try_into().unwrap();
+    run_within(limit, async {
         let mut total = 0;
         for round in 0..rounds() {
             let clients = vec![cluster.client(), cluster.client_of(&[1, 2, 0])];

@@ -6,7 +6,7 @@ use crate::program::{Cluster, Folder, Output, Process, free_port, until};
 struct Saved {
     cluster: Cluster,
     lease: String,
-    hash: Option<String>,
+    hash: String,
     url: String,
 }
 
@@ -65,8 +65,8 @@ impl Saved {
     }
 }
 
-fn hash(told: &str) -> Option<String> {
-    told.split(", ").nth(1).map(str::to_owned)
+fn hash(told: &str) -> String {
+    told.trim().split(", ").nth(1).unwrap_or_else(|| panic!("{told}")).to_owned()
 }
 
 #[test]

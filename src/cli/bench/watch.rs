@@ -149,7 +149,10 @@ async fn follow(mut watcher: Watcher, shared: Arc<Shared>, counts: Arc<Counts>) 
     while let Some(response) = watcher.next().await {
         let response = match response {
             Ok(response) => response,
-            Err(error) => return counts.with(|tally| tally.fail(error.to_string())),
+            Err(error) => {
+                counts.with(|tally| tally.fail(error.to_string()));
+                break;
+            }
         };
         let now = shared.window.clock.now();
         let began = shared.window.holds(now);
@@ -162,6 +165,8 @@ async fn follow(mut watcher: Watcher, shared: Arc<Shared>, counts: Arc<Counts>) 
         }
         shared.tell(response.events.len() as u64);
     }
+    // What one watcher never hears, nobody must wait for: the run is over.
+    shared.window.end();
 }
 
 impl Shared {

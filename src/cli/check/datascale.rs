@@ -3,6 +3,7 @@
 use crate::cli::bench::resident;
 use crate::cli::connect::Session;
 use crate::cli::exit::{Code, Exit};
+use crate::cli::stopped::Stopped;
 
 use super::args::{After, Model, clients, is_free};
 use super::press::{Press, Progress, random_key};
@@ -45,19 +46,21 @@ pub(super) async fn run(
         KEY_BYTES + VALUE.len(),
         load.workers
     );
+    let mut stopped = Stopped::listen()?;
     let mut press = Press::new(&clients, load.workers);
-    let mut progress = Progress::of(load.keys, "keys");
-    for written in 0..load.keys {
-        let worker = press.worker().await;
-        press.put(worker, random_key(prefix, KEY_BYTES)?, &VALUE);
-        progress.at(written + 1);
-    }
+    let is_whole = tokio::select! {
+        written = write(&mut press, load, prefix) => written.map(|()| true)?,
+        // What was written so far is deleted all the same.
+        _ = stopped.next() => false,
+    };
     let tally = press.end().await;
-    drop(progress);
     let memory = memory(session, "after");
     let revision = after.delete(&clients[0], prefix).await?;
     after.compact(&clients[0], revision).await?;
     after.defragment(session).await?;
+    if !is_whole {
+        return Err(Exit::error("stopped before all keys were written: there is nothing to judge"));
+    }
     let used = memory? as f64 - before as f64;
     let failures = tally.failures();
     if !failures.is_empty() {
@@ -67,6 +70,16 @@ pub(super) async fn run(
         return Err(Exit::silent(Code::Error));
     }
     println!("PASS: Approximate system memory used : {:.2} MB.", used / MIB);
+    Ok(())
+}
+
+async fn write(press: &mut Press, load: Load, prefix: &str) -> Result<(), Exit> {
+    let mut progress = Progress::of(load.keys, "keys");
+    for written in 0..load.keys {
+        let worker = press.worker().await;
+        press.put(worker, random_key(prefix, KEY_BYTES)?, &VALUE);
+        progress.at(written + 1);
+    }
     Ok(())
 }
 

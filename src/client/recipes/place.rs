@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::IntoFuture;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -193,22 +194,33 @@ impl Drop for Place {
     }
 }
 
-/// Deletes the key of a place, if it is still there and the same one; whether it was.
+/// Deletes the key of a place, if it is still there and the same one; whether it was. Where it is not known whether
+/// the place was entered, what is there now is deleted, and nothing that comes later: the transaction that enters may
+/// still be under way, and what it puts then stays until the lease ends.
 async fn remove(place: &Place) -> Result<bool, Error> {
-    let mut txn = Txn::new().then(Delete::new(place.key.clone()));
-    if place.create_revision != 0 {
-        txn = txn.when(place.is_held());
-    }
+    let client = place.session.client();
+    let create_revision = match place.create_revision {
+        0 => {
+            let found = patiently(|| client.get(place.key.clone()).into_future()).await?;
+            let Some(kv) = found.kvs.first() else { return Ok(false) };
+            kv.create_revision
+        }
+        known => known,
+    };
+    let txn = Txn::new()
+        .when(Compare::create_revision(place.key.clone()).equals(create_revision))
+        .then(Delete::new(place.key.clone()));
     let request: pb::TxnRequest = txn.into();
-    let mut is_first = true;
-    let mut may_be_done = false;
-    let done = patiently(|| {
-        may_be_done |= !std::mem::take(&mut is_first);
-        place.session.client().send(request.clone())
+    let may_be_done = AtomicBool::new(false);
+    let done = patiently(|| async {
+        let sent = client.send(request.clone()).await;
+        let is_ambiguous = sent.as_ref().is_err_and(|error| error.retry() == Retry::Ambiguous);
+        may_be_done.fetch_or(is_ambiguous, Ordering::Relaxed);
+        sent
     });
     let done = done.await?;
     // Tried twice, it may have been the first attempt that found it.
-    Ok(done.succeeded || may_be_done)
+    Ok(done.succeeded || may_be_done.load(Ordering::Relaxed))
 }
 
 fn range(op: &pb::ResponseOp) -> Option<&pb::RangeResponse> {

@@ -2,6 +2,7 @@
 //! written for several machines runs as it was written.
 
 use std::ffi::OsStr;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,7 +26,11 @@ impl Machines {
         let unique = format!("q{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let switch = format!("{unique}-switch");
         if let Err(reason) = ip(&["netns", "add", &switch]) {
-            println!("SKIPPED: network namespaces need root and iproute2: {reason}");
+            // Not by println: that of a test that passes is not shown.
+            let _ = writeln!(
+                io::stderr(),
+                "SKIPPED: network namespaces need root and iproute2: {reason}"
+            );
             return None;
         }
         let mut machines = Self { switch, machines: Vec::new(), dir: tempfile::tempdir().unwrap() };

@@ -37,12 +37,21 @@ where
     }
 }
 
+/// Longest time for a whole test.
+const TEST_MAX: Duration = Duration::from_secs(300);
+
 /// Runs a test's future on a runtime of its own.
 pub(crate) fn run(test: impl Future<Output = ()>) {
+    run_within(TEST_MAX, test);
+}
+
+/// The same for one that may take longer, or must not take so long.
+pub(crate) fn run_within(limit: Duration, test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .unwrap()
-        .block_on(test);
+        .block_on(async { tokio::time::timeout(limit, test).await })
+        .expect("the test did not end");
 }
