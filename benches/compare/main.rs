@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   cargo bench --bench compare                          # everything, into docs/benchmarks.md
-//!   cargo bench --bench compare -- --quick               # shorter runs
-//!   cargo bench --bench compare -- --only put,get --out /tmp/page.md
+//!   cargo bench --bench compare -- --quick               # shorter runs, printed
+//!   cargo bench --bench compare -- --only put,get        # some rows, printed
 //! ```
 //!
 //! etcd is driven by its own gRPC client (benches/etcd), Quorate by `quorate bench`: two programs with the same words,
@@ -56,9 +56,9 @@ struct Args {
     /// Where data and certificates lie while it runs
     #[arg(long, value_name = "DIR", default_value = "target/compare")]
     dir: PathBuf,
-    /// The page that is written
-    #[arg(long, value_name = "FILE", default_value = "docs/benchmarks.md")]
-    out: PathBuf,
+    /// The page that is written [default: docs/benchmarks.md; with --only or --quick it is printed]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// What `cargo bench` says to every bench
     #[arg(long, hide = true)]
     bench: bool,
@@ -94,8 +94,15 @@ fn main() -> Outcome<()> {
         let measured = restart::both(&programs, &dir, keys, args.pairs())?;
         page.restart(keys, &measured);
     }
-    std::fs::write(&args.out, page.text())?;
-    eprintln!("written: {}", args.out.display());
+    // A page that lacks rows does not take the place of a whole one.
+    let whole = (!args.quick && args.only.is_empty()).then(|| PathBuf::from("docs/benchmarks.md"));
+    match args.out.clone().or(whole) {
+        Some(out) => {
+            std::fs::write(&out, page.text())?;
+            eprintln!("written: {}", out.display());
+        }
+        None => print!("{}", page.text()),
+    }
     std::fs::remove_dir_all(&dir)?;
     Ok(())
 }

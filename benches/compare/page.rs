@@ -43,7 +43,7 @@ impl Page {
     }
 
     pub(crate) fn row(&mut self, row: &Row, etcd: &[Value], quorate: &[Value]) {
-        let throughput = [etcd, quorate].map(|runs| median(runs, |run| run["per_second"].as_f64()));
+        let throughput = [etcd, quorate].map(|runs| field(runs, |run| run["per_second"].as_f64()));
         let p50 = [etcd, quorate].map(|runs| latency(runs, "p50"));
         let ratio = match row.by {
             By::Throughput => ratio(throughput[1], throughput[0]),
@@ -53,29 +53,30 @@ impl Page {
         let both = |of: [Option<f64>; 2], show: fn(f64) -> String| {
             of.map(|number| number.map_or_else(|| "-".to_owned(), show)).join(" / ")
         };
-        let worst = [etcd, quorate].map(|runs| median(runs, |run| run["worst_second"].as_f64()));
+        let worst = [etcd, quorate].map(|runs| field(runs, |run| run["worst_second"].as_f64()));
         let times = ["p50", "p99", "p99.9"]
             .map(|name| both([latency(etcd, name), latency(quorate, name)], time))
             .join(" | ");
         let _ = writeln!(
             self.results,
-            "| {} | {} | {} | **{}** | {aim} | {times} | {} |",
+            "| {}{} | {} | {} | **{}** | {aim} | {times} | {} |",
             row.title,
+            failures([etcd, quorate]),
             throughput[0].map_or_else(|| "-".to_owned(), count),
             throughput[1].map_or_else(|| "-".to_owned(), count),
             ratio.map_or_else(|| "-".to_owned(), factor),
             both(worst, count),
         );
-        let field =
-            |name: &'static str| [etcd, quorate].map(|runs| median(runs, |run| run[name].as_f64()));
-        let servers = field("servers_cpu_s_per_100k");
+        let cpu =
+            |name: &'static str| [etcd, quorate].map(|runs| field(runs, |run| run[name].as_f64()));
+        let servers = cpu("servers_cpu_s_per_100k");
         let _ = writeln!(
             self.costs,
             "| {} | {} | {} | {} |",
             row.title,
             both(servers, seconds),
             self::ratio(servers[0], servers[1]).map_or_else(|| "-".to_owned(), factor),
-            both(field("client_cpu_s_per_100k"), seconds),
+            both(cpu("client_cpu_s_per_100k"), seconds),
         );
     }
 
@@ -152,14 +153,30 @@ fn first_line(command: &mut Command) -> Outcome<String> {
     Ok(String::from_utf8(output.stdout)?.lines().next().unwrap_or_default().to_owned())
 }
 
-fn median(runs: &[Value], of: impl Fn(&Value) -> Option<f64>) -> Option<f64> {
-    let mut numbers: Vec<f64> = runs.iter().filter_map(of).collect();
+/// The middle one; of an even number the mean of the two in the middle.
+pub(crate) fn median(mut numbers: Vec<f64>) -> Option<f64> {
     numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied()
+    let (low, high) = (numbers.len().checked_sub(1)? / 2, numbers.len() / 2);
+    Some(f64::midpoint(numbers[low], numbers[high]))
+}
+
+fn field(runs: &[Value], of: impl Fn(&Value) -> Option<f64>) -> Option<f64> {
+    median(runs.iter().filter_map(of).collect())
+}
+
+/// What stands beside a row of which some calls failed.
+fn failures(of: [&[Value]; 2]) -> String {
+    let count = |runs: &[Value]| -> u64 {
+        runs.iter().map(|run| run["errors"].as_u64().unwrap_or(0)).sum()
+    };
+    match of.map(count) {
+        [0, 0] => String::new(),
+        [etcd, quorate] => format!(" (failed calls, all runs: {etcd} / {quorate})"),
+    }
 }
 
 fn latency(runs: &[Value], name: &str) -> Option<f64> {
-    median(runs, |run| run["latency_us"][name].as_f64())
+    field(runs, |run| run["latency_us"][name].as_f64())
 }
 
 fn ratio(one: Option<f64>, two: Option<f64>) -> Option<f64> {

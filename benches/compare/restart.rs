@@ -11,11 +11,14 @@ use crate::Outcome;
 use crate::cluster::{Cluster, Programs, System};
 use crate::load;
 use crate::memory::{self, Peak, Watch};
+use crate::page;
 
 /// Load before each kill, long enough for a checkpoint.
 const LOAD: Duration = Duration::from_secs(8);
 /// Time for one attempt of the first put.
 const ATTEMPT: Duration = Duration::from_millis(100);
+/// A server that has not answered by then will not.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -83,8 +86,9 @@ fn one(
         all.push(took);
         restarted = memory::look(cluster.pids()[0]);
     }
-    all.sort();
-    Ok(Measured { first_put: all[all.len() / 2], all, loading, restarted, disk_bytes })
+    let seconds: Vec<f64> = all.iter().map(Duration::as_secs_f64).collect();
+    let first_put = Duration::from_secs_f64(page::median(seconds).ok_or("no restart was measured")?);
+    Ok(Measured { first_put, all, loading, restarted, disk_bytes })
 }
 
 /// Asks before the server is there, again and again, as a program that lost its server would.
@@ -113,12 +117,18 @@ fn first_put(cluster: &mut Cluster, clock: SystemClock) -> Outcome<Duration> {
             config.request_timeout = Duration::from_secs(1);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                loop {
-                    let Ok(client) = Client::connect(config.clone()).await else { continue };
-                    if client.put("bench/first", "put").await.is_ok() {
-                        return Ok(clock.now() - began);
+                let mut last = None;
+                while clock.now() - began < PATIENCE {
+                    match Client::connect(config.clone()).await {
+                        Ok(client) => match client.put("bench/first", "put").await {
+                            Ok(_) => return Ok(clock.now() - began),
+                            Err(error) => last = Some(error),
+                        },
+                        Err(error) => last = Some(error),
                     }
                 }
+                let last = last.map_or_else(String::new, |error| format!(": {error}"));
+                Err(format!("no put was answered for {PATIENCE:?}{last}").into())
             })
         }
     }

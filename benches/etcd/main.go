@@ -23,6 +23,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 type options struct {
@@ -407,20 +409,31 @@ func (o *options) lease() *report {
 }
 
 // Asks again and again, each time with a connection of its own, and says when the first linearizable put was answered.
+// The client tries to connect every 10 to 100 ms: with the second that gRPC waits else, it would find a server that is
+// there long after it came.
 func (o *options) first() {
-	for {
-		client, err := clientv3.New(clientv3.Config{Endpoints: o.endpoints[:1], TLS: o.tls, Logger: zap.NewNop()})
+	eager := grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: 10 * time.Millisecond, Multiplier: 1.6, MaxDelay: 100 * time.Millisecond},
+		MinConnectTimeout: time.Second,
+	})
+	patience := time.Now().Add(2 * time.Minute)
+	var last error
+	for time.Now().Before(patience) {
+		client, err := clientv3.New(clientv3.Config{
+			Endpoints: o.endpoints[:1], TLS: o.tls, Logger: zap.NewNop(), DialOptions: []grpc.DialOption{eager},
+		})
 		must(err)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		_, err = client.Put(ctx, o.prefix+"first", "put")
+		_, last = client.Put(ctx, o.prefix+"first", "put")
 		cancel()
 		client.Close()
-		if err == nil {
+		if last == nil {
 			fmt.Println(time.Now().UnixMilli())
 			return
 		}
 		time.Sleep(time.Millisecond)
 	}
+	must(fmt.Errorf("%s did not answer a put for two minutes: %w", o.endpoints[0], last))
 }
 
 // The place of the leader's endpoint among those given.
