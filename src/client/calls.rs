@@ -117,14 +117,15 @@ impl Client {
     ) -> Result<(Bytes, Arc<str>), Error> {
         let until = self.deadline();
         let mut backoff = Backoff::new(RETRY_WAIT_FIRST, RETRY_WAIT_MAX);
+        let seeks_leader = !is_read && self.endpoints.seeks_leader();
         loop {
-            let link = match is_for_the_leader(method) && !is_read {
+            let link = match seeks_leader && is_for_the_leader(method) {
                 true => self.endpoints.link_for_writes(until).await?,
                 false => self.endpoints.link(until).await?,
             };
             let error = match self.call_once(&link, method, body, until, is_read).await {
                 Ok(bytes) => {
-                    if !is_read {
+                    if seeks_leader {
                         self.endpoints.leading.saw_answer(&bytes);
                     }
                     return Ok((bytes, Arc::clone(&link.endpoint)));

@@ -77,7 +77,7 @@ impl Endpoints {
         &self.endpoints
     }
 
-    /// A link for a write: the leader's, or that of a member that forwards.
+    /// A link for a write where the leader is sought: the leader's, or that of a member that forwards.
     pub(super) async fn link_for_writes(
         self: &Arc<Self>,
         until: Moment,

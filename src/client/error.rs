@@ -66,15 +66,19 @@ pub enum Error {
         reason: String,
     },
 
-    /// A lease that was kept alive is gone: it expired or was revoked.
-    #[error("lease {id:x} is gone: it expired or was revoked")]
+    /// A lease that was kept alive is gone, or can no longer be relied on.
+    #[error(
+        "lease {id:x} is gone: it expired, was revoked, or could not be renewed in its time; grant a new one and put its keys again"
+    )]
     LeaseGone {
         /// The lease.
         id: i64,
     },
 
     /// A lock or a leadership that was held before: its lease ended, or somebody deleted its key.
-    #[error("{key} is not held any more: its lease ended, or somebody deleted it")]
+    #[error(
+        "{key} is not held any more: its lease ended, or somebody deleted it; stop what it protected, and ask for it again with a new session"
+    )]
     NotHeld {
         /// `name/<lease>`, as text.
         key: String,

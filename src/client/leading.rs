@@ -123,11 +123,13 @@ impl Leading {
 }
 
 impl Endpoints {
+    /// Whether writes are to find the leader.
+    pub(super) fn seeks_leader(&self) -> bool {
+        self.config.writes_to_leader && self.has_others()
+    }
+
     /// Searches for the leader in the background, if that is due; `link` is asked.
     pub(super) fn search_leader(self: &Arc<Self>, link: &Arc<Link>) {
-        if !self.config.writes_to_leader || !self.has_others() {
-            return;
-        }
         if !self.leading.begin(self.clock.now()) {
             return;
         }

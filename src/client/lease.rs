@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::calls::failed;
 use super::endpoints::Endpoints;
 use super::lane::Failure;
+use super::link::{Link, StreamRecv, StreamSend};
 use super::{Client, Error};
 use crate::base::{Backoff, Clock, Moment};
 use crate::proto::etcdserverpb as pb;
@@ -26,6 +27,12 @@ const COMMANDS_MAX: usize = 64;
 
 /// A renewal that was not answered is sent again after this, or a third of the TTL if that is less.
 const RENEW_AGAIN: Duration = Duration::from_secs(1);
+
+/// Renewals of one write, some 60 KB: between two of them whoever comes and goes is heard.
+const RENEWALS_MAX: usize = 4_096;
+
+/// A server that has not taken one such write by then takes none.
+const SEND_WAIT: Duration = Duration::from_secs(5);
 
 const LINK_WAIT: Duration = Duration::from_secs(1);
 const REOPEN_WAIT_FIRST: Duration = Duration::from_millis(25);
@@ -258,7 +265,10 @@ impl Task {
                     self.fail_all(&failed(&link, Failure::Status(status)));
                 }
                 Err(Failure::Status(_)) => self.endpoints.turn_from(&link),
-                Err(Failure::Lost { .. }) => {}
+                Err(Failure::Lost { reason, .. }) => {
+                    tracing::debug!(endpoint = %link.endpoint, %reason, "renewals go on over another stream");
+                    self.endpoints.turn_from(&link);
+                }
             }
             drop(link);
             sleep(backoff.next_wait().min(self.until_doubt())).await;
@@ -268,33 +278,24 @@ impl Task {
     /// One stream; ends in peace when nobody is left.
     async fn serve(
         &mut self,
-        link: &super::link::Link,
+        link: &Link,
         orders: &mut mpsc::Receiver<Keep>,
         backoff: &mut Backoff,
     ) -> Result<(), Failure> {
         let opening = timeout(self.until_doubt(), link.stream(Method::LeaseKeepAlive));
-        let (mut send, mut recv) = opening.await.unwrap_or_else(|_| {
-            Err(Failure::Lost { reason: "it opened no keep-alive stream".into(), sent: false })
-        })?;
+        let (mut send, mut recv) =
+            opening.await.unwrap_or_else(|_| Err(broken("it opened no keep-alive stream")))?;
         self.renew_all();
         loop {
             let due = self.due();
             if !due.is_empty() {
-                send.send_all(due.into_iter().map(renewal)).await?;
+                self.ask(due, &mut send, &mut recv, &link.endpoint).await?;
             }
             tokio::select! {
-                message = recv.next() => match message? {
-                    Some(message) => {
-                        backoff.reset();
-                        if let Ok(renewed) = decode(&link.endpoint, message) {
-                            self.take(renewed);
-                        }
-                    }
-                    None => return Err(Failure::Lost {
-                        reason: "the server ended the keep-alive stream".into(),
-                        sent: true,
-                    }),
-                },
+                message = recv.next() => {
+                    self.hear(&link.endpoint, message?)?;
+                    backoff.reset();
+                }
                 keep = orders.recv() => match keep {
                     Some(keep) => self.keep(keep),
                     None => {
@@ -305,6 +306,37 @@ impl Task {
                 () = sleep(self.until_next()) => {}
             }
         }
+    }
+
+    /// Sends these renewals, and takes answers meanwhile: a server that cannot get rid of them reads no more. It has
+    /// until the first lease is in doubt, at most [`SEND_WAIT`].
+    async fn ask(
+        &mut self,
+        due: Vec<i64>,
+        send: &mut StreamSend,
+        recv: &mut StreamRecv,
+        endpoint: &Arc<str>,
+    ) -> Result<(), Failure> {
+        let sending = send.send_all(due.into_iter().map(renewal));
+        let patience = sleep(self.until_doubt().min(SEND_WAIT));
+        tokio::pin!(sending, patience);
+        loop {
+            tokio::select! {
+                sent = &mut sending => return sent,
+                message = recv.next() => self.hear(endpoint, message?)?,
+                () = &mut patience => return Err(broken("it takes no renewals")),
+            }
+        }
+    }
+
+    /// A message of the stream, or its end.
+    fn hear(&mut self, endpoint: &Arc<str>, message: Option<Bytes>) -> Result<(), Failure> {
+        let Some(message) = message else {
+            return Err(broken("the server ended the keep-alive stream"));
+        };
+        let renewed = decode(endpoint, message).map_err(|error| broken(&error.to_string()))?;
+        self.take(renewed);
+        Ok(())
     }
 
     fn keep(&mut self, Keep { id, ttl, doubtful_at, tell }: Keep) {
@@ -344,12 +376,13 @@ impl Task {
         self.agenda.retain(|(_, id)| self.kept.contains_key(id));
     }
 
-    /// Leases to renew now; each is asked for again later if no answer comes. Those that nobody keeps, and those whose
-    /// time has passed, go.
+    /// Leases to renew now, at most [`RENEWALS_MAX`]; each is asked for again later if no answer comes. Those that nobody
+    /// keeps, and those whose time has passed, go.
     fn due(&mut self) -> Vec<i64> {
         let now = self.now();
         let mut due = Vec::new();
-        while let Some(&(at, id)) = self.agenda.first()
+        while due.len() < RENEWALS_MAX
+            && let Some(&(at, id)) = self.agenda.first()
             && at <= now
         {
             self.agenda.pop_first();
@@ -443,6 +476,10 @@ fn third(ttl: i64) -> Duration {
     seconds(ttl) / 3
 }
 
+fn broken(reason: &str) -> Failure {
+    Failure::Lost { reason: reason.into(), sent: true }
+}
+
 fn renewal(id: i64) -> Bytes {
     pb::LeaseKeepAliveRequest { id }.encode_to_vec().into()
 }
@@ -452,4 +489,46 @@ fn decode(endpoint: &Arc<str>, message: Bytes) -> Result<pb::LeaseKeepAliveRespo
         endpoint: Arc::clone(endpoint),
         what: format!("a keep-alive answer cannot be read: {error}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Config;
+
+    /// So many leases that somebody keeps.
+    fn task(leases: i64) -> (Task, Vec<watch::Receiver<Renewed>>) {
+        let endpoints = Endpoints::new(Config::new(["http://127.0.0.1:1"])).unwrap();
+        let endpoints = Arc::new(endpoints);
+        let mut task = Task { endpoints, kept: BTreeMap::new(), agenda: BTreeSet::new() };
+        let mut keepers = Vec::new();
+        for id in 1..=leases {
+            let (tell, renewed) = watch::channel(None);
+            keepers.push(renewed);
+            task.keep(Keep { id, ttl: Some(60), doubtful_at: Moment::NEVER, tell });
+        }
+        (task, keepers)
+    }
+
+    #[tokio::test]
+    async fn very_many_are_asked_for_part_by_part_and_each_once() {
+        let (mut task, _keepers) = task(RENEWALS_MAX as i64 + 5);
+        let (first, second) = (task.due(), task.due());
+        assert_eq!((first.len(), second.len()), (RENEWALS_MAX, 5));
+        assert_eq!(second.last(), Some(&(RENEWALS_MAX as i64 + 5)));
+        assert!(task.due().is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_read_breaks_the_stream() {
+        let (mut task, _keepers) = task(1);
+        let endpoint: Arc<str> = "https://a:1".into();
+        let good = pb::LeaseKeepAliveResponse { header: None, id: 1, ttl: 30 };
+        task.hear(&endpoint, Some(good.encode_to_vec().into())).unwrap();
+        assert_eq!(task.kept[&1].ttl, Some(30));
+        let failure = task.hear(&endpoint, Some(Bytes::from_static(&[0xff]))).unwrap_err();
+        let Failure::Lost { reason, .. } = failure else { panic!("{failure:?}") };
+        assert!(reason.contains("a keep-alive answer cannot be read"), "{reason}");
+        assert!(task.hear(&endpoint, None).is_err(), "its end");
+    }
 }

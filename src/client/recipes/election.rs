@@ -5,7 +5,7 @@ use std::future::IntoFuture;
 
 use bytes::Bytes;
 
-use super::place::{Entered, Place, by_age, prefix_of};
+use super::place::{Entered, Place, by_age, in_turn, prefix_of};
 use super::session::{Session, patiently};
 use crate::client::mvccpb::{Event, KeyValue, event::EventType};
 use crate::client::{Client, Compare, Error, Put, SortOrder, Txn, Watcher, etcdserverpb as pb};
@@ -46,7 +46,8 @@ impl Election {
 
     /// Waits until we lead. Dropped while it waits, it withdraws.
     ///
-    /// Errors are those of [`Mutex::lock`](crate::client::Mutex::lock).
+    /// Errors, and what may stay of a call that is dropped while it enters, are those of
+    /// [`Mutex::lock`](crate::client::Mutex::lock).
     pub async fn campaign(
         &self,
         session: &Session,
@@ -92,27 +93,9 @@ pub struct Leadership {
     place: Place,
 }
 
+in_turn!(Leadership);
+
 impl Leadership {
-    /// Our key: `name/<lease>`.
-    pub fn key(&self) -> &Bytes {
-        &self.place.key
-    }
-
-    /// The revision at which our key was created. It grows from leader to leader: a fencing token.
-    pub fn create_revision(&self) -> i64 {
-        self.place.create_revision
-    }
-
-    /// The store's revision when we became the leader, or proclaimed last.
-    pub fn revision(&self) -> i64 {
-        self.place.revision
-    }
-
-    /// Put into a transaction, it makes sure that we lead at the very moment when the transaction happens.
-    pub fn is_held(&self) -> Compare {
-        self.place.is_held()
-    }
-
     /// Tells observers another value without another election. [`Error::NotHeld`] if we do not lead any more.
     pub async fn proclaim(&mut self, value: impl Into<Bytes>) -> Result<(), Error> {
         let Place { session, key, .. } = &self.place;
@@ -124,11 +107,6 @@ impl Leadership {
         }
         self.place.revision = response.header.map_or(0, |header| header.revision);
         Ok(())
-    }
-
-    /// Resolves when we can no longer be sure to lead: the session is lost, or somebody deleted our key.
-    pub async fn lost(&self) -> Error {
-        self.place.lost().await
     }
 
     /// Lets the next one lead. [`Error::NotHeld`] if we did not lead any more.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::place::{Entered, Place, prefix_of};
+use super::place::{Entered, Place, in_turn, prefix_of};
 use super::session::Session;
 use crate::client::{Compare, Error};
 
@@ -21,7 +21,9 @@ impl Mutex {
         Self { session: session.clone(), prefix: prefix_of(name) }
     }
 
-    /// Waits until it is ours. Dropped while it waits, it gives its place in the queue back.
+    /// Waits until it is ours. Dropped while it waits, it gives its place in the queue back. Dropped while it enters, it
+    /// deletes what is there by then; if the put that enters arrives only after that, our key stays in the queue, and
+    /// others wait behind it, until the lease ends ([`Session::close`] ends it).
     ///
     /// An error if the session is lost meanwhile, or if nobody knows whether we got into the queue
     /// ([`Retry::Ambiguous`](crate::client::Retry)): asking again with the same session is safe then.
@@ -58,33 +60,9 @@ pub struct Held {
     place: Place,
 }
 
+in_turn!(Held);
+
 impl Held {
-    /// Our key: `name/<lease>`.
-    pub fn key(&self) -> &Bytes {
-        &self.place.key
-    }
-
-    /// The revision at which our key was created. It grows from holder to holder: a fencing token.
-    pub fn create_revision(&self) -> i64 {
-        self.place.create_revision
-    }
-
-    /// The store's revision when we got the lock.
-    pub fn revision(&self) -> i64 {
-        self.place.revision
-    }
-
-    /// Put into a transaction, it makes sure that the lock is held at the very moment when the transaction happens:
-    /// `client.txn().when(held.is_held()).then(...)`.
-    pub fn is_held(&self) -> Compare {
-        self.place.is_held()
-    }
-
-    /// Resolves when the lock can no longer be relied on: the session is lost, or somebody deleted our key.
-    pub async fn lost(&self) -> Error {
-        self.place.lost().await
-    }
-
     /// Gives it to the next. [`Error::NotHeld`] if it was not held any more.
     pub async fn unlock(self) -> Result<(), Error> {
         self.place.leave().await

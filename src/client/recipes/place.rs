@@ -223,6 +223,40 @@ async fn remove(place: &Place) -> Result<bool, Error> {
     Ok(done.succeeded || may_be_done.load(Ordering::Relaxed))
 }
 
+/// What whoever has the turn may ask of its `place`: the same of a lock and of a leadership.
+macro_rules! in_turn {
+    ($name:ident) => {
+        impl $name {
+            /// Our key: `name/<lease>`.
+            pub fn key(&self) -> &Bytes {
+                &self.place.key
+            }
+
+            /// The revision at which our key was created. It grows from holder to holder: a fencing token.
+            pub fn create_revision(&self) -> i64 {
+                self.place.create_revision
+            }
+
+            /// The store's revision when it became ours, or when we proclaimed last.
+            pub fn revision(&self) -> i64 {
+                self.place.revision
+            }
+
+            /// Put into a transaction, it makes sure that we hold it at the very moment when the transaction happens:
+            /// `client.txn().when(held.is_held()).then(...)`.
+            pub fn is_held(&self) -> Compare {
+                self.place.is_held()
+            }
+
+            /// Resolves when it can no longer be relied on: the session is lost, or somebody deleted our key.
+            pub async fn lost(&self) -> Error {
+                self.place.lost().await
+            }
+        }
+    };
+}
+pub(super) use in_turn;
+
 fn range(op: &pb::ResponseOp) -> Option<&pb::RangeResponse> {
     match &op.response {
         Some(pb::response_op::Response::ResponseRange(range)) => Some(range),

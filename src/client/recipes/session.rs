@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::OwnedMutexGuard;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::base::Backoff;
 use crate::client::{Client, Code, Error, LeaseKeeper, Retry};
 
-/// Waits between attempts that are made until the session is lost.
+/// Waits between attempts.
 const AGAIN_FIRST: Duration = Duration::from_millis(25);
 const AGAIN_MAX: Duration = Duration::from_secs(1);
 
@@ -93,27 +93,17 @@ impl Session {
     }
 
     /// Revokes the lease: everything that is attached to it is deleted now. Good also if the lease is gone already.
+    ///
+    /// It is tried for as long as the lease lives without a renewal. If that fails, the lease ends by itself that long
+    /// after the last clone of the session is dropped.
     pub async fn close(self) -> Result<(), Error> {
         let client = self.client();
-        // A lease that could not be revoked in its time has expired.
-        let time = Duration::from_secs(u64::try_from(self.inner.ttl).unwrap_or(0));
-        let mut last = Error::LeaseGone { id: self.lease() };
-        let revoking = async {
-            let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_MAX);
-            loop {
-                match client.lease_revoke(self.lease()).await {
-                    Ok(_) => return Ok(()),
-                    Err(error) if error.code() == Code::NotFound => return Ok(()),
-                    Err(error) if error.retry() == Retry::Never => return Err(error),
-                    // To revoke a lease twice is to revoke it.
-                    Err(error) => last = error,
-                }
-                sleep(backoff.next_wait()).await;
-            }
-        };
-        match timeout(time, revoking).await {
-            Ok(done) => done,
-            Err(_) => Err(last),
+        let until = client.now() + Duration::from_secs(u64::try_from(self.inner.ttl).unwrap_or(0));
+        // To revoke a lease twice is to revoke it.
+        let revoke = || client.lease_revoke(self.lease());
+        match patiently_while(|| client.now() < until, revoke).await {
+            Err(error) if error.code() == Code::NotFound => Ok(()),
+            done => done.map(drop),
         }
     }
 
@@ -152,14 +142,25 @@ impl fmt::Debug for Session {
 }
 
 /// What changes nothing, or nothing a second time: again while it fails for the moment.
-pub(super) async fn patiently<T, F>(mut attempt: impl FnMut() -> F) -> Result<T, Error>
+pub(super) async fn patiently<T, F>(attempt: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    patiently_while(|| true, attempt).await
+}
+
+/// The same as long as `goes_on` says so; the last failure is the answer then.
+async fn patiently_while<T, F>(
+    goes_on: impl Fn() -> bool,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
     let mut backoff = Backoff::new(AGAIN_FIRST, AGAIN_MAX);
     loop {
         match attempt().await {
-            Err(error) if error.retry() != Retry::Never => {
+            Err(error) if error.retry() != Retry::Never && goes_on() => {
                 tracing::debug!(%error, "trying again");
                 sleep(backoff.next_wait()).await;
             }
