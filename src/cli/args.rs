@@ -206,7 +206,7 @@ pub(super) struct Globals {
 }
 
 /// A path, or nothing at all, which is told with etcdctl's words.
-fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
+pub(super) fn path_parser() -> impl TypedValueParser<Value = PathBuf> {
     clap::builder::OsStringValueParser::new().map(PathBuf::from)
 }
 

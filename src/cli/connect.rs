@@ -28,7 +28,13 @@ pub(super) struct Session {
     /// Somebody asked for this time: it bounds commands, too, that otherwise take as long as they take.
     pub is_command_timeout_set: bool,
     pub printer: Printer,
+    /// What the names of its flags begin with.
+    flags: &'static str,
 }
+
+/// The flags of the cluster that a command is about, and those of the one that it copies to.
+const OWN: &str = "--";
+const DESTINATION: &str = "--dest-";
 
 impl Session {
     /// Flags count more than variables; the profile counts where neither names endpoints or certificates.
@@ -37,6 +43,7 @@ impl Session {
         environment: &[(String, String)],
         folder: &Path,
     ) -> Result<Self, Exit> {
+        let printer = printer(globals, environment)?;
         let globals = globals.clone().over(from_environment(environment)?);
         let mut files = ClientFiles {
             trusted_ca: globals.cacert,
@@ -56,12 +63,7 @@ impl Session {
         if written.is_empty() {
             written.push(ENDPOINT_DEFAULT.to_owned());
         }
-        let mut endpoints: Vec<String> = written
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(|endpoint| endpoint.trim().to_owned())
-            .filter(|endpoint| !endpoint.is_empty())
-            .collect();
+        let mut endpoints: Vec<String> = written.iter().flat_map(|list| listed(list)).collect();
         let is_profile = profile.is_some();
         if let Some(profile) = profile {
             endpoints = profile.endpoints;
@@ -72,29 +74,38 @@ impl Session {
         if endpoints.is_empty() {
             return Err(Exit::bad_args("--endpoints is empty: name one such as 127.0.0.1:2379"));
         }
-        check_files(&files)?;
-        let secure = globals.insecure_transport == Some(false)
-            || files != ClientFiles::default()
-            || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        let tls = tls(OWN, files, globals.insecure_transport, &endpoints)?;
         Ok(Self {
             endpoints,
             is_profile,
-            tls: secure.then_some(files),
+            tls,
             dial_timeout: globals.dial_timeout.unwrap_or(Duration::from_secs(2)),
             command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
             is_command_timeout_set: globals.command_timeout.is_some(),
-            printer: Printer {
-                format: globals.write_out.unwrap_or_default(),
-                hex: globals.hex,
-                value_only: false,
-            },
+            printer,
+            flags: OWN,
         })
+    }
+
+    /// Another cluster with the same times, whose flags begin with `--dest-`.
+    pub(super) fn destination(
+        &self,
+        endpoints: &str,
+        files: ClientFiles,
+        insecure_transport: Option<bool>,
+    ) -> Result<Self, Exit> {
+        let endpoints: Vec<String> = listed(endpoints).collect();
+        if endpoints.is_empty() {
+            return Err(Exit::bad_args("the destination is empty: name one such as 10.0.0.9:2379"));
+        }
+        let tls = tls(DESTINATION, files, insecure_transport, &endpoints)?;
+        Ok(Self { endpoints, tls, is_profile: false, flags: DESTINATION, ..self.clone() })
     }
 
     /// A client of all endpoints.
     pub(super) async fn client(&self) -> Result<Client, Exit> {
         let client = self.client_of(self.endpoints.clone()).await;
-        client.map_err(|exit| match hint(&exit, self.is_profile) {
+        client.map_err(|exit| match hint(&exit, self.flags, self.is_profile) {
             Some(hint) => Exit::new(exit.code, format!("{exit}\n{hint}")),
             None => exit,
         })
@@ -125,33 +136,74 @@ impl Session {
     }
 }
 
+/// How answers are shown, by flags and variables; nothing else of them need be sound.
+pub(super) fn printer(
+    globals: &Globals,
+    environment: &[(String, String)],
+) -> Result<Printer, Exit> {
+    let found = Variables::of(environment);
+    let write_out = match (globals.write_out, found.0.get("WRITE_OUT")) {
+        (Some(format), _) => Some(format),
+        (None, None) => None,
+        (None, Some(name)) => Some(<Format as clap::ValueEnum>::from_str(name, true).map_err(|_| {
+            let text = format!(
+                "unsupported output format {name:?} (ETCDCTL_WRITE_OUT): it is simple, json, table, fields or protobuf"
+            );
+            Exit::new(Code::BadFeature, text)
+        })?),
+    };
+    let hex = globals.hex || found.switch("HEX")?.unwrap_or_default();
+    Ok(Printer { format: write_out.unwrap_or_default(), hex, value_only: false })
+}
+
+/// Endpoints that are written with commas.
+fn listed(endpoints: &str) -> impl Iterator<Item = String> {
+    let each = endpoints.split(',').map(str::trim);
+    each.filter(|endpoint| !endpoint.is_empty()).map(str::to_owned)
+}
+
 /// What to do about servers that cannot be reached.
-fn hint(exit: &Exit, is_profile: bool) -> Option<&'static str> {
+fn hint(exit: &Exit, flags: &str, is_profile: bool) -> Option<String> {
     if exit.code != Code::BadConnection {
         return None;
     }
     let says = |text: &str| exit.text.contains(text);
-    if says("UnknownIssuer") {
-        Some("--cacert must name the CA that signed the servers' certificates.")
+    let hint = if says("UnknownIssuer") {
+        format!("{flags}cacert must name the CA that signed the servers' certificates.")
     } else if says("client certificate is required") {
-        Some("Show a client's certificate with --cert and --key.")
+        format!("Show a client's certificate with {flags}cert and {flags}key.")
     } else if says("signed by a CA that is not trusted") {
-        Some("--cert must be signed by the CA that the servers' trusted-ca-file names.")
+        format!("{flags}cert must be signed by the CA that the servers' trusted-ca-file names.")
     } else if says("no answer") && is_profile {
-        Some("The playground of this folder is not running: start it with `quorate playground`.")
+        "The playground of this folder is not running: start it with `quorate playground`.".into()
     } else if says("no answer") {
-        Some("Is a server running there, and does UDP reach it?")
+        "Is a server running there, and does UDP reach it?".into()
     } else {
-        None
-    }
+        return None;
+    };
+    Some(hint)
+}
+
+/// The files, once they are checked, if anything asks for TLS.
+fn tls(
+    flags: &str,
+    files: ClientFiles,
+    insecure_transport: Option<bool>,
+    endpoints: &[String],
+) -> Result<Option<ClientFiles>, Exit> {
+    check_files(flags, &files)?;
+    let is_secure = insecure_transport == Some(false)
+        || files != ClientFiles::default()
+        || endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+    Ok(is_secure.then_some(files))
 }
 
 /// What etcdctl refuses before it dials.
-fn check_files(files: &ClientFiles) -> Result<(), Exit> {
-    let named = [("--cert", &files.cert), ("--key", &files.key), ("--cacert", &files.trusted_ca)];
+fn check_files(flags: &str, files: &ClientFiles) -> Result<(), Exit> {
+    let named = [("cert", &files.cert), ("key", &files.key), ("cacert", &files.trusted_ca)];
     for (flag, file) in &named {
         if file.as_ref().is_some_and(|file| file.as_os_str().is_empty()) {
-            return Err(Exit::bad_args(format!("empty string is passed to {flag} option")));
+            return Err(Exit::bad_args(format!("empty string is passed to {flags}{flag} option")));
         }
     }
     if files.cert.is_some() != files.key.is_some() {
@@ -171,11 +223,8 @@ fn check_files(files: &ClientFiles) -> Result<(), Exit> {
     Ok(())
 }
 
-/// Variables that etcdctl knows and that have no meaning here yet.
-const IGNORED: [&str; 9] = [
-    "API",
-    "WATCH_KEY",
-    "WATCH_RANGE_END",
+/// Variables that etcdctl knows and that mean nothing here: nobody is told, and nobody is pointed to them.
+const IGNORED: [&str; 6] = [
     "INSECURE_DISCOVERY",
     "DISCOVERY_SRV_NAME",
     "USER",
@@ -183,7 +232,11 @@ const IGNORED: [&str; 9] = [
     "MAX_REQUEST_BYTES",
     "MAX_RECV_BYTES",
 ];
-const KNOWN: [&str; 14] = [
+/// Variables that are looked at, those of `watch` by itself; the nearest of them is offered for a mistaken one.
+const KNOWN: [&str; 17] = [
+    "API",
+    "WATCH_KEY",
+    "WATCH_RANGE_END",
     "DISCOVERY_SRV",
     "ENDPOINTS",
     "WRITE_OUT",
@@ -200,59 +253,62 @@ const KNOWN: [&str; 14] = [
     "KEEPALIVE_TIMEOUT",
 ];
 
-/// The same settings from ETCDCTL_*; a mistaken name is told on stderr, a mistaken value is an error.
+/// Those of ETCDCTL_* that are not empty, without that.
+struct Variables<'a>(BTreeMap<&'a str, &'a str>);
+
+impl<'a> Variables<'a> {
+    fn of(environment: &'a [(String, String)]) -> Self {
+        let named = environment
+            .iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("ETCDCTL_")?, value.as_str())));
+        Self(named.filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.0.get(name).map(PathBuf::from)
+    }
+
+    fn time(&self, name: &str) -> Result<Option<Duration>, Exit> {
+        let parsed = self.0.get(name).map(|text| parse_duration(text)).transpose();
+        parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_{name}: {error}")))
+    }
+
+    fn switch(&self, name: &str) -> Result<Option<bool>, Exit> {
+        let parsed = self.0.get(name).map(|text| parse_bool(text)).transpose();
+        parsed.map_err(|_| {
+            let other = self.0.get(name).copied().unwrap_or_default();
+            Exit::bad_args(format!("ETCDCTL_{name} is {other:?}; it is true or false"))
+        })
+    }
+}
+
+/// The same settings from ETCDCTL_*, but for how answers are shown; a mistaken name is told on stderr, a mistaken value is
+/// an error.
 fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
-    let found: BTreeMap<&str, &str> = environment
-        .iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix("ETCDCTL_")?, value.as_str())))
-        .filter(|(_, value)| !value.is_empty())
-        .collect();
-    if found.get("API").is_some_and(|version| *version != "3") {
+    let found = Variables::of(environment);
+    if found.0.get("API").is_some_and(|version| *version != "3") {
         return Err(Exit::new(
             Code::BadFeature,
             "ETCDCTL_API asks for another API than v3, which is the one that is built: unset it or set it to 3",
         ));
     }
-    for name in found.keys().filter(|name| !KNOWN.contains(name) && !IGNORED.contains(name)) {
+    for name in found.0.keys().filter(|name| !KNOWN.contains(name) && !IGNORED.contains(name)) {
         let hint = nearest(name, KNOWN).map(|right| format!("; did you mean ETCDCTL_{right}?"));
         eprintln!("ETCDCTL_{name} is unknown and ignored{}", hint.unwrap_or_default());
     }
-    let path = |name: &str| found.get(name).map(PathBuf::from);
-    let time = |name: &str| {
-        let parsed = found.get(name).map(|text| parse_duration(text)).transpose();
-        parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_{name}: {error}")))
-    };
-    let switch = |name: &str| {
-        let parsed = found.get(name).map(|text| parse_bool(text)).transpose();
-        parsed.map_err(|_| {
-            let other = found.get(name).copied().unwrap_or_default();
-            Exit::bad_args(format!("ETCDCTL_{name} is {other:?}; it is true or false"))
-        })
-    };
-    let write_out = match found.get("WRITE_OUT") {
-        None => None,
-        Some(name) => Some(<Format as clap::ValueEnum>::from_str(name, true).map_err(|_| {
-            let text = format!(
-                "unsupported output format {name:?} (ETCDCTL_WRITE_OUT): it is simple, json, table, fields or protobuf"
-            );
-            Exit::new(Code::BadFeature, text)
-        })?),
-    };
     Ok(Globals {
-        endpoints: found.get("ENDPOINTS").map(|text| (*text).to_owned()).into_iter().collect(),
-        write_out,
-        hex: switch("HEX")?.unwrap_or_default(),
-        cacert: path("CACERT"),
-        cert: path("CERT"),
-        key: path("KEY"),
-        insecure_skip_tls_verify: switch("INSECURE_SKIP_TLS_VERIFY")?.unwrap_or_default(),
-        insecure_transport: switch("INSECURE_TRANSPORT")?,
-        dial_timeout: time("DIAL_TIMEOUT")?,
-        command_timeout: time("COMMAND_TIMEOUT")?,
-        debug: switch("DEBUG")?.unwrap_or_default(),
-        keepalive_time: time("KEEPALIVE_TIME")?,
-        keepalive_timeout: time("KEEPALIVE_TIMEOUT")?,
-        discovery_srv: found.get("DISCOVERY_SRV").map(|text| (*text).to_owned()),
+        endpoints: found.0.get("ENDPOINTS").map(|text| (*text).to_owned()).into_iter().collect(),
+        cacert: found.path("CACERT"),
+        cert: found.path("CERT"),
+        key: found.path("KEY"),
+        insecure_skip_tls_verify: found.switch("INSECURE_SKIP_TLS_VERIFY")?.unwrap_or_default(),
+        insecure_transport: found.switch("INSECURE_TRANSPORT")?,
+        dial_timeout: found.time("DIAL_TIMEOUT")?,
+        command_timeout: found.time("COMMAND_TIMEOUT")?,
+        debug: found.switch("DEBUG")?.unwrap_or_default(),
+        keepalive_time: found.time("KEEPALIVE_TIME")?,
+        keepalive_timeout: found.time("KEEPALIVE_TIMEOUT")?,
+        discovery_srv: found.0.get("DISCOVERY_SRV").map(|text| (*text).to_owned()),
         ..Globals::default()
     })
 }
@@ -308,13 +364,13 @@ mod tests {
     #[test]
     fn who_reaches_nobody_is_told_what_to_do() {
         let told = |text: &str, is_profile| {
-            hint(&Exit::new(Code::BadConnection, text), is_profile).unwrap_or_default()
+            hint(&Exit::new(Code::BadConnection, text), OWN, is_profile).unwrap_or_default()
         };
         assert!(told("invalid peer certificate: UnknownIssuer", false).contains("--cacert"));
         assert!(told("a client certificate is required", true).contains("--cert and --key"));
         assert!(told("no answer from a:1", true).contains("`quorate playground`"));
         assert!(told("no answer from a:1", false).contains("UDP"));
-        assert_eq!(hint(&Exit::error("no answer from a:1"), false), None);
+        assert_eq!(hint(&Exit::error("no answer from a:1"), OWN, false), None);
     }
 
     #[test]
@@ -326,5 +382,41 @@ mod tests {
         assert!(exit.text.starts_with("ETCDCTL_DIAL_TIMEOUT: \"5\" is no duration"), "{exit}");
         assert_eq!(told(("ETCDCTL_API", "2")).code, Code::BadFeature);
         assert!(told(("ETCDCTL_WRITE_OUT", "yaml")).text.contains("\"yaml\""));
+    }
+
+    #[test]
+    fn a_destination_is_checked_as_the_source_is_by_its_own_flags() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = session(&Globals::default(), &[], folder.path()).unwrap();
+        let to = |endpoints: &str, files: ClientFiles, insecure| {
+            source.destination(endpoints, files, insecure)
+        };
+        let plain = to("a:1, b:2", ClientFiles::default(), None).unwrap();
+        assert_eq!((plain.endpoints.join(" ").as_str(), plain.tls), ("a:1 b:2", None));
+        assert!(to("a:1", ClientFiles::default(), Some(false)).unwrap().tls.is_some());
+        let ca = |file: &str| ClientFiles { trusted_ca: Some(file.into()), ..Default::default() };
+        let told = |files| to("a:1", files, None).unwrap_err().text;
+        assert_eq!(told(ca("")), "empty string is passed to --dest-cacert option");
+        assert!(told(ca("nothing.crt")).starts_with("cannot read nothing.crt"));
+        assert!(to(",", ClientFiles::default(), None).is_err());
+        let exit = Exit::new(Code::BadConnection, "invalid peer certificate: UnknownIssuer");
+        let hint = hint(&exit, DESTINATION, false).unwrap();
+        assert!(hint.starts_with("--dest-cacert must name the CA"), "{hint}");
+    }
+
+    #[test]
+    fn how_answers_are_shown_needs_nothing_else() {
+        let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let mut environment = vec![
+            variable("ETCDCTL_DIAL_TIMEOUT", "5"),
+            variable("ETCDCTL_CERT", "nothing.crt"),
+            variable("ETCDCTL_WRITE_OUT", "table"),
+        ];
+        let shown = printer(&Globals::default(), &environment).unwrap();
+        assert_eq!(shown.format, Format::Table);
+        environment[2].1 = "yaml".to_owned();
+        assert!(printer(&Globals::default(), &environment).is_err());
+        let globals = Globals { write_out: Some(Format::Json), ..Globals::default() };
+        assert_eq!(printer(&globals, &environment).unwrap().format, Format::Json);
     }
 }

@@ -19,12 +19,14 @@ use clap::Args;
 use tokio::time::sleep;
 
 use crate::client::{
-    Client, ClientFiles, Config, Delete, Error, Op, Put, SortOrder, SortTarget, prefix_end,
+    Client, ClientFiles, Delete, Error, Op, Put, SortOrder, SortTarget, prefix_end,
 };
 use crate::proto::mvccpb::{Event, event::EventType};
 
+use super::args::path_parser;
 use super::connect::Session;
 use super::exit::Exit;
+use super::go::parse_bool;
 use super::kv;
 
 /// Keys of a page (etcdctl's).
@@ -44,7 +46,7 @@ const TELL_EVERY: Duration = Duration::from_secs(30);
         quorate make-mirror --prefix app/ --dest-prefix backup/app/ https://10.0.0.9:2379 --dest-cacert ca.crt"
 )]
 pub(super) struct MakeMirror {
-    /// The endpoint of the cluster to copy to
+    /// The endpoint of the cluster to copy to; several with commas
     destination: String,
     /// Only keys that begin with it
     #[arg(long, value_name = "PREFIX", default_value = "")]
@@ -62,16 +64,16 @@ pub(super) struct MakeMirror {
     #[arg(long)]
     no_dest_prefix: bool,
     /// Believe the destination with a certificate of this CA (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     dest_cacert: Option<PathBuf>,
     /// Certificate to show to the destination (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     dest_cert: Option<PathBuf>,
     /// Its private key (PEM)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = path_parser())]
     dest_key: Option<PathBuf>,
     /// Whether a destination without a scheme is http:// [default: true without --dest-cacert, --dest-cert]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     dest_insecure_transport: Option<bool>,
 }
 
@@ -115,15 +117,8 @@ impl MakeMirror {
             key: self.dest_key.clone(),
             ..ClientFiles::default()
         };
-        let is_secure = self.dest_insecure_transport == Some(false)
-            || files != ClientFiles::default()
-            || self.destination.starts_with("https://");
-        let mut config = Config::new([self.destination.as_str()]);
-        config.tls = is_secure.then_some(files);
-        config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
-        config.dial_timeout = session.dial_timeout;
-        config.request_timeout = session.command_timeout;
-        Ok(Client::connect(config).await?)
+        let insecure = self.dest_insecure_transport;
+        session.destination(&self.destination, files, insecure)?.client().await
     }
 }
 

@@ -18,11 +18,20 @@ impl Progress {
 
     /// Shows `done` of `total` bytes, unless nothing a person could see has changed.
     pub(super) fn bytes(&mut self, done: u64, total: u64) {
+        let shown = |bytes: u64| format_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.part(done, total, || format!("{} of {}", shown(done), shown(total)));
+    }
+
+    /// The same of something that is counted.
+    pub(super) fn count(&mut self, done: u64, total: u64, unit: &str) {
+        self.part(done, total, || format!("{done} of {total} {unit}"));
+    }
+
+    fn part(&mut self, done: u64, total: u64, text: impl FnOnce() -> String) {
         let percent = done.saturating_mul(100) / total.max(1);
         if self.is_shown && self.last != Some(percent) {
             self.last = Some(percent);
-            let shown = |bytes: u64| format_bytes(i64::try_from(bytes).unwrap_or(i64::MAX));
-            self.write(&format!("{} {} of {} ({percent}%)", self.what, shown(done), shown(total)));
+            self.write(&format!("{} {} ({percent}%)", self.what, text()));
         }
     }
 

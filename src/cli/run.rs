@@ -10,8 +10,9 @@ use clap::{ArgMatches, FromArgMatches};
 use crate::config::{self, LogFormat, Logging};
 
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
-use super::connect::Session;
+use super::connect::{Session, printer};
 use super::exit::{Code, Exit};
+use super::snapshot::Snapshot;
 use super::{cert, logging, mistyped, serve};
 
 /// The whole program.
@@ -111,6 +112,9 @@ fn carry_out(
             Ok(())
         }
         Command::Completion(completion) => completion.run(&mut std::io::stdout().lock()),
+        // They ask no server: whatever is said of one need not be sound.
+        Command::Snapshot(Snapshot::Status(status)) => status.run(printer(globals, environment)?),
+        Command::Snapshot(Snapshot::Restore(restore)) => restore.run(),
         client => {
             if globals.debug {
                 let filter = "quorate=debug".to_owned();
@@ -153,8 +157,9 @@ async fn ask(
         Command::Check(check) => check.run(session).await,
         Command::Defrag(defrag) => defrag.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
-        Command::Snapshot(snapshot) => snapshot.run(session).await,
-        Command::Playground(_)
+        Command::Snapshot(Snapshot::Save(save)) => save.run(session).await,
+        Command::Snapshot(Snapshot::Status(_) | Snapshot::Restore(_))
+        | Command::Playground(_)
         | Command::Serve(_)
         | Command::Config(_)
         | Command::Cert(_)

@@ -167,18 +167,8 @@ fn failed(error: RestoreError) -> Exit {
     Exit::error(error.to_string())
 }
 
-impl Snapshot {
-    pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
-        match self {
-            Self::Save(save) => save.run(session).await,
-            Self::Status(status) => status.run(session.printer),
-            Self::Restore(restore) => restore.run(),
-        }
-    }
-}
-
 impl Save {
-    async fn run(self, session: &Session) -> Result<(), Exit> {
+    pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
         let file = self.file.filter(|_| self.more.is_empty());
         let file =
             file.ok_or_else(|| Exit::bad_args("snapshot save expects one argument <filename>"))?;

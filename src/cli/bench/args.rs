@@ -106,10 +106,11 @@ pub(crate) struct Lease {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Load")]
 pub(crate) struct Load {
-    /// Calls that wait for their answer at the same time [default: 64; watch: 1]
+    /// Calls that wait for their answer at the same time; for watch puts, for lease grants [default: 64; watch: 1]
     #[arg(long, alias = "clients", value_name = "N")]
     pub in_flight: Option<usize>,
-    /// Connections, spread over the endpoints [default: one for each 64 in flight]
+    /// Connections, spread over the endpoints, one for each thread at least; watch has more for its puts
+    /// [default: one for each 64 in flight, 1,000 watchers or 10,000 leases]
     #[arg(long, alias = "conns", value_name = "N")]
     pub connections: Option<usize>,
     /// Begin so many calls a second, whether or not earlier ones are answered [default: as fast as they are]
@@ -158,10 +159,17 @@ impl Load {
         self.in_flight.unwrap_or(default).max(1)
     }
 
-    /// Never more connections than calls in flight.
+    /// Of calls: never more connections than there are in flight, but for the one that every thread has.
     pub(super) fn connections(&self, in_flight: usize) -> usize {
         let default = in_flight.div_ceil(IN_FLIGHT_PER_CONNECTION);
-        self.connections.unwrap_or(default).clamp(1, in_flight)
+        let connections = self.connections.unwrap_or(default).clamp(1, in_flight);
+        connections.max(usize::from(self.threads))
+    }
+
+    /// Of what lives long: one for each `each` of `count`, and one for every thread.
+    pub(super) fn connections_of(&self, count: usize, each: usize) -> usize {
+        let default = count.div_ceil(each);
+        self.connections.unwrap_or(default).max(usize::from(self.threads))
     }
 }
 

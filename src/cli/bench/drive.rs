@@ -212,7 +212,7 @@ pub(super) fn dues(load: &Load) -> Vec<Arc<Due>> {
     load.rate.into_iter().flat_map(due).collect()
 }
 
-/// The connections of one thread, at least one; each begins with another endpoint.
+/// The connections of one thread; each begins with another endpoint. There are as many as threads, or more.
 pub(super) async fn connect(
     session: &Session,
     thread: usize,
@@ -220,7 +220,7 @@ pub(super) async fn connect(
     connections: usize,
 ) -> Result<Vec<Client>, Exit> {
     let mut clients = Vec::new();
-    for turn in (thread..connections.max(thread + 1)).step_by(threads) {
+    for turn in (thread..connections).step_by(threads) {
         clients.push(session.client_from(turn).await?);
     }
     Ok(clients)

@@ -28,8 +28,7 @@ pub(super) fn run(session: &Session, lease: &Lease, servers: &Servers) -> Result
         ));
     }
     let threads = usize::from(lease.load.threads);
-    let default = lease.leases.div_ceil(LEASES_PER_CONNECTION).max(1);
-    let connections = lease.load.connections.unwrap_or(default).max(threads);
+    let connections = lease.load.connections_of(lease.leases, LEASES_PER_CONNECTION);
     let in_flight = lease.load.in_flight(GRANTS_IN_FLIGHT);
     let window = Arc::new(Window::new(None));
     let run = drive::run(

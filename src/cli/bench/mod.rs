@@ -7,9 +7,12 @@
 //!                                    processes: CPU and bytes written, from /proc ── report: text or JSON
 //! ```
 //!
-//! Promises: drives a cluster through the public client, as a program would; with `--rate` the time of a call is counted
-//! from when it was due, so that a slow server cannot hide behind a client that waits; nothing before the warm-up is
-//! over counts. Knows nothing of: the server's insides.
+//! Promises: drives a cluster through the public client, over connections that keep to the endpoint they reached: a write
+//! goes to that member, which forwards it, where a program's client with several endpoints would find the leader
+//! (`Config::writes_to_leader`). With `--rate` the time of a call is counted from when it was due, so that a slow server
+//! cannot hide behind a client that waits. A call counts if it ends between the warm-up and the end; but the times of
+//! `lease` are those of its grants, before that, and a lease or watcher that is lost is told whenever it was. Knows nothing
+//! of: the server's insides.
 
 mod args;
 mod calls;

@@ -44,8 +44,9 @@ struct Shared {
 
 pub(super) fn run(session: &Session, watch: &Watch, servers: &Servers) -> Result<Report, Exit> {
     let threads = usize::from(watch.load.threads);
-    let default = watch.watchers.div_ceil(WATCHERS_PER_CONNECTION).max(1);
-    let connections = watch.load.connections.unwrap_or(default).max(threads);
+    let connections = watch.load.connections_of(watch.watchers, WATCHERS_PER_CONNECTION);
+    // In an open loop every thread has its share of what is due.
+    let writers = if watch.load.rate.is_some() { threads } else { 1 };
     let in_flight = watch.load.in_flight(1);
     let value_bytes = watch.keys.value_bytes.max(STAMP_BYTES);
     let shared = Arc::new(Shared {
@@ -70,7 +71,10 @@ pub(super) fn run(session: &Session, watch: &Watch, servers: &Servers) -> Result
         let (shared, due) = (Arc::clone(&shared), dues.get(thread.number).cloned());
         async move {
             let clients = connect(session, thread.number, threads, connections).await?;
-            let writer = session.client_from(thread.number).await?;
+            let writer = match thread.number < writers {
+                true => Some(session.client_from(thread.number).await?),
+                false => None,
+            };
             let own = (thread.number..watch.watchers).step_by(threads).count();
             work(thread, &shared, due, (&clients, own), writer).await
         }
@@ -79,7 +83,7 @@ pub(super) fn run(session: &Session, watch: &Watch, servers: &Servers) -> Result
         name: "watch",
         load: watch.load.clone(),
         in_flight,
-        connections,
+        connections: connections + writers,
         measured: Measured::Events,
         setting: format!(
             "{} watchers of one prefix, values of {value_bytes} bytes",
@@ -91,13 +95,13 @@ pub(super) fn run(session: &Session, watch: &Watch, servers: &Servers) -> Result
     })
 }
 
-/// One thread: its watchers; and the first one puts.
+/// One thread: its watchers; and its puts, if it has a writer.
 async fn work(
     thread: Thread,
     shared: &Arc<Shared>,
     due: Option<Arc<Due>>,
     (clients, watchers): (&[Client], usize),
-    writer: Client,
+    writer: Option<Client>,
 ) -> Result<Tally, Exit> {
     let counts = Arc::new(Counts::default());
     let mut watching = JoinSet::new();
@@ -109,8 +113,7 @@ async fn work(
     if !thread.wait() {
         return Ok(Tally::default());
     }
-    // In an open loop every thread has its share of what is due.
-    if thread.number == 0 || due.is_some() {
+    if let Some(writer) = writer {
         put(shared, due, &writer, &counts).await;
     }
     shared.window.over().await;

@@ -1,20 +1,11 @@
-//! The words of both checks, and what they have in common before and after.
-
-use std::time::Duration;
+//! The words of both checks.
 
 use clap::{Args, Subcommand};
 
 use crate::cli::connect::Session;
 use crate::cli::exit::{Code, Exit};
-use crate::client::Client;
 
 use super::{datascale, perf};
-
-/// For what comes after the load; a large deletion takes its time.
-const AFTERWARDS: Duration = Duration::from_secs(30);
-
-/// Workers that share a connection.
-const WORKERS_PER_CLIENT: usize = 16;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(in crate::cli) enum Check {
@@ -99,55 +90,6 @@ fn model(name: &str) -> Result<Model, Exit> {
             Code::BadFeature,
             format!("unknown load option {other}: it is s, m, l or xl"),
         )),
-    }
-}
-
-/// The connections of so many workers, spread over the endpoints.
-pub(super) async fn clients(session: &Session, workers: usize) -> Result<Vec<Client>, Exit> {
-    let mut clients = Vec::new();
-    for turn in 0..workers.div_ceil(WORKERS_PER_CLIENT) {
-        clients.push(session.client_from(turn).await?);
-    }
-    Ok(clients)
-}
-
-/// Keys that somebody wrote are not ours to delete.
-pub(super) async fn is_free(client: &Client, prefix: &str) -> Result<(), Exit> {
-    let found = client.get(prefix.to_owned()).prefix().limit(1).await?;
-    if found.kvs.is_empty() {
-        return Ok(());
-    }
-    let text =
-        format!("prefix {prefix:?} has keys. Delete with 'quorate del --prefix {prefix}' first");
-    Err(Exit::new(Code::InvalidInput, text))
-}
-
-impl After {
-    /// Deletes what was written; the revision of that.
-    pub(super) async fn delete(self, client: &Client, prefix: &str) -> Result<i64, Exit> {
-        let client = client.within(AFTERWARDS);
-        let deleted = client.delete(prefix.to_owned()).prefix().await?;
-        Ok(deleted.header.map_or(0, |header| header.revision))
-    }
-
-    pub(super) async fn compact(self, client: &Client, revision: i64) -> Result<(), Exit> {
-        if self.auto_compact {
-            println!("Compacting with revision {revision}");
-            client.within(AFTERWARDS).compact(revision, true).await?;
-            println!("Compacted with revision {revision}");
-        }
-        Ok(())
-    }
-
-    pub(super) async fn defragment(self, session: &Session) -> Result<(), Exit> {
-        if self.auto_defrag {
-            for endpoint in &session.endpoints {
-                println!("Defragmenting {endpoint:?}");
-                session.client_at(endpoint).await?.within(AFTERWARDS).defragment().await?;
-                println!("Defragmented {endpoint:?}");
-            }
-        }
-        Ok(())
     }
 }
 

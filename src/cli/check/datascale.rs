@@ -3,10 +3,11 @@
 use crate::cli::bench::resident;
 use crate::cli::connect::Session;
 use crate::cli::exit::{Code, Exit};
-use crate::cli::stopped::Stopped;
+use crate::cli::progress::Progress;
 
-use super::args::{After, Model, clients, is_free};
-use super::press::{Press, Progress, random_key};
+use super::args::{After, Model};
+use super::press::{Press, random_key};
+use super::site::Site;
 
 const KEY_BYTES: usize = 512;
 static VALUE: [u8; 512] = [0; 512];
@@ -37,8 +38,7 @@ pub(super) async fn run(
     prefix: &str,
     after: After,
 ) -> Result<(), Exit> {
-    let clients = clients(session, load.workers as usize).await?;
-    is_free(&clients[0], prefix).await?;
+    let mut site = Site::prepare(session, prefix, after, load.workers).await?;
     let before = memory(session, "before")?;
     println!(
         "Start data scale check for work load [{} key-value pairs, {} bytes per key-value, {} concurrent clients].",
@@ -46,18 +46,12 @@ pub(super) async fn run(
         KEY_BYTES + VALUE.len(),
         load.workers
     );
-    let mut stopped = Stopped::listen()?;
-    let mut press = Press::new(&clients, load.workers);
-    let is_whole = tokio::select! {
-        written = write(&mut press, load, prefix) => written.map(|()| true)?,
-        // What was written so far is deleted all the same.
-        _ = stopped.next() => false,
-    };
-    let tally = press.end().await;
+    let (tally, is_whole) =
+        site.load(async |press, prefix| write(press, load, prefix).await).await?;
     let memory = memory(session, "after");
-    let revision = after.delete(&clients[0], prefix).await?;
-    after.compact(&clients[0], revision).await?;
-    after.defragment(session).await?;
+    let revision = site.delete().await?;
+    site.compact(revision).await?;
+    site.defragment().await?;
     if !is_whole {
         return Err(Exit::error("stopped before all keys were written: there is nothing to judge"));
     }
@@ -74,11 +68,11 @@ pub(super) async fn run(
 }
 
 async fn write(press: &mut Press, load: Load, prefix: &str) -> Result<(), Exit> {
-    let mut progress = Progress::of(load.keys, "keys");
+    let mut progress = Progress::new("writing");
     for written in 0..load.keys {
         let worker = press.worker().await;
         press.put(worker, random_key(prefix, KEY_BYTES)?, &VALUE);
-        progress.at(written + 1);
+        progress.count(written + 1, load.keys, "keys");
     }
     Ok(())
 }

@@ -7,5 +7,6 @@ mod args;
 mod datascale;
 mod perf;
 mod press;
+mod site;
 
 pub(super) use args::Check;

@@ -6,10 +6,11 @@ use tokio::time::sleep;
 
 use crate::cli::connect::Session;
 use crate::cli::exit::{Code, Exit};
-use crate::cli::stopped::Stopped;
+use crate::cli::progress::Progress;
 
-use super::args::{After, Model, clients, is_free};
-use super::press::{Press, Progress, Tally, random_key};
+use super::args::{After, Model};
+use super::press::{Press, Tally, random_key};
+use super::site::Site;
 
 const KEY_BYTES: usize = 256;
 static VALUE: [u8; 1024] = [0; 1024];
@@ -49,21 +50,15 @@ pub(super) async fn run(
     prefix: &str,
     after: After,
 ) -> Result<(), Exit> {
-    let clients = clients(session, load.workers as usize).await?;
-    is_free(&clients[0], prefix).await?;
-    let mut stopped = Stopped::listen()?;
-    let mut press = Press::new(&clients, load.workers);
-    tokio::select! {
-        written = write(&mut press, load, prefix) => written?,
-        // What was written so far is deleted and judged all the same.
-        _ = stopped.next() => {}
-    }
-    let tally = press.end().await;
-    match after.delete(&clients[0], prefix).await {
-        Ok(revision) => after.compact(&clients[0], revision).await?,
+    let mut site = Site::prepare(session, prefix, after, load.workers).await?;
+    // What was written until it was stopped is judged all the same.
+    let (tally, _is_whole) =
+        site.load(async |press, prefix| write(press, load, prefix).await).await?;
+    match site.delete().await {
+        Ok(revision) => site.compact(revision).await?,
         Err(exit) => println!("FAIL: Cleanup failed during key deletion: ERROR({exit})"),
     }
-    after.defragment(session).await?;
+    site.defragment().await?;
     let (lines, is_good) = verdict(&tally, load);
     for line in lines {
         println!("{line}");
@@ -72,7 +67,7 @@ pub(super) async fn run(
 }
 
 async fn write(press: &mut Press, load: Load, prefix: &str) -> Result<(), Exit> {
-    let mut progress = Progress::of(TIME.as_secs(), "s");
+    let mut progress = Progress::new("writing");
     let pause = Duration::from_secs(1) / load.writes_per_second;
     let mut due = Duration::ZERO;
     while due < TIME {
@@ -83,7 +78,7 @@ async fn write(press: &mut Press, load: Load, prefix: &str) -> Result<(), Exit> 
         }
         press.put(worker, random_key(prefix, KEY_BYTES)?, &VALUE);
         due = (due + pause).max(press.elapsed().saturating_sub(LATE_MAX));
-        progress.at(now.as_secs());
+        progress.count(now.as_secs(), TIME.as_secs(), "s");
     }
     Ok(())
 }

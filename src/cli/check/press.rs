@@ -1,7 +1,6 @@
 //! Writes by many workers at once, and what became of them.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -122,38 +121,6 @@ pub(super) fn random_key(prefix: &str, bytes: usize) -> Result<Vec<u8>, Exit> {
     key.push(number as u8);
     key.resize(behind + bytes, 0);
     Ok(key)
-}
-
-/// How far it is, for a person only.
-pub(super) struct Progress {
-    of: u64,
-    unit: &'static str,
-    shown: Option<u64>,
-    is_seen: bool,
-}
-
-impl Progress {
-    pub(super) fn of(of: u64, unit: &'static str) -> Self {
-        Self { of, unit, shown: None, is_seen: std::io::stderr().is_terminal() }
-    }
-
-    /// Shows every hundredth part once.
-    pub(super) fn at(&mut self, done: u64) {
-        let percent = done * 100 / self.of.max(1);
-        if self.is_seen && self.shown.replace(percent) != Some(percent) {
-            eprint!("\r{done} / {} {} {percent}%", self.of, self.unit);
-            // Nobody reads it, or somebody sees the next one.
-            let _ = std::io::stderr().flush();
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if self.is_seen && self.shown.is_some() {
-            eprintln!();
-        }
-    }
 }
 
 #[cfg(test)]
