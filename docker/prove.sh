@@ -2,13 +2,18 @@
 # Proves docker/compose.yaml on the Docker engine that is here: three containers; what is put in one is read in another;
 # one is killed and comes back; one is lost with its data and is replaced. Ends with `proved`, or with what failed.
 #
-# Needs: the image `quorate` (docker/build.sh) and docker-compose.
+# Needs: the image `quorate` (docker/build.sh) and Docker Compose, 2 (`docker compose`) or 1 (`docker-compose`).
 set -eu
 cd "$(dirname "$0")"
 # Not the ports of a cluster that may run here for good.
 export N1_PORT=42379 N2_PORT=42380 N3_PORT=42381
 
-compose() { docker-compose --project-name quorate-prove --file compose.yaml "$@"; }
+if docker compose version >/dev/null 2>&1; then program="docker compose"; else program=docker-compose; fi
+# Two words of one of them.
+# shellcheck disable=SC2086
+compose() { $program --project-name quorate-prove --file compose.yaml "$@"; }
+# container MEMBER: its id; its name is another one in each version of Compose.
+container() { compose ps -q "$1"; }
 quorate() { # quorate MEMBER WORD...
     member=$1
     shift
@@ -30,7 +35,7 @@ until_true() {
     fail "$what"
 }
 is_healthy() {
-    [ "$(docker inspect --format '{{.State.Health.Status}}' "quorate-prove_$1_1")" = healthy ]
+    [ "$(docker inspect --format '{{.State.Health.Status}}' "$(container "$1")")" = healthy ]
 }
 reads() { # reads MEMBER KEY VALUE
     [ "$(quorate "$1" get "$2" --print-value-only)" = "$3" ]
@@ -44,7 +49,7 @@ for member in n1 n2 n3; do until_true "$member becomes healthy" is_healthy "$mem
 quorate n1 put greeting hello
 reads n2 greeting hello || fail "n2 reads what was put in n1"
 reads n3 greeting hello || fail "n3 reads what was put in n1"
-[ "$(docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}' quorate-prove_n1_1)" = "65532:65532 true" ] ||
+[ "$(docker inspect --format '{{.Config.User}} {{.HostConfig.ReadonlyRootfs}}' "$(container n1)")" = "65532:65532 true" ] ||
     fail "n1 is not root and cannot write its image"
 
 compose kill -s SIGKILL n2
