@@ -41,7 +41,10 @@ fn every_load_reports_what_it_did() {
         bench(&cluster, &with_keys(&["get", "--page", "10", "--total", "20", "--in-flight", "2"]));
     assert_eq!((count(&page, "operations"), page["bench"].as_str()), (20, Some("page")));
     let mixed = with_keys(&["mixed", "--total", "100", "--connections", "3", "--threads", "2"]);
-    assert_eq!(count(&bench(&cluster, &mixed), "operations"), 100);
+    let mixed = bench(&cluster, &mixed);
+    assert_eq!((count(&mixed, "operations"), count(&mixed, "connections")), (100, 3));
+    let many = with_keys(&["put", "--total", "20", "--in-flight", "2", "--threads", "4"]);
+    assert_eq!(count(&bench(&cluster, &many), "connections"), 4, "every thread has one");
     let txn = bench(&cluster, &with_keys(&["txn", "--total", "50", "--rate", "1000"]));
     assert_eq!((count(&txn, "operations"), count(&txn, "rate")), (50, 1_000));
 
@@ -50,6 +53,7 @@ fn every_load_reports_what_it_did() {
         &with_keys(&["watch", "--watchers", "20", "--total", "5", "--connections", "2"]),
     );
     assert_eq!(count(&watch, "operations"), 100, "each event at each watcher");
+    assert_eq!(count(&watch, "connections"), 3, "and one that puts");
     let lease = ["lease", "--leases", "20", "--ttl", "3", "--duration", "2s"];
     assert!(count(&bench(&cluster, &lease), "operations") >= 20, "renewed at a third");
 }

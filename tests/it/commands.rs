@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::thread;
 
-use crate::program::{Cluster, Folder, Output, free_port};
+use crate::program::{Cluster, Folder, Output, finish, free_port, until};
 
 /// Words, stdin, exit code, stdout, stderr.
 type Case = (&'static str, &'static str, i32, &'static str, &'static str);
@@ -391,9 +391,12 @@ fn as_written(cluster: &Cluster) {
         let line = line.replace("{endpoint}", &cluster.endpoint(0));
         let output = thread::scope(|scope| {
             let asked = scope.spawn(|| ask(cluster, &line, input));
-            while line.starts_with("watch") && !asked.is_finished() {
-                // The watch may begin after the first of them.
-                cluster.ask_all(&["put", "hello", "more"]).ok();
+            if line.starts_with("watch") {
+                until("the watch ends", || {
+                    // It may begin after the first of them.
+                    cluster.ask_all(&["put", "hello", "more"]).ok();
+                    asked.is_finished().then_some(())
+                });
             }
             asked.join().unwrap()
         });
@@ -476,6 +479,21 @@ fn all(calls: &[&(&str, &str)], check: impl Fn(&str, &str) + Sync) {
 }
 
 #[test]
+fn commands_that_ask_nobody_need_no_sound_connection() {
+    let folder = Folder::new();
+    for (words, told) in [
+        (["snapshot", "status", "no.snap"], "Error: cannot read no.snap"),
+        (["snapshot", "restore", "no.snap"], "Error: cannot read no.snap"),
+    ] {
+        let mut command = folder.command(&[&["--key", "nothing.key"][..], &words[..]].concat());
+        command.env("ETCDCTL_CACERT", "nothing.crt").env("ETCDCTL_DIAL_TIMEOUT", "soon");
+        let output = finish(&mut command);
+        no_panic(&output);
+        assert!(output.code == 1 && output.stderr.starts_with(told), "{words:?}: {output:?}");
+    }
+}
+
+#[test]
 fn every_command_says_what_is_wrong_with_a_flag_a_server_and_a_certificate() {
     let mut cluster = Cluster::prepare();
     cluster.start_node(0);
@@ -483,9 +501,7 @@ fn every_command_says_what_is_wrong_with_a_flag_a_server_and_a_certificate() {
     let strangers = Folder::new();
     strangers.run(&["cert", "ca"]).ok();
     let other_ca = strangers.path().join("certs/ca.crt").display().to_string();
-    crate::program::until("it listens", || {
-        (ask(&cluster, "endpoint status", "").code == 0).then_some(())
-    });
+    until("it listens", || (ask(&cluster, "endpoint status", "").code == 0).then_some(()));
     let port = free_port();
     let calls: Vec<&(&str, &str)> = ASKING.iter().chain(LASTING).collect();
     let cluster = &cluster;

@@ -1,6 +1,6 @@
 //! `config check` and `config show`: what a server would start with, and what is wrong with it, before it is started.
 
-use crate::program::{Folder, Output};
+use crate::program::{Folder, Output, finish};
 
 fn folder(text: &str) -> Folder {
     let folder = Folder::new();
@@ -85,7 +85,7 @@ fn show_names_the_source_of_each_value() {
         let words = ["config", "show", "--config-file", "n.toml", "-w", format, "--name", "n1"];
         let mut command = folder.command(&words);
         command.env("ETCD_INITIAL_CLUSTER_TOKEN", "t");
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        finish(&mut command).ok()
     };
     let table = shown("table");
     let cells = |key: &str| -> Vec<String> {

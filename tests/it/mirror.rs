@@ -67,6 +67,13 @@ fn mistaken_checks_and_mirrors_are_told_so() {
     assert!(text.contains("prefix \"mine/\" has keys"), "{text}");
     assert_eq!(told(&["check", "datascale", "--prefix", "mine/"]).0, 3);
     assert_eq!(told(&["check", "perf", "--load", "huge"]).0, 4);
+    let (code, text) = told(&["make-mirror", "--dest-cacert", "nothing.crt", "localhost:1"]);
+    assert_eq!(code, 128);
+    assert!(text.contains("cannot read nothing.crt"), "{text}");
+    let nobody = ["make-mirror", "--dial-timeout", "200ms", "127.0.0.1:1"];
+    let (code, text) = told(&nobody);
+    assert_eq!(code, 2);
+    assert!(text.contains("Is a server running there"), "{text}");
     let both = ["make-mirror", "--no-dest-prefix", "--dest-prefix", "x", "localhost:1"];
     let (code, text) = told(&both);
     assert_eq!(code, 128);

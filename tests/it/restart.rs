@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::harness::{Cluster, SOON, eventually, failure, free_ports, run};
+use crate::program::output;
 
 #[test]
 fn sigterm_ends_a_member_in_order_and_it_comes_back_with_its_data() {
@@ -42,7 +43,7 @@ fn sigterm_ends_a_member_in_order_and_it_comes_back_with_its_data() {
 #[test]
 fn a_data_directory_serves_one_process() {
     let cluster = Cluster::start(1);
-    let text = failure(cluster.serve(0).output().unwrap());
+    let text = failure(output(&mut cluster.serve(0)));
     assert!(text.contains("is in use by another process"), "{text}");
     assert!(text.contains(cluster.members[0].data.to_str().unwrap()), "{text}");
     // Whom it belongs to has not noticed.
@@ -62,7 +63,7 @@ fn a_data_directory_serves_one_member_of_one_cluster() {
         if name == "alone" {
             command.args(["--initial-cluster", &format!("{name}={url}")]);
         }
-        let text = failure(command.output().unwrap());
+        let text = failure(output(&mut command));
         assert!(text.contains("belongs to member"), "{text}");
         assert!(text.contains("give each member its own --data-dir"), "{text}");
     };

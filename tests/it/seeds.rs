@@ -1,6 +1,7 @@
 //! Clusters as two articles about etcd make them, word by word, with the program's name exchanged and nothing else.
 
 use super::harness::{Machines, Process, Seat, eventually, run, stdout};
+use crate::program::output;
 
 /// penguinit, "Golang을 통해서 etcd 간단하게 알아보기" (2024): what its docker-compose.yml sets.
 const COMPOSE: &str = "
@@ -98,7 +99,7 @@ fn the_first_articles_containers_form_a_cluster() {
     run(async {
         // `docker exec -it etcd-node1 etcdctl get key`, and the Go program's put.
         let cli = |at: usize, words: &[&str]| {
-            machines.command(at, &[&["quorate"], words].concat()).output().unwrap()
+            output(&mut machines.command(at, &[&["quorate"], words].concat()))
         };
         eventually("a put", || async {
             cli(0, &["put", "key", "value"]).status.success().then_some(())
@@ -142,7 +143,7 @@ fn the_second_articles_commands_form_a_cluster() {
     let mut members: Vec<Process> = (0..3).map(start).collect();
     run(async {
         let cli = |at: usize, words: &[&str]| {
-            machines.command(at, &[&["quorate"], words].concat()).output().unwrap()
+            output(&mut machines.command(at, &[&["quorate"], words].concat()))
         };
         let third = ["--endpoints", "http://192.168.56.103:2379", "put", "/message", "Hello world"];
         eventually("a put at the third from the first", || async {

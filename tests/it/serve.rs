@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use super::harness::{Cluster, Process, Seat, eventually, free_ports, quorate, run, stdout};
+use crate::program::output;
 
 #[test]
 fn what_one_member_takes_every_member_gives() {
@@ -81,21 +82,21 @@ fn etcds_flags_without_certificates_found_a_cluster() {
     };
     run(async {
         eventually("a put", || async {
-            let output = cli(&endpoints, &["put", "k", "v"]).output().unwrap();
-            output.status.success().then_some(())
+            let put = output(&mut cli(&endpoints, &["put", "k", "v"]));
+            put.status.success().then_some(())
         })
         .await;
         for n in 0..3 {
-            assert_eq!(stdout(cli(&client(n), &["get", "k"]).output().unwrap()), "k\nv\n");
+            assert_eq!(stdout(output(&mut cli(&client(n), &["get", "k"]))), "k\nv\n");
             // The members' address serves clients, too.
-            assert_eq!(stdout(cli(&peer(n), &["get", "k"]).output().unwrap()), "k\nv\n");
+            assert_eq!(stdout(output(&mut cli(&peer(n), &["get", "k"]))), "k\nv\n");
         }
         let status = ["endpoint", "status", "-w", "table"];
-        one_leader(&stdout(cli(&endpoints, &status).output().unwrap()), 3);
+        one_leader(&stdout(output(&mut cli(&endpoints, &status))), 3);
         // A member tells its client URL once it serves.
         let rest = |n| format!("started, infra{n}, {}, {}, false", peer(n), client(n));
         eventually("all members published", || async {
-            let members = stdout(cli(&endpoints, &["member", "list"]).output().unwrap());
+            let members = stdout(output(&mut cli(&endpoints, &["member", "list"])));
             (0..3).all(|n| members.contains(&rest(n))).then_some(())
         })
         .await;

@@ -12,6 +12,7 @@ use quorate::tls::{Keychain, KeychainFiles, PlaneFiles};
 use quorate::transport::{Guest, Versions, inquire};
 
 use super::harness::{Cluster, cert, failure, quorate};
+use crate::program::output;
 
 /// A `get` of somebody with these files.
 fn get(cluster: &Cluster, files: &[(&str, &Path)]) -> Command {
@@ -31,7 +32,7 @@ fn strangers_are_refused_with_a_reason() {
     cert(cluster.dir(), &["client", "mallory", "--dir", "other"]);
     let (certs, other) = (cluster.dir().join("certs"), cluster.dir().join("other"));
     let ca = certs.join("ca.crt");
-    let refused = |files: &[(&str, &Path)]| failure(get(&cluster, files).output().unwrap());
+    let refused = |files: &[(&str, &Path)]| failure(output(&mut get(&cluster, files)));
 
     let text = refused(&[("--cacert", &ca)]);
     assert!(text.contains("certificate"), "nothing was shown: {text}");
@@ -48,7 +49,7 @@ fn strangers_are_refused_with_a_reason() {
     println!("a server of another authority: {text}");
 
     let files: [(&str, &Path); 3] = [("--cacert", &ca), ("--cert", &crt), ("--key", &key)];
-    assert!(get(&cluster, &files).output().unwrap().status.success());
+    assert!(output(&mut get(&cluster, &files)).status.success());
 }
 
 /// Asks as somebody who would like to be a member, with this certificate.

@@ -1,14 +1,34 @@
 //! Three nodes by the static initial cluster, from the files of `config/three` and certificates of `quorate cert`.
 
+use std::cell::RefCell;
 use std::process::Command;
+use std::sync::{Arc, Weak};
 
 use rustix::process::Signal;
 
 use super::{Folder, Output, Process, free_port, until};
+use crate::harness::Seat;
 
 pub(crate) struct Cluster {
     pub folder: Folder,
     nodes: Vec<Node>,
+    // Behind the nodes: they end before somebody else may start.
+    _seat: Arc<Seat>,
+}
+
+thread_local! {
+    /// The seat of this thread's test: one for all its clusters, so that no test holds one while it waits for another.
+    static SEAT: RefCell<Weak<Seat>> = const { RefCell::new(Weak::new()) };
+}
+
+fn seat() -> Arc<Seat> {
+    SEAT.with_borrow_mut(|held| {
+        held.upgrade().unwrap_or_else(|| {
+            let seat = Arc::new(Seat::take());
+            *held = Arc::downgrade(&seat);
+            seat
+        })
+    })
 }
 
 struct Node {
@@ -33,6 +53,7 @@ impl Cluster {
 
     /// Everything but running nodes.
     pub(crate) fn prepare() -> Self {
+        let seat = seat();
         let folder = Folder::new();
         folder.run(&["cert", "ca"]).ok();
         folder.run(&["cert", "client", "root"]).ok();
@@ -49,7 +70,7 @@ impl Cluster {
             std::fs::write(folder.path().join(format!("{name}.toml")), text).unwrap();
             nodes.push(Node { name, port, process: None });
         }
-        Self { folder, nodes }
+        Self { folder, nodes, _seat: seat }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,7 +6,8 @@
 mod cluster;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{Seek, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -19,6 +20,9 @@ pub(crate) use cluster::Cluster;
 
 /// Longest time for something that takes a second on an idle machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Longest time for one command: some ask again for as long as a test allows them.
+const COMMAND_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Asks until `found` finds something; fails with `what` after [`PATIENCE`].
 #[track_caller]
@@ -104,20 +108,65 @@ impl Folder {
 }
 
 /// Runs a command to its end.
+#[track_caller]
 pub(crate) fn finish(command: &mut Command) -> Output {
-    told(command.output().unwrap())
+    told(&output(command))
 }
 
 /// Ends a command with these lines on its stdin.
+#[track_caller]
 pub(crate) fn finish_with(command: &mut Command, stdin: &str) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    // Some commands end before they have read all of it.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    told(child.wait_with_output().unwrap())
+    let mut lines = tempfile::tempfile().unwrap();
+    lines.write_all(stdin.as_bytes()).unwrap();
+    lines.rewind().unwrap();
+    told(&ended(command.stdin(lines), COMMAND_PATIENCE))
 }
 
-fn told(output: std::process::Output) -> Output {
+/// What [`Command::output`] gives, of a command that ends. One that does not is killed, and the test fails with what it
+/// has said.
+#[track_caller]
+pub(crate) fn output(command: &mut Command) -> std::process::Output {
+    ended(command.stdin(Stdio::null()), COMMAND_PATIENCE)
+}
+
+#[track_caller]
+#[expect(clippy::disallowed_methods, reason = "a test waits for real processes in real time")]
+fn ended(command: &mut Command, patience: Duration) -> std::process::Output {
+    // Files and no pipes: what a child of the child holds open keeps nobody waiting.
+    let (out, err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap());
+    let mut child = command.spawn().unwrap();
+    let began = Instant::now();
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if began.elapsed() > patience => break None,
+            None => thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    if status.is_none() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let (stdout, stderr) = (written(&out), written(&err));
+    let Some(status) = status else {
+        panic!(
+            "{command:?} did not end within {patience:?}; it said:\n{}\n{}",
+            String::from_utf8_lossy(&stdout),
+            String::from_utf8_lossy(&stderr)
+        );
+    };
+    std::process::Output { status, stdout, stderr }
+}
+
+/// All of a file, whoever else moves about in it.
+fn written(file: &File) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+fn told(output: &std::process::Output) -> Output {
     Output {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
@@ -166,4 +215,11 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+#[test]
+#[should_panic(expected = "did not end within 3s; it said:\nbefore")]
+fn a_command_that_hangs_fails_its_test_with_what_it_said() {
+    let script = ["-c", "echo before; exec sleep 1000"];
+    ended(Command::new("sh").args(script), Duration::from_secs(3));
 }
