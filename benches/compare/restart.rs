@@ -87,7 +87,8 @@ fn one(
         restarted = memory::look(cluster.pids()[0]);
     }
     let seconds: Vec<f64> = all.iter().map(Duration::as_secs_f64).collect();
-    let first_put = Duration::from_secs_f64(page::median(seconds).ok_or("no restart was measured")?);
+    let first_put =
+        Duration::from_secs_f64(page::median(seconds).ok_or("no restart was measured")?);
     Ok(Measured { first_put, all, loading, restarted, disk_bytes })
 }
 
