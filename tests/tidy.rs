@@ -104,6 +104,9 @@ const HOMES: &[(&str, &[&str])] = &[
     // cli: the profile of a folder's cluster, a client's settings.
     ("figment", &["config", "cli"]),
     ("heed", &["storage"]),
+    ("http_body_util", &["api"]),
+    ("hyper", &["api"]),
+    ("hyper_util", &["api"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),
     ("quinn_proto", &["transport"]),
@@ -112,6 +115,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rustls", &["tls", "transport"]),
     ("slog", &["consensus"]),
     ("tokio", &["proto", "engine", "tls", "transport", "client", "api", "keepers", "node", "cli"]),
+    ("tokio_rustls", &["transport"]),
     ("toml_edit", &["config", "cli"]),
     ("x509_parser", &["tls"]),
     // Dice: ids and nonces are drawn before the log, never below the engine.

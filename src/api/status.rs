@@ -123,6 +123,17 @@ pub(super) fn of_learner() -> Status {
     Status::new(Code::FailedPrecondition, text, Retry::NotProposed)
 }
 
+/// Who asked wanted a member that knows a leader.
+pub(super) fn no_leader() -> Status {
+    Status::new(Code::Unavailable, "etcdserver: no leader", Retry::NotProposed)
+}
+
+/// etcd's answer to who shows a password where none is asked for; its clients go on without.
+pub(super) fn auth_not_enabled() -> Status {
+    let text = "etcdserver: authentication is not enabled";
+    Status::new(Code::FailedPrecondition, text, Retry::Never)
+}
+
 /// Served in a later version, and why not in this one.
 pub(super) fn not_served(method: Method) -> Status {
     let why = match method {

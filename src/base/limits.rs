@@ -249,9 +249,54 @@ pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
 /// The same for a snapshot, which takes as long as it takes.
 pub const HANDOVER_MAX: Duration = Duration::from_secs(600);
 
+/// After a failed accept: descriptors are short, and asking again at once frees none.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time for a TLS handshake over TCP (etcd's).
+pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Calls and streams that one HTTP/2 connection may have open; a client's further ones wait at the client. etcd has no
+/// bound: this one is above what clients open, and keeps the memory of one connection finite.
+pub const HTTP2_STREAMS_MAX: u32 = 10_000;
+
+/// Calls that were given up before they were looked at, on one connection; beyond it the connection is closed.
+pub const HTTP2_RESETS_MAX: usize = 1_024;
+
+/// Bytes under way to us on one call, and on one connection.
+pub const HTTP2_STREAM_WINDOW_BYTES: u32 = 1 << 20;
+pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// Bytes of one stream's answers that wait for the connection.
+pub const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
+
+/// A silent connection is asked whether it is there, and closed without an answer.
+pub const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(60);
+pub const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Headers of one HTTP request, bytes: tokens and a caller's own metadata.
+pub const HTTP_HEADERS_BYTES_MAX: usize = 64 * 1024;
+
+/// Time for the head of an HTTP/1.1 request, and so the longest that such a connection stands idle: more than the 15
+/// seconds between two scrapes of metrics.
+pub const HTTP1_HEAD_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Time for the rest of a request message over TCP after its first byte.
+pub const HTTP_MESSAGE_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A request message on its way that is longer than this, bytes, takes its bytes from [`HTTP_UNFINISHED_BYTES_MAX`].
+/// Shorter ones fit into a frame of HTTP/2, and are bounded by the number of streams.
+pub const HTTP_UNFINISHED_FREE_BYTES: usize = 16 * 1024;
+
+/// Bytes of long request messages on their way to one member over TCP; further ones are read when there is room.
+pub const HTTP_UNFINISHED_BYTES_MAX: usize = 256 << 20;
+
+/// Bytes of unary answers that one connection has not taken, at which its further calls wait.
+pub const HTTP_UNSENT_BYTES_MAX: usize = 8 << 20;
+
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX < HTTP_UNFINISHED_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
 const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PROPOSE_BATCH_BYTES_MAX);

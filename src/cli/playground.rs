@@ -6,7 +6,7 @@
 //!   <dir>/profile.toml  endpoints and certificates, for the commands; the ports are remembered by it
 //! ```
 
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -188,7 +188,8 @@ fn why(stopped: &Stopped) -> Exit {
 }
 
 fn is_free(port: u16) -> bool {
-    UdpSocket::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).is_ok()
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
 }
 
 /// Only what a playground made is removed: its profile says that it is one.

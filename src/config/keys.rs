@@ -71,9 +71,9 @@ settings! {
         name "name": Text = "default".to_owned();
         /// Where its data lies; empty: <name>.etcd in the working directory.
         data_dir "data-dir": Text = String::new();
-        /// Addresses that members reach it at (UDP). The same address in both lists is one endpoint for everything.
+        /// Addresses that members reach it at (UDP), and clients (UDP, TCP) under the promise of the URL. The same address in both lists is one endpoint for everything.
         listen_peer_urls "listen-peer-urls": List = list("http://localhost:2380");
-        /// Addresses that clients reach it at (UDP).
+        /// Addresses that clients reach it at: UDP for ours, TCP for etcd's (gRPC).
         listen_client_urls "listen-client-urls": List = list("http://localhost:2379");
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;

@@ -54,17 +54,13 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["peer-skip-client-san-verification"],
     ),
     (
-        "the front doors over TCP (gRPC, JSON, REST, metrics) are not built yet",
+        "over TCP there is gRPC so far; JSON, REST and metrics are not built yet",
         &[
             "listen-client-http-urls",
             "listen-metrics-urls",
             "enable-grpc-gateway",
             "enable-v2",
             "enable-v2v3",
-            "max-concurrent-streams",
-            "grpc-keepalive-min-time",
-            "grpc-keepalive-interval",
-            "grpc-keepalive-timeout",
             "cors",
             "host-whitelist",
             "enable-pprof",
@@ -157,6 +153,16 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("a member does not call itself", &["client-cert-file", "client-key-file"]),
     ("slow requests are not logged", &["warning-apply-duration", "warning-unary-request-duration"]),
     ("there is one logger", &["logger"]),
+    (
+        "a connection over TCP has 10000 calls and streams at most, is asked after a minute of silence whether it lives, \
+         and its own questions are answered however often they come",
+        &[
+            "max-concurrent-streams",
+            "grpc-keepalive-min-time",
+            "grpc-keepalive-interval",
+            "grpc-keepalive-timeout",
+        ],
+    ),
     (
         "there is one cluster version so far",
         &["v2-deprecation", "next-cluster-version-compatible", "downgrade-check-time"],

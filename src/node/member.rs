@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Native, NativeConfig};
+use crate::api::{Local, LocalConfig};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
-use crate::transport::{self, PeerAddress, Transport};
+use crate::transport::{self, PeerAddress};
 
 use super::bootstrap::{self, Place, resolve};
 use super::chores::{Chores, addresses};
 use super::config::{ClusterState, Config, Roster, RosterMember};
+use super::doors::Doors;
 use super::error::Error;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
@@ -38,8 +39,7 @@ pub struct Node {
     member: MemberId,
     engine: Handle,
     threads: Threads,
-    transport: Arc<Transport>,
-    door: Arc<Native>,
+    doors: Doors,
     chores: JoinHandle<()>,
     stopper: Stopper,
     ready: Arc<watch::Sender<bool>>,
@@ -81,23 +81,23 @@ impl Node {
         let stopper = Stopper::new();
         let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let door = Arc::new(front_door(&config, &standing, &engine));
+        let service = Arc::new(service(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
-        let started = Transport::start(transport, Arc::new(peers), Arc::clone(&door) as _);
-        let transport = match started {
-            Ok(transport) => Arc::new(transport),
+        let request_bytes_max = config.request_bytes_max;
+        let doors = match Doors::open(transport, request_bytes_max, service, Arc::new(peers)) {
+            Ok(doors) => doors,
             Err(error) => {
                 engine.stop();
                 threads.join();
                 return Err(error.into());
             }
         };
-        wires.join(Arc::clone(&transport), engine.clone());
+        wires.join(Arc::clone(&doors.transport), engine.clone());
         let ready = Arc::new(watch::Sender::new(false));
         let chores = spawn_chores(Chores {
             engine: engine.clone(),
-            transport: Arc::clone(&transport),
+            transport: Arc::clone(&doors.transport),
             stopper: stopper.clone(),
             member: standing.member,
             name: config.name.clone(),
@@ -110,7 +110,7 @@ impl Node {
             name = config.name,
             member = %standing.member,
             cluster = %standing.cluster,
-            listen = ?transport.addresses(),
+            listen = ?doors.transport.addresses(),
             "started"
         );
         Ok(Self {
@@ -119,8 +119,7 @@ impl Node {
             member: standing.member,
             engine,
             threads,
-            transport,
-            door,
+            doors,
             chores,
             stopper,
             ready,
@@ -174,7 +173,7 @@ impl Node {
         }
         self.engine.stop();
         self.threads.join();
-        self.transport.shutdown();
+        self.doors.shut();
         if self.chores.join().is_err() {
             tracing::warn!("the chores panicked");
         }
@@ -186,7 +185,7 @@ impl Node {
             return;
         }
         self.hand_over().await;
-        self.door.drain(DRAIN_GRACE).await;
+        self.doors.drain(DRAIN_GRACE).await;
         match tokio::time::timeout(CHECKPOINT_PATIENCE, self.engine.checkpoint()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has everything"),
@@ -202,7 +201,7 @@ impl Node {
             .members()
             .voters()
             .into_iter()
-            .find(|voter| *voter != self.member && self.transport.connected(*voter));
+            .find(|voter| *voter != self.member && self.doors.transport.connected(*voter));
         let (true, Some(target)) = (leads, target) else { return };
         let deadline = self.engine.clock().now() + self.election_timeout;
         match self.engine.transfer_leader(target, deadline).await {
@@ -313,17 +312,17 @@ fn start_engine(
     Ok((handle, threads))
 }
 
-/// The native door, with this member's service behind it.
-fn front_door(config: &Config, standing: &Standing, engine: &Handle) -> Native {
+/// What the doors lead to.
+fn service(config: &Config, standing: &Standing, engine: &Handle) -> Local {
     let local = LocalConfig {
         // etcd's: 5 s for the request, and two elections that may come between.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
+        election_timeout: config.election_timeout,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         lease_ttl_s_min: lease_ttl_s_min(config),
         ..LocalConfig::new(standing.cluster, standing.member)
     };
-    let service = Local::new(engine.clone(), local);
-    Native::new(Arc::new(service), NativeConfig::new(standing.cluster, standing.member))
+    Local::new(engine.clone(), local)
 }
 
 /// etcd's: one and a half election timeouts, in whole seconds, so that no lease ends during an election.

@@ -16,6 +16,7 @@ mod bootstrap;
 mod check;
 mod chores;
 mod config;
+mod doors;
 mod error;
 mod inbound;
 mod inquiry;

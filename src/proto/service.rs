@@ -25,6 +25,8 @@ pub struct Caller {
     pub token: Option<String>,
     /// What the client calls itself.
     pub client: String,
+    /// Asks only a member that knows a leader: etcd's metadata `hasleader`.
+    pub requires_leader: bool,
 }
 
 /// The message, or why there is none.
@@ -147,6 +149,11 @@ impl Duplex {
     /// For senders beside the reader.
     pub fn split(self) -> (mpsc::Receiver<Bytes>, mpsc::Sender<Item>) {
         (self.requests, self.answers)
+    }
+
+    /// Another sender of answers, for who watches over the stream from outside.
+    pub fn answers(&self) -> mpsc::Sender<Item> {
+        self.answers.clone()
     }
 
     /// Resolves when the client takes no more answers.

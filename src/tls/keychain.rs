@@ -206,6 +206,14 @@ impl Keychain {
         Ok(config)
     }
 
+    /// TLS 1.2 and 1.3 for clients on one TCP address.
+    pub fn tcp_config(self: &Arc<Self>, doors: Doors) -> Result<rustls::ServerConfig, Error> {
+        if self.current().plane(Protocol::Client).is_none() {
+            return Err(missing(Protocol::Client));
+        }
+        server::tcp_config(Current { keychain: Arc::clone(self), doors })
+    }
+
     /// TLS 1.3 for dialling members, of the moment: ask again after a reload.
     pub fn peer_dialler(&self, scheme: Scheme) -> Result<rustls::ClientConfig, Error> {
         let current = self.current();

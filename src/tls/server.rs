@@ -24,13 +24,28 @@ pub(super) struct Current {
     pub(super) doors: Doors,
 }
 
+/// For QUIC, which has no older version.
 pub(super) fn config(current: Current) -> Result<ServerConfig, Error> {
+    of_versions(current, &[&rustls::version::TLS13])
+}
+
+/// For HTTP over TCP: etcd's clients of ten years.
+pub(super) fn tcp_config(current: Current) -> Result<ServerConfig, Error> {
+    let mut config = of_versions(current, rustls::ALL_VERSIONS)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn of_versions(
+    current: Current,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Result<ServerConfig, Error> {
     let verifier = Callers {
         current: current.clone(),
         algorithms: ring::default_provider().signature_verification_algorithms,
     };
     let mut config = ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_protocol_versions(versions)?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(current));
     // rustls never verifies a client again when it resumes: so nobody resumes.

@@ -12,6 +12,8 @@ use super::CloseCode;
 pub enum Error {
     #[error("cannot listen on UDP {address}: {source}{}", bind_advice(source))]
     Bind { address: SocketAddr, source: io::Error },
+    #[error("cannot listen on TCP {address}: {source}{}", bind_advice(source))]
+    BindTcp { address: SocketAddr, source: io::Error },
     #[error("two listen URLs contradict each other: {0}")]
     Listeners(String),
     #[error(transparent)]
@@ -26,7 +28,7 @@ pub enum Error {
 fn bind_advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            " (another process has this port: stop it, or choose other listen URLs; `ss -ulpn` shows it)"
+            " (another process has this port: stop it, or choose other listen URLs; `ss -tulpn` shows it)"
         }
         io::ErrorKind::AddrNotAvailable => {
             " (this machine has no such address: listen on one that `ip address` shows, or on 0.0.0.0)"

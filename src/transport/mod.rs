@@ -1,4 +1,5 @@
-//! Moves bytes between members, and between clients and members: QUIC, and nothing above it.
+//! Moves bytes between members, and between clients and members: QUIC, TCP for clients that speak HTTP, and nothing
+//! above them.
 //!
 //! ```text
 //!  node ── send(member, class, bytes) ──► outbox ─┐                       ┌─► PeerInbound::messages(from, class, batch)
@@ -6,6 +7,7 @@
 //!          send_snapshot(member, ..)   ───────────┘   (one per member)    └─► PeerInbound::snapshot(incoming)
 //!
 //!  client ─ Dialer::dial(url) ──► Connection ... streams ... ClientConnection ◄── ClientInbound::connection
+//!  client ─ TCP, TLS ─────────────────► TcpConnection, bytes ──────────────────────────────► TcpInbound::connection
 //! ```
 //!
 //! A member *sends* only on connections that it dialled, and receives on those that it accepted. Each listen address is
@@ -50,6 +52,8 @@ mod shared;
 #[cfg(feature = "server")]
 mod snapshot;
 mod stream;
+#[cfg(feature = "server")]
+mod tcp;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod tests;
@@ -76,4 +80,6 @@ pub use member::Transport;
 #[cfg(feature = "server")]
 pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};
+#[cfg(feature = "server")]
+pub use tcp::{Tcp, TcpConnection, TcpInbound};
 pub use url::{ParseUrlError, Url};

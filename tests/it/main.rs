@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod defragment;
 mod harness;
+mod http;
 mod leader_writes;
 mod leases;
 mod member_add;

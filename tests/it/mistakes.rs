@@ -110,6 +110,10 @@ fn a_used_port_and_a_used_directory_are_told() {
     let output = told(&folder, &words);
     assert!(output.stderr.contains("another process has this port"), "{output:?}");
     drop(socket);
+    let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    let output = told(&folder, &words);
+    assert!(output.stderr.contains("another process has this port"), "{output:?}");
+    drop(listener);
     let mut server = folder.spawn("server", &words);
     crate::program::until("it serves", || {
         assert!(!server.has_ended(), "{}", server.stderr());

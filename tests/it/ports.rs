@@ -1,8 +1,8 @@
-//! UDP ports for servers that come and go: below the range from which the system gives ports to clients, so that no
+//! Ports for servers that come and go, free for UDP and TCP: below the range from which the system gives ports to clients, so that no
 //! client takes the port of a server that is down for a moment; and each given out once, to one test run at a time.
 
 use std::fs::File;
-use std::net::UdpSocket;
+use std::net::{TcpListener, UdpSocket};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -20,12 +20,15 @@ pub(crate) fn free_port() -> u16 {
     for _ in 0..COUNT {
         let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
         let lock = File::create(locks.join(port.to_string())).unwrap();
-        if lock.try_lock().is_ok() && UdpSocket::bind(("127.0.0.1", port)).is_ok() {
+        if lock.try_lock().is_ok()
+            && UdpSocket::bind(("127.0.0.1", port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+        {
             TAKEN.lock().unwrap().push(lock);
             return port;
         }
     }
-    panic!("no free UDP port from {FIRST} on");
+    panic!("no free port from {FIRST} on");
 }
 
 /// The same for several.

@@ -16,10 +16,16 @@ use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Call, Caller, Code, Duplex, Method, Retry, Service, Status};
+use crate::proto::{Call, Caller, Code, Duplex, Item, Method, Retry, Service, Status};
 
 /// Snapshots on their way to clients at the same time: each holds a copy of the database.
 const SNAPSHOTS_MAX: usize = 2;
+
+/// The version of etcd whose API is served.
+pub(super) const API_VERSION: &str = "3.6.0";
+
+/// Election timeouts without a leader after which streams that require one end (etcd's).
+const LEADERLESS_MAX: u32 = 3;
 
 /// Who answers, and with which bounds.
 #[derive(Clone, Debug)]
@@ -28,11 +34,13 @@ pub struct Config {
     pub member: MemberId,
     /// Longest time for one request (etcd's 5 s and two election timeouts); a caller's own deadline may be shorter.
     pub request_timeout: Duration,
+    /// Three of them without a leader end the streams that require one.
+    pub election_timeout: Duration,
     /// Bytes this member may use; 0 is no quota.
     pub quota_bytes: u64,
     /// Shorter leases are made this long, seconds.
     pub lease_ttl_s_min: i64,
-    /// What Status says.
+    /// What Status says: the version of etcd whose API this is, because clients decide by it what they may ask.
     pub version: String,
     /// Watch responses are cut at so many bytes for those who asked for fragments.
     pub fragment_bytes: usize,
@@ -44,9 +52,10 @@ impl Config {
             cluster,
             member,
             request_timeout: Duration::from_secs(7),
+            election_timeout: Duration::from_secs(1),
             quota_bytes: limits::QUOTA_BYTES_DEFAULT,
             lease_ttl_s_min: 2,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: API_VERSION.to_owned(),
             fragment_bytes: limits::FRAME_BYTES_MAX,
         }
     }
@@ -101,17 +110,22 @@ impl Inner {
 }
 
 impl Service for Local {
-    fn call(&self, _: &Caller, batch: Vec<Call>) {
+    fn call(&self, caller: &Caller, batch: Vec<Call>) {
         let member = &self.member;
         let now = member.handle.clock().now();
-        let is_learner = member.handle.raft().is_learner;
+        let raft = member.handle.raft();
+        let is_leader_missing = caller.requires_leader && raft.leader.is_none();
         let (mut behind_barrier, mut at_once) = (Vec::new(), Vec::new());
         let mut latest = now;
         for call in batch {
             let Call { method, body, deadline_ms, reply } = call;
             let deadline = member.deadline(now, deadline_ms);
-            if is_learner && !is_for_learners(method, &body) {
+            if raft.is_learner && !is_for_learners(method, &body) {
                 reply.send(Err(status::of_learner()));
+                continue;
+            }
+            if is_leader_missing {
+                reply.send(Err(status::no_leader()));
                 continue;
             }
             let request = match Request::decode(method, body) {
@@ -147,24 +161,57 @@ impl Service for Local {
         reads::behind_barrier(member, behind_barrier, latest);
     }
 
-    fn open(&self, _: &Caller, method: Method, first: Bytes, stream: Duplex) {
+    fn open(&self, caller: &Caller, method: Method, first: Bytes, stream: Duplex) {
         let member = self.member.clone();
-        if member.handle.raft().is_learner && method != Method::Snapshot {
+        let raft = member.handle.raft();
+        if raft.is_learner && method != Method::Snapshot {
             tokio::spawn(stream.end(Err(status::of_learner())));
             return;
         }
+        if caller.requires_leader && raft.leader.is_none() {
+            tokio::spawn(stream.end(Err(status::no_leader())));
+            return;
+        }
+        let leaderless = leaderless(&member, caller, &stream);
         match method {
             Method::Watch => {
-                tokio::spawn(watches::serve(member, first, stream));
+                tokio::spawn(until(leaderless, watches::serve(member, first, stream)));
             }
             Method::LeaseKeepAlive => {
-                tokio::spawn(leases::keep_alive(member, first, stream));
+                tokio::spawn(until(leaderless, leases::keep_alive(member, first, stream)));
             }
             Method::Snapshot => snapshot::send(&member, stream),
             other => {
                 tokio::spawn(stream.end(Err(status::not_served(other))));
             }
         }
+    }
+}
+
+/// Serves until that, whichever comes first.
+async fn until(end: impl Future<Output = ()>, serving: impl Future<Output = ()>) {
+    tokio::select! {
+        () = serving => {}
+        () = end => {}
+    }
+}
+
+/// Ends a stream that requires a leader when there has been none for too long; never returns for the others.
+fn leaderless(
+    member: &Member,
+    caller: &Caller,
+    stream: &Duplex,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (member, answers) = (member.clone(), caller.requires_leader.then(|| stream.answers()));
+    async move {
+        let Some(answers) = answers else { return std::future::pending().await };
+        let mut timeouts = 0;
+        while timeouts < LEADERLESS_MAX {
+            tokio::time::sleep(member.config.election_timeout).await;
+            timeouts = if member.handle.raft().leader.is_none() { timeouts + 1 } else { 0 };
+        }
+        // A client that is gone needs no ending.
+        let _gone = answers.send(Item::End(Err(status::no_leader()))).await;
     }
 }
 
@@ -224,6 +271,7 @@ impl Request {
             }
             Method::LeaseTimeToLive => Self::TimeToLive(decoded(method, body)?),
             Method::MoveLeader => Self::MoveLeader(decoded(method, body)?),
+            Method::Authenticate => return Err(status::auth_not_enabled()),
             other => Self::Write(writes::Write::decode(other, body)?),
         })
     }

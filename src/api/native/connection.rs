@@ -135,6 +135,7 @@ async fn greet(
         common_name: incoming.identity.as_ref().and_then(|identity| identity.common_name.clone()),
         token: Some(hello.token).filter(|token| !token.is_empty()),
         client: hello.client,
+        requires_leader: false,
     };
     Ok((send, recv, caller))
 }

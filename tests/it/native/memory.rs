@@ -12,7 +12,7 @@ use quorate::proto::{Call, Caller, Code, Duplex, Item, Method, Outcome, Retry, S
 use tokio::sync::watch;
 
 /// See the module. Clones of the `Arc` are members of one cluster: they share everything.
-pub(super) struct Memory {
+pub(crate) struct Memory {
     state: Mutex<State>,
     revision: watch::Sender<i64>,
 }
@@ -33,7 +33,7 @@ struct State {
 }
 
 impl Memory {
-    pub(super) fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), revision: watch::Sender::new(1) })
     }
 
@@ -42,16 +42,16 @@ impl Memory {
     }
 
     /// Calls are kept back until they are released.
-    pub(super) fn hold(&self) {
+    pub(crate) fn hold(&self) {
         self.lock().held = Some(Vec::new());
     }
 
-    pub(super) fn held(&self) -> usize {
+    pub(crate) fn held(&self) -> usize {
         self.lock().held.as_ref().map_or(0, Vec::len)
     }
 
     /// Answers what was held, the last first, and holds nothing more.
-    pub(super) fn release(&self) {
+    pub(crate) fn release(&self) {
         let held = self.lock().held.take().unwrap_or_default();
         for call in held.into_iter().rev() {
             self.answer(call);
@@ -59,48 +59,48 @@ impl Memory {
     }
 
     /// What every unary call is answered with, until taken back.
-    pub(super) fn fail_with(&self, status: Option<Status>) {
+    pub(crate) fn fail_with(&self, status: Option<Status>) {
         self.lock().fails = status;
     }
 
-    pub(super) fn seen(&self, method: Method) -> usize {
+    pub(crate) fn seen(&self, method: Method) -> usize {
         self.lock().seen.get(&method).copied().unwrap_or(0)
     }
 
-    pub(super) fn last_caller(&self) -> Caller {
+    pub(crate) fn last_caller(&self) -> Caller {
         self.lock().callers.last().cloned().unwrap()
     }
 
-    pub(super) fn watch_creates(&self) -> usize {
+    pub(crate) fn watch_creates(&self) -> usize {
         self.lock().watch_creates
     }
 
-    pub(super) fn put(&self, key: &str, value: &str) -> i64 {
+    pub(crate) fn put(&self, key: &str, value: &str) -> i64 {
         self.store(key.to_owned().into(), value.to_owned().into())
     }
 
-    pub(super) fn compact(&self, revision: i64) {
+    pub(crate) fn compact(&self, revision: i64) {
         self.lock().compacted = revision;
         self.revision.send_modify(|_| {});
     }
 
-    pub(super) fn revision(&self) -> i64 {
+    pub(crate) fn revision(&self) -> i64 {
         *self.revision.borrow()
     }
 
-    pub(super) fn grant(&self, id: i64) {
+    pub(crate) fn grant(&self, id: i64) {
         self.lock().leases.insert(id);
     }
 
-    pub(super) fn expire(&self, id: i64) {
+    pub(crate) fn expire(&self, id: i64) {
         self.lock().leases.remove(&id);
     }
 
-    pub(super) fn renewals(&self, id: i64) -> usize {
+    pub(crate) fn renewals(&self, id: i64) -> usize {
         self.lock().renewals.iter().filter(|&&renewed| renewed == id).count()
     }
 
-    pub(super) fn corrupt_snapshots(&self) {
+    pub(crate) fn corrupt_snapshots(&self) {
         self.lock().corrupt_snapshot = true;
     }
 
@@ -295,7 +295,7 @@ impl Memory {
 }
 
 /// A member of the cluster in memory.
-pub(super) struct InMemory(pub(super) Arc<Memory>);
+pub(crate) struct InMemory(pub(crate) Arc<Memory>);
 
 impl Service for InMemory {
     fn call(&self, caller: &Caller, batch: Vec<Call>) {
@@ -328,6 +328,6 @@ impl Service for InMemory {
 }
 
 /// A member without a leader.
-pub(super) fn no_leader() -> Status {
+pub(crate) fn no_leader() -> Status {
     Status::new(Code::Unavailable, "etcdserver: no leader", Retry::NotProposed)
 }

@@ -4,7 +4,7 @@
 mod calls;
 mod leases;
 mod member;
-mod memory;
+pub(crate) mod memory;
 mod raw;
 mod watches;
 mod wire;

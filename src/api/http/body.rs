@@ -1,0 +1,173 @@
+//! What a client is answered: messages with their prefix, and in the trailers how the call ended.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use hyper::HeaderMap;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::header::HeaderValue;
+use tokio::sync::{mpsc, oneshot};
+
+use super::session::{Place, stopped};
+use super::words::percent_encoded;
+use crate::proto::{Code, Item, Status};
+
+/// Longer messages are not copied behind their prefix.
+const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// The body of any response.
+pub(super) enum Answer {
+    /// A page, or nothing.
+    Plain(Option<Bytes>),
+    /// One message, then the end; the call has its place until that is taken.
+    Message { parts: Parts, ended: bool, _place: Option<Place> },
+    /// As many as there are, then how it ended.
+    Stream(Stream),
+}
+
+/// A message on its way: its head, and its bytes if they are not in it.
+#[derive(Default)]
+pub(super) struct Parts {
+    head: Option<Bytes>,
+    rest: Option<Bytes>,
+}
+
+pub(super) struct Stream {
+    pub answers: mpsc::Receiver<Item>,
+    /// Why the door ends the stream before the service does; none where nothing is read any more.
+    pub cut: Option<oneshot::Receiver<Status>>,
+    pub parts: Parts,
+    pub ended: bool,
+}
+
+impl Parts {
+    pub(super) fn of(message: Bytes) -> Self {
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        let is_short = message.len() <= COPIED_BYTES_MAX;
+        let mut head = BytesMut::with_capacity(5 + if is_short { message.len() } else { 0 });
+        head.put_u8(0);
+        head.put_u32(length);
+        if is_short {
+            head.extend_from_slice(&message);
+            return Self { head: Some(head.freeze()), rest: None };
+        }
+        Self { head: Some(head.freeze()), rest: Some(message) }
+    }
+
+    fn next(&mut self) -> Option<Bytes> {
+        self.head.take().or_else(|| self.rest.take())
+    }
+}
+
+/// `grpc-status` and `grpc-message`.
+pub(super) fn trailers(outcome: &Result<(), Status>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let code = outcome.as_ref().err().map_or(Code::Ok, |status| status.code);
+    trailers.insert("grpc-status", HeaderValue::from(code.number()));
+    if let Err(status) = outcome
+        && let Ok(text) = HeaderValue::from_str(&percent_encoded(&status.text))
+    {
+        trailers.insert("grpc-message", text);
+    }
+    trailers
+}
+
+impl Stream {
+    /// What the service says, or how it ended.
+    fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Item> {
+        if let Some(cut) = &mut self.cut
+            && let Poll::Ready(why) = Pin::new(cut).poll(context)
+        {
+            self.cut = None;
+            if let Ok(status) = why {
+                return Poll::Ready(Item::End(Err(status)));
+            }
+        }
+        let item = ready!(self.answers.poll_recv(context));
+        Poll::Ready(item.unwrap_or_else(|| Item::End(Err(stopped()))))
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let data = |bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
+        match &mut *self {
+            Self::Plain(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
+            Self::Message { parts, ended, .. } => {
+                if let Some(bytes) = parts.next() {
+                    return data(bytes);
+                }
+                let is_first = !std::mem::replace(ended, true);
+                Poll::Ready(is_first.then(|| Ok(Frame::trailers(trailers(&Ok(()))))))
+            }
+            Self::Stream(stream) => {
+                if let Some(bytes) = stream.parts.next() {
+                    return data(bytes);
+                }
+                if stream.ended {
+                    return Poll::Ready(None);
+                }
+                match ready!(stream.poll_item(context)) {
+                    Item::Message(message) => {
+                        stream.parts = Parts::of(message);
+                        stream.parts.next().map_or(Poll::Pending, data)
+                    }
+                    Item::End(outcome) => {
+                        stream.ended = true;
+                        // Nobody takes what comes now: the service learns it from its sender.
+                        stream.answers.close();
+                        Poll::Ready(Some(Ok(Frame::trailers(trailers(&outcome)))))
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Plain(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Plain(page) => SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Message { .. } | Self::Stream(_) => SizeHint::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::Retry;
+
+    #[test]
+    fn long_messages_are_not_copied() {
+        let long = Bytes::from(vec![7; COPIED_BYTES_MAX + 1]);
+        let mut parts = Parts::of(long.clone());
+        assert_eq!(parts.next().unwrap()[..], [0, 0, 0, 0x10, 1]);
+        assert_eq!(parts.next().unwrap().as_ptr(), long.as_ptr());
+        assert_eq!(parts.next(), None);
+        let mut parts = Parts::of(Bytes::from_static(b"ab"));
+        assert_eq!(parts.next().unwrap()[..], *b"\0\0\0\0\x02ab");
+        assert_eq!(parts.next(), None);
+    }
+
+    #[test]
+    fn the_end_is_a_number_and_a_text() {
+        let status = Status::new(Code::NotFound, "etcdserver: ü", Retry::Never);
+        let end = trailers(&Err(status));
+        assert_eq!(
+            (&end["grpc-status"], &end["grpc-message"]),
+            (&"5".parse().unwrap(), &"etcdserver: %C3%BC".parse().unwrap())
+        );
+        assert_eq!(trailers(&Ok(())).get("grpc-message"), None);
+    }
+}

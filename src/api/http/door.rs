@@ -1,0 +1,189 @@
+//! What TCP hands connections to, and how it stops.
+
+use std::convert::Infallible;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::timeout;
+
+use super::body::Answer;
+use super::grpc;
+use super::session::Session;
+use super::sniff::sniff;
+use crate::base::limits;
+use crate::proto::{Caller, Service};
+use crate::transport::{TcpConnection, TcpInbound};
+
+/// Who serves, beside the version of etcd's API that Status tells.
+const WHO: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
+
+/// The HTTP door of one member, for all its TCP addresses.
+pub struct Http {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// What connections share.
+pub(super) struct Shared {
+    pub service: Arc<dyn Service>,
+    /// Longest request message.
+    pub message_bytes_max: usize,
+    /// Bytes of long request messages that may be on their way.
+    pub unfinished: Arc<Semaphore>,
+    draining: watch::Sender<bool>,
+    /// Connections being served.
+    open: watch::Sender<usize>,
+}
+
+impl Http {
+    /// Requests have at most `message_bytes_max` bytes; longer ones are refused unread.
+    pub fn new(service: Arc<dyn Service>, message_bytes_max: usize) -> Self {
+        let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
+        let unfinished = Arc::new(Semaphore::new(limits::HTTP_UNFINISHED_BYTES_MAX));
+        let shared = Shared { service, message_bytes_max, unfinished, draining, open };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Tells every client to go elsewhere, ends its streams, takes nothing new, and lets what was asked be answered for
+    /// at most `grace`.
+    pub async fn drain(&self, grace: Duration) {
+        self.shared.draining.send_replace(true);
+        let mut open = self.shared.open.subscribe();
+        // Who takes no answers is cut off with his connection.
+        let _ = timeout(grace, open.wait_for(|open| *open == 0)).await;
+    }
+
+    /// Connections now.
+    pub fn connections(&self) -> usize {
+        *self.shared.open.borrow()
+    }
+}
+
+impl TcpInbound for Http {
+    fn connection(&self, client: TcpConnection) {
+        if *self.shared.draining.borrow() {
+            return;
+        }
+        self.shared.open.send_modify(|open| *open += 1);
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            serve(&shared, client).await;
+            shared.open.send_modify(|open| *open -= 1);
+        });
+    }
+}
+
+async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
+    let TcpConnection { stream, remote, identity, mut refused, .. } = client;
+    // Who says nothing is not waited for: a place is few.
+    let Ok(Ok((is_http2, stream))) = timeout(limits::HTTP1_HEAD_DEADLINE, sniff(stream)).await
+    else {
+        return;
+    };
+    let common_name = identity.as_ref().and_then(|identity| identity.common_name.clone());
+    let caller = Caller { address: Some(remote), common_name, ..Caller::default() };
+    let session = Arc::new(Session::new(Arc::clone(shared), caller));
+    let answering = Arc::clone(&session);
+    let service = service_fn(move |request| {
+        let session = Arc::clone(&answering);
+        async move { Ok::<_, Infallible>(respond(&session, request).await) }
+    });
+    let mut draining = shared.draining.subscribe();
+    let leaving = async {
+        tokio::select! {
+            // The sender lives in `shared`.
+            _ = draining.wait_for(|draining| *draining) => {}
+            () = refusal(&mut refused) => {}
+        }
+        session.leaving.send_replace(true);
+    };
+    let stream = TokioIo::new(stream);
+    let ended = if is_http2 {
+        let connection = pin!(over_http2().serve_connection(stream, service));
+        run(connection, http2::Connection::graceful_shutdown, leaving).await
+    } else {
+        let connection = pin!(over_http1().serve_connection(stream, service));
+        run(connection, http1::Connection::graceful_shutdown, leaving).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%remote, %error, "a client's connection broke");
+    }
+}
+
+/// Until the client ends it, or until `leaving` and a grace after that.
+async fn run<C>(
+    mut connection: Pin<&mut C>,
+    leave: impl FnOnce(Pin<&mut C>),
+    leaving: impl Future<Output = ()>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = leaving => {}
+    }
+    leave(connection.as_mut());
+    // Who takes no answers is cut off.
+    timeout(limits::REFUSED_GRACE, connection).await.unwrap_or(Ok(()))
+}
+
+/// Waits until this client is admitted no more; for ever where nobody looks.
+async fn refusal(refused: &mut watch::Receiver<Option<Arc<str>>>) {
+    if refused.wait_for(Option::is_some).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+fn over_http2() -> http2::Builder<TokioExecutor> {
+    let headers_bytes_max = u32::try_from(limits::HTTP_HEADERS_BYTES_MAX).unwrap_or(u32::MAX);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)
+        // Callers give up in bursts; what they pay is their own connection's.
+        .max_pending_accept_reset_streams(limits::HTTP2_RESETS_MAX)
+        .max_header_list_size(headers_bytes_max)
+        .max_send_buf_size(limits::HTTP2_SEND_BYTES_MAX)
+        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW_BYTES)
+        .keep_alive_interval(limits::HTTP2_KEEP_ALIVE)
+        .keep_alive_timeout(limits::HTTP2_KEEP_ALIVE_TIMEOUT);
+    builder
+}
+
+fn over_http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .max_buf_size(limits::HTTP_HEADERS_BYTES_MAX)
+        .header_read_timeout(limits::HTTP1_HEAD_DEADLINE);
+    builder
+}
+
+async fn respond(session: &Arc<Session>, request: Request<Incoming>) -> Response<Answer> {
+    let is_grpc = request.version() == hyper::Version::HTTP_2 && grpc::is_grpc(request.headers());
+    let mut response = match is_grpc {
+        true => grpc::respond(session, request).await,
+        false => nothing_here(),
+    };
+    response.headers_mut().insert(SERVER, HeaderValue::from_static(WHO));
+    response
+}
+
+/// As Go's HTTP server says it.
+fn nothing_here() -> Response<Answer> {
+    let mut page = Response::new(Answer::Plain(Some(Bytes::from_static(b"404 page not found\n"))));
+    *page.status_mut() = StatusCode::NOT_FOUND;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    page.headers_mut().insert(CONTENT_TYPE, plain);
+    page
+}

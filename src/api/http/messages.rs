@@ -1,0 +1,146 @@
+//! What a client sends: messages with a flag and a length before each, cut out of a body that comes in pieces.
+
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::session::stopped;
+use crate::base::limits;
+use crate::proto::{Code, Retry, Status};
+
+/// Flag and length.
+const PREFIX_BYTES: usize = 5;
+
+/// The messages of one request body.
+pub(super) struct Messages {
+    body: Incoming,
+    buffer: BytesMut,
+    bytes_max: usize,
+    /// Shared by everybody's long messages; one on its way holds its length.
+    unfinished: Arc<Semaphore>,
+    held: Option<OwnedSemaphorePermit>,
+}
+
+impl Messages {
+    pub(super) fn new(body: Incoming, bytes_max: usize, unfinished: Arc<Semaphore>) -> Self {
+        Self { body, buffer: BytesMut::new(), bytes_max, unfinished, held: None }
+    }
+
+    /// The next message; none when the client has finished. The status is for the client, if it is still there. A
+    /// message that is begun must come to its end soon.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
+        while self.buffer.is_empty() {
+            if !self.more().await? {
+                return Ok(None);
+            }
+        }
+        let slow = || Err(refused(Code::DeadlineExceeded, "quorate: the message came too slowly"));
+        timeout(limits::HTTP_MESSAGE_DEADLINE, self.whole()).await.unwrap_or_else(|_| slow())
+    }
+
+    async fn whole(&mut self) -> Result<Option<Bytes>, Status> {
+        loop {
+            if let Some(message) = take(&mut self.buffer, self.bytes_max)? {
+                self.held = None;
+                return Ok(Some(message));
+            }
+            if let Some(length) = length(&self.buffer)
+                && length > limits::HTTP_UNFINISHED_FREE_BYTES
+                && self.held.is_none()
+            {
+                let room = Arc::clone(&self.unfinished);
+                let bytes = u32::try_from(length).unwrap_or(u32::MAX);
+                self.held = Some(room.acquire_many_owned(bytes).await.map_err(|_| stopped())?);
+                self.buffer.reserve((PREFIX_BYTES + length).saturating_sub(self.buffer.len()));
+            }
+            if !self.more().await? {
+                return Err(refused(Code::Internal, "unexpected EOF"));
+            }
+        }
+    }
+
+    /// Reads on; false at the end.
+    async fn more(&mut self) -> Result<bool, Status> {
+        match self.body.frame().await {
+            Some(Ok(frame)) => {
+                // What is no data is trailers, which gRPC's clients do not send.
+                if let Ok(data) = frame.into_data() {
+                    self.buffer.extend_from_slice(&data);
+                }
+                Ok(true)
+            }
+            Some(Err(error)) => {
+                let text = format!("the client's stream broke: {error}");
+                Err(Status::new(Code::Canceled, text, Retry::Ambiguous))
+            }
+            None => Ok(false),
+        }
+    }
+}
+
+/// What the first prefix says, if it is there.
+fn length(buffer: &BytesMut) -> Option<usize> {
+    let (&[_, a, b, c, d], _) = buffer.split_first_chunk::<PREFIX_BYTES>()?;
+    Some(u32::from_be_bytes([a, b, c, d]) as usize)
+}
+
+/// A whole message from the front of the buffer, if it is there.
+fn take(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Status> {
+    let (Some(length), Some(&flag)) = (length(buffer), buffer.first()) else {
+        return Ok(None);
+    };
+    if flag != 0 {
+        let text = "grpc: Decompressor is not installed: send messages without grpc-encoding";
+        return Err(refused(Code::Unimplemented, text));
+    }
+    if length > bytes_max {
+        let text = format!("grpc: received message larger than max ({length} vs. {bytes_max})");
+        return Err(refused(Code::ResourceExhausted, &text));
+    }
+    if buffer.len() < PREFIX_BYTES + length {
+        return Ok(None);
+    }
+    buffer.advance(PREFIX_BYTES);
+    Ok(Some(buffer.split_to(length).freeze()))
+}
+
+fn refused(code: Code, text: &str) -> Status {
+    Status::new(code, text, Retry::NotProposed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prefixed(flag: u8, length: u32, body: &[u8]) -> BytesMut {
+        let mut bytes = BytesMut::from(&[flag][..]);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    #[test]
+    fn messages_are_taken_whole_and_in_order() {
+        let mut buffer = prefixed(0, 3, b"one");
+        buffer.extend_from_slice(&prefixed(0, 0, b""));
+        buffer.extend_from_slice(&prefixed(0, 3, b"tw"));
+        assert_eq!(take(&mut buffer, 3).unwrap().unwrap(), "one");
+        assert_eq!(take(&mut buffer, 3).unwrap().unwrap(), "");
+        assert_eq!(take(&mut buffer, 3).unwrap(), None);
+        buffer.extend_from_slice(b"o");
+        assert_eq!(take(&mut buffer, 3).unwrap().unwrap(), "two");
+        assert_eq!(take(&mut buffer, 3).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_too_long_or_compressed_is_refused_by_its_head() {
+        let error = take(&mut prefixed(0, 4, b""), 3).unwrap_err();
+        assert_eq!(error.text, "grpc: received message larger than max (4 vs. 3)");
+        let error = take(&mut prefixed(1, 3, b""), 3).unwrap_err();
+        assert_eq!(error.code, Code::Unimplemented);
+    }
+}

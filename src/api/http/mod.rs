@@ -1,0 +1,26 @@
+//! The HTTP door, over TCP: gRPC for every client of etcd's v3 API.
+//!
+//! ```text
+//!   door        takes connections, serves HTTP/2 or HTTP/1.1 on each, lets them end when the member stops
+//!   sniff       which of the two a connection speaks
+//!   session     what one connection has under way, and its bounds
+//!   grpc        a request under /package.Service/Method -> Service
+//!   health      gRPC's own question whether a server serves
+//!   messages    what a client sends, cut out of its body
+//!   body        what it is answered
+//!   words       gRPC's spellings: time-outs, texts in headers
+//! ```
+//!
+//! Promises: the same handlers as the native door; a client that goes away is noticed; nothing is read that is longer
+//! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
+
+mod body;
+mod door;
+mod grpc;
+mod health;
+mod messages;
+mod session;
+mod sniff;
+mod words;
+
+pub use door::Http;

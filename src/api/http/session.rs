@@ -1,0 +1,131 @@
+//! What one connection has under way, and its bounds.
+//!
+//! A unary call has a place from before its message is read until its answer is taken, and places are few. A client that
+//! takes no answers asks nothing more once enough of them wait for it.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::door::Shared;
+use crate::base::limits;
+use crate::proto::{Caller, Code, Retry, Status};
+
+/// One connection, as its calls see it.
+pub(super) struct Session {
+    pub shared: Arc<Shared>,
+    pub caller: Caller,
+    /// Becomes true when the connection is to end: streams end, nothing new begins.
+    pub leaving: watch::Sender<bool>,
+    calls: Arc<Semaphore>,
+    /// Bytes of answers that are not taken.
+    unsent: Arc<watch::Sender<usize>>,
+}
+
+/// A unary call's right to be under way; given back when dropped.
+pub(super) struct Place {
+    bytes: usize,
+    unsent: Arc<watch::Sender<usize>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, caller: Caller) -> Self {
+        Self {
+            shared,
+            caller,
+            leaving: watch::Sender::new(false),
+            calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
+            unsent: Arc::new(watch::Sender::new(0)),
+        }
+    }
+
+    /// Waits for a place, and until the client has taken enough of its answers.
+    pub(super) async fn place(&self) -> Result<Place, Status> {
+        let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(|_| stopped())?;
+        let mut unsent = self.unsent.subscribe();
+        let room = unsent.wait_for(|bytes| *bytes < limits::HTTP_UNSENT_BYTES_MAX).await;
+        room.map_err(|_| stopped())?;
+        Ok(Place { bytes: 0, unsent: Arc::clone(&self.unsent), _permit: permit })
+    }
+
+    /// Waits until the connection is to end.
+    pub(super) async fn left(&self) {
+        // The sender lives in `self`.
+        let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+}
+
+impl Place {
+    /// The answer has so many bytes, which count until they are taken.
+    pub(super) fn hold(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.unsent.send_modify(|unsent| *unsent += bytes);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.unsent.send_if_modified(|unsent| {
+            let was_full = *unsent >= limits::HTTP_UNSENT_BYTES_MAX;
+            *unsent -= self.bytes;
+            was_full
+        });
+    }
+}
+
+/// The member is gone, or on its way.
+pub(super) fn stopped() -> Status {
+    Status::new(Code::Unavailable, "etcdserver: server stopped", Retry::Ambiguous)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use bytes::Bytes;
+
+    use super::super::Http;
+    use super::*;
+    use crate::proto::{Call, Duplex, Method, Service};
+
+    struct Nobody;
+
+    impl Service for Nobody {
+        fn call(&self, _: &Caller, _: Vec<Call>) {}
+
+        fn open(&self, _: &Caller, _: Method, _: Bytes, _: Duplex) {}
+    }
+
+    fn session() -> Session {
+        Session::new(Http::new(Arc::new(Nobody), 1).shared, Caller::default())
+    }
+
+    fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {
+        matches!(future.poll(&mut Context::from_waker(Waker::noop())), Poll::Pending)
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_answers_asks_no_more() {
+        let session = session();
+        let mut first = session.place().await.unwrap();
+        first.hold(limits::HTTP_UNSENT_BYTES_MAX);
+        let mut second = pin!(session.place());
+        assert!(waits(second.as_mut()));
+        drop(first);
+        second.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn calls_under_way_are_counted() {
+        let session = session();
+        let mut places = Vec::new();
+        for _ in 0..limits::CONNECTION_IN_FLIGHT_MAX {
+            places.push(session.place().await.unwrap());
+        }
+        assert!(waits(pin!(session.place())));
+        places.pop();
+        session.place().await.unwrap();
+    }
+}

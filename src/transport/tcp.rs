@@ -1,0 +1,215 @@
+//! TCP, beside QUIC on the same number, for clients that speak HTTP: in clear for `http://`, TLS for `https://`.
+//!
+//! Only clients come in here; members speak QUIC. What a connection says is the business of whoever takes it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::greet::Review;
+use super::throttle::Throttle;
+use super::{Error, Listener};
+use crate::base::{Clock, limits};
+use crate::tls::{Doors, Identity, Keychain, Protocol, Scheme};
+
+/// Bytes both ways, encrypted or not.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A client that was admitted.
+pub struct TcpConnection {
+    pub stream: Box<dyn ByteStream>,
+    pub remote: SocketAddr,
+    /// `None` where nobody is authenticated, or without a certificate where that is allowed.
+    pub identity: Option<Arc<Identity>>,
+    /// Becomes the reason why the client is admitted no more; after [`limits::REFUSED_GRACE`] it is to be closed.
+    pub refused: watch::Receiver<Option<Arc<str>>>,
+    _held: OwnedSemaphorePermit,
+}
+
+/// Who takes clients.
+pub trait TcpInbound: Send + Sync + 'static {
+    /// Called inside the runtime that the stream lives on; does not block.
+    fn connection(&self, client: TcpConnection);
+}
+
+/// The TCP listeners of one member, on one thread.
+pub struct Tcp {
+    stop: watch::Sender<bool>,
+    addresses: Vec<SocketAddr>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Shared {
+    keychain: Arc<Keychain>,
+    clock: Arc<dyn Clock>,
+    inbound: Arc<dyn TcpInbound>,
+    clients: Arc<Semaphore>,
+    throttle: Throttle,
+}
+
+/// One address, and how it is spoken to.
+struct Door {
+    listener: TcpListener,
+    doors: Doors,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Tcp {
+    /// Binds the listeners that clients may come to; an address that cannot be had is the error.
+    pub fn start(
+        listeners: &[Listener],
+        keychain: &Arc<Keychain>,
+        clock: &Arc<dyn Clock>,
+        inbound: Arc<dyn TcpInbound>,
+    ) -> Result<Self, Error> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let entered = runtime.enter();
+        let mut doors = Vec::new();
+        for listener in listeners {
+            if let Some(scheme) = listener.doors.clients {
+                doors.push(bind(listener.address, scheme, keychain)?);
+            }
+        }
+        drop(entered);
+        let addresses = doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect();
+        let shared = Arc::new(Shared {
+            keychain: Arc::clone(keychain),
+            clock: Arc::clone(clock),
+            inbound,
+            clients: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            throttle: Throttle::default(),
+        });
+        let (stop, stopped) = watch::channel(false);
+        let run = move || run(runtime, doors, &shared, stopped);
+        let thread =
+            thread::Builder::new().name("tcp".to_owned()).spawn(run).map_err(Error::Thread)?;
+        Ok(Self { stop, addresses, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// The addresses in use.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Drops every connection and ends the thread. Whoever took them has let them end by then.
+    pub fn shutdown(&self) {
+        self.stop.send_replace(true);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Tcp {
+    fn drop(&mut self) {
+        self.shutdown();
+    }
+}
+
+fn bind(address: SocketAddr, scheme: Scheme, keychain: &Arc<Keychain>) -> Result<Door, Error> {
+    let doors = Doors { peers: None, clients: Some(scheme) };
+    let tls = match scheme {
+        Scheme::Http => None,
+        Scheme::Https => Some(TlsAcceptor::from(Arc::new(keychain.tcp_config(doors)?))),
+    };
+    let fail = |source| Error::BindTcp { address, source };
+    let listener = std::net::TcpListener::bind(address).map_err(fail)?;
+    listener.set_nonblocking(true).map_err(fail)?;
+    let listener = TcpListener::from_std(listener).map_err(fail)?;
+    Ok(Door { listener, doors, tls })
+}
+
+fn run(runtime: Runtime, doors: Vec<Door>, shared: &Arc<Shared>, stop: watch::Receiver<bool>) {
+    runtime.block_on(async {
+        for door in doors {
+            tokio::spawn(accept(Arc::new(door), Arc::clone(shared)));
+        }
+        let mut stop = stop;
+        // The sender lives as long as this thread is wanted.
+        let _ = stop.wait_for(|stop| *stop).await;
+    });
+    // What still runs has had its grace.
+    runtime.shutdown_background();
+}
+
+async fn accept(door: Arc<Door>, shared: Arc<Shared>) {
+    loop {
+        match door.listener.accept().await {
+            Ok((stream, remote)) => {
+                tokio::spawn(welcome(Arc::clone(&door), Arc::clone(&shared), stream, remote));
+            }
+            Err(error) => {
+                // No descriptors left, most likely: those who are here must go first.
+                tracing::warn!(%error, "cannot accept a TCP connection; trying on");
+                sleep(limits::ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr) {
+    // Too many: it is closed without a word, as nothing was agreed yet to say it in.
+    let Ok(held) = Arc::clone(&shared.clients).try_acquire_owned() else { return };
+    // Answers are written whole: nothing is gained by waiting for more.
+    let _ = stream.set_nodelay(true);
+    let (refuse, refused) = watch::channel(None);
+    let taken = |stream, identity| TcpConnection { stream, remote, identity, refused, _held: held };
+    let Some(tls) = &door.tls else {
+        shared.inbound.connection(taken(Box::new(stream), None));
+        return;
+    };
+    let stream = match timeout(limits::TLS_HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            // Port scanners and health checks come and go without a word.
+            if error.kind() != io::ErrorKind::UnexpectedEof {
+                shared.complain(remote, &error.to_string(), "a TLS handshake failed");
+            }
+            return;
+        }
+        Err(_) => return,
+    };
+    let generation = shared.keychain.generation();
+    let chain: Vec<_> = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default()
+        .iter()
+        .map(|certificate| certificate.clone().into_owned())
+        .collect();
+    let admit = |wall_ms| shared.keychain.admit(Protocol::Client, door.doors, &chain, wall_ms);
+    let identity = match admit(shared.clock.wall_ms()) {
+        Ok(identity) => identity.map(Arc::new),
+        Err(refusal) => return shared.complain(remote, &refusal.to_string(), "refused a caller"),
+    };
+    let review = Review::new(&shared.keychain, &shared.clock, generation, identity.as_deref());
+    shared.inbound.connection(taken(Box::new(stream), identity));
+    tokio::select! {
+        () = refuse.closed() => {}
+        refusal = review.refused(admit) => {
+            shared.complain(remote, &refusal.to_string(), "closing a client's connection");
+            refuse.send_replace(Some(refusal.reason.as_str().into()));
+        }
+    }
+}
+
+impl Shared {
+    fn complain(&self, remote: SocketAddr, reason: &str, what: &str) {
+        if self.throttle.allows(format!("{what} {}", remote.ip()), self.clock.now()) {
+            tracing::warn!(%remote, reason, "{what}");
+        }
+    }
+}

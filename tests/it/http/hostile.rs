@@ -1,0 +1,117 @@
+//! Clients that keep to no rule, and addresses that are not for clients.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate::api::Http;
+use quorate::base::limits;
+use quorate::proto::Method;
+use quorate::proto::etcdserverpb as pb;
+use quorate::tls::{Doors, Scheme};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::calls::{PUT, RANGE, get, put};
+use super::client::{Client, prefixed};
+use super::{InMemory, Memory, Server, listen, soon, until};
+
+#[tokio::test]
+async fn messages_that_are_none_are_refused_with_a_reason() {
+    let memory = Memory::new();
+    let server = Server::start(&memory);
+    let client = Client::dial(server.address).await;
+    let max = limits::FRAME_BYTES_MAX;
+    let too_long = u32::try_from(max + 1).unwrap().to_be_bytes();
+    let too_long = Bytes::from([&[0][..], &too_long].concat());
+    let text = format!("grpc: received message larger than max ({} vs. {max})", max + 1);
+    let cases = [
+        (too_long, 8, text),
+        (prefixed(1, b"zipped"), 12, "grpc: Decompressor is not installed".to_owned()),
+        (Bytes::from_static(&[0, 0, 0, 0, 9, 1]), 13, "unexpected EOF".to_owned()),
+        (Bytes::from_static(&[0, 0]), 13, "unexpected EOF".to_owned()),
+        (Bytes::new(), 13, "the request has no message".to_owned()),
+    ];
+    for (bytes, code, text) in cases {
+        let mut stream = client.open(PUT, &[]).await;
+        stream.bytes(bytes, true);
+        let (found, told) = stream.next().await.unwrap_err();
+        assert_eq!(found, code, "{told}");
+        assert!(told.contains(&text), "{told}");
+    }
+    assert_eq!(memory.seen(Method::Put), 0);
+    let answer: pb::PutResponse = client.call(PUT, &[], &put("k", "v")).await.unwrap();
+    assert!(answer.header.is_some());
+}
+
+#[tokio::test]
+async fn calls_under_way_on_one_connection_are_bounded() {
+    let memory = Memory::new();
+    let server = Server::start(&memory);
+    let client = Client::dial(server.address).await;
+    memory.hold();
+    let bound = limits::CONNECTION_IN_FLIGHT_MAX as usize;
+    let mut calls = Vec::new();
+    for _ in 0..bound + 50 {
+        let mut call = client.open(RANGE, &[]).await;
+        call.say(&get("k"), true);
+        calls.push(call);
+    }
+    until("as many as may be are with the service", || memory.held() == bound).await;
+    // Somebody else's are none of them.
+    let other = Client::dial(server.address).await;
+    let mut call = other.open(RANGE, &[]).await;
+    call.say(&get("k"), true);
+    until("another connection's comes too", || memory.held() == bound + 1).await;
+    memory.release();
+    for mut call in calls {
+        call.hear::<pb::RangeResponse>().await;
+    }
+    call.hear::<pb::RangeResponse>().await;
+}
+
+#[tokio::test]
+async fn what_is_no_grpc_is_answered_in_http() {
+    let server = Server::start(&Memory::new());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream
+        .write_all(b"GET /nothing HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    soon("the answer", stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+    assert!(answer.ends_with("404 page not found\n"), "{answer}");
+    for garbage in
+        [&b"\x16\x03\x01\x02\x00\x01\x00\x01"[..], b"GET / HTTP/1.1\r\nno header\r\n\r\n"]
+    {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut rest = Vec::new();
+        // Refused or cut off, but soon.
+        let _ = soon("the end", stream.read_to_end(&mut rest)).await;
+    }
+    until("all are gone", || server.http.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn headers_are_bounded() {
+    let server = Server::start(&Memory::new());
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let long =
+        format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(2 * limits::HTTP_HEADERS_BYTES_MAX));
+    // It may be cut off while it is written.
+    let _ = stream.write_all(long.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = soon("the end", stream.read_to_end(&mut answer)).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 404"), "the header was read to its end");
+}
+
+#[tokio::test]
+async fn an_address_of_members_alone_lets_no_client_in() {
+    let http = Arc::new(Http::new(Arc::new(InMemory(Memory::new())), 1));
+    let members = listen(Doors { peers: Some(Scheme::Http), clients: None }, Arc::clone(&http));
+    assert!(members.addresses().is_empty());
+    let clients = listen(Doors { peers: None, clients: Some(Scheme::Http) }, http);
+    assert_eq!(clients.addresses().len(), 1);
+}
