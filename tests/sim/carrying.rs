@@ -6,10 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::base::{MemberId, Moment};
 use quorate::engine::AskKind;
+use quorate::storage::{SnapshotCopy, SnapshotHeader};
 
 use crate::post::Posted;
 use crate::violation::Verdict;
-use crate::world::{Event, Transfer, World};
+use crate::world::{Body, Event, Transfer, World};
 
 /// Events held for one paused member at most: its sockets' buffers.
 const HELD_MAX: usize = 500;
@@ -28,25 +29,47 @@ impl World {
                 }
                 Posted::Reply { id: ask, body } => self.send_reply(id, ask, body),
                 Posted::Snapshot { to, header, copy } => {
-                    let transfer = self.next_transfer;
-                    self.next_transfer += 1;
-                    match self.net.alone(id, to, self.age(), &mut self.dice) {
-                        Some(at) => {
-                            let copy = Some(copy);
-                            let sent = Transfer { from: id, from_boot: boot, to, header, copy };
-                            self.transfers.insert(transfer, sent);
-                            self.at(Moment::ZERO + at, Event::SnapshotBegins { id: transfer });
-                        }
-                        None => {
-                            drop(copy);
-                            let wait = self.ticks(1, 20);
-                            let ok = false;
-                            self.after(wait, Event::SnapshotSent { from: id, boot, to, ok });
-                        }
-                    }
+                    self.send_snapshot(id, boot, to, header, copy);
                 }
             }
         }
+    }
+
+    fn send_snapshot(&mut self, id: u64, boot: u64, to: u64, header: Bytes, copy: SnapshotCopy) {
+        let Some(at) = self.net.alone(id, to, self.age(), &mut self.dice) else {
+            drop(copy);
+            let wait = self.ticks(1, 20);
+            self.after(wait, Event::SnapshotSent { from: id, boot, to, ok: false });
+            return;
+        };
+        let mut body = Body::Copy(copy);
+        if self.dice.in_thousand(self.mix.snapshots_twice) {
+            let bytes = body.read();
+            // At the same time as the first one, or long after: then there may be a newer one by now.
+            let late =
+                if self.dice.in_thousand(500) { self.ticks(0, 5) } else { self.ticks(20, 300) };
+            self.launch(id, boot, to, &header, Body::Bytes(bytes.clone()), at + late, true);
+            body = Body::Bytes(bytes);
+        }
+        self.launch(id, boot, to, &header, body, at, false);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a transfer, field by field")]
+    fn launch(
+        &mut self,
+        from: u64,
+        from_boot: u64,
+        to: u64,
+        header: &Bytes,
+        body: Body,
+        at: Duration,
+        is_again: bool,
+    ) {
+        let id = self.next_transfer;
+        self.next_transfer += 1;
+        let sent = Transfer { from, from_boot, to, header: header.clone(), body, is_again };
+        self.transfers.insert(id, sent);
+        self.at(Moment::ZERO + at, Event::SnapshotBegins { id });
     }
 
     fn age(&self) -> Duration {
@@ -124,10 +147,9 @@ impl World {
         };
         let bytes: usize = messages.iter().map(Bytes::len).sum();
         let sum = messages.iter().fold(0, |sum, message| crc32c_of(sum, message));
-        self.note(format_args!(
-            "{from} -> {to} {} messages {bytes} bytes {sum:08x}",
-            messages.len()
-        ));
+        let count = messages.len();
+        let text = format_args!("{count} messages of n{from}, {bytes} bytes {sum:08x}");
+        self.note(to, "receives", text);
         if let Some(handle) = self.nodes[&to].handle() {
             handle.peer_messages(MemberId(from), messages);
         }
@@ -158,7 +180,8 @@ impl World {
         }
         let event = Event::Ask { id, from, to, kind, body };
         let Some(Event::Ask { body, .. }) = self.hold_if_paused(to, event) else { return Ok(()) };
-        self.note(format_args!("{from} asks {to} {kind:?} {:08x}", crc32c_of(0, &body)));
+        let sum = crc32c_of(0, &body);
+        self.note(to, "asked", format_args!("by n{from} {kind:?} {sum:08x}"));
         let Some(node) = self.nodes.get(&to) else { return Ok(()) };
         node.drift.show(self.now, &node.clock);
         if let Some(up) = &node.up {
@@ -180,7 +203,7 @@ impl World {
         let Some(up) = &node.up else { return Ok(()) };
         let lost = body.is_none();
         if up.post.answer(id, body) {
-            self.note(format_args!("{to} is answered {id:x}, lost {lost}"));
+            self.note(to, "answered", format_args!("{id:x} lost {lost}"));
             self.poke(to);
             self.collect(to);
             return self.complete();
@@ -190,12 +213,9 @@ impl World {
 
     pub(crate) fn snapshot_begins(&mut self, id: u64) -> Verdict {
         let Some(transfer) = self.transfers.get_mut(&id) else { return Ok(()) };
-        let (from, boot, to) = (transfer.from, transfer.from_boot, transfer.to);
+        let (from, to) = (transfer.from, transfer.to);
         let header = transfer.header.clone();
-        let mut bytes = Vec::new();
-        if let Some(mut copy) = transfer.copy.take() {
-            copy.read_to_end(&mut bytes).unwrap();
-        }
+        let bytes = std::mem::replace(&mut transfer.body, Body::Read).read();
         let is_open = self.is_open(from, to) && !self.nodes[&to].is_paused;
         let half = bytes.len() / 2;
         let begun = is_open.then(|| self.nodes.get_mut(&to).and_then(|node| node.up.as_mut()));
@@ -205,33 +225,34 @@ impl World {
                 Err(_) => false,
                 Ok(mut incoming) => {
                     let written = incoming.write(&bytes[..half]).is_ok();
-                    up.incoming.insert(id, (incoming, bytes.split_off(half)));
+                    up.incoming.insert(id, (incoming, bytes.slice(half..)));
                     written
                 }
             },
         };
-        self.note(format_args!("snapshot {id} of {from} begins at {to}: {is_begun}, {half} bytes"));
+        self.note(to, "snapshot", format_args!("{id} of n{from} begins: {is_begun}, {half} bytes"));
         if is_begun {
             let wait = self.ticks(0, 20);
             self.after(wait, Event::SnapshotEnds { id });
-        } else {
-            self.transfers.remove(&id);
-            let wait = self.ticks(0, 5);
-            self.after(wait, Event::SnapshotSent { from, boot, to, ok: false });
+        } else if let Some(transfer) = self.transfers.remove(&id) {
+            self.tell_sender(&transfer, false);
         }
         Ok(())
     }
 
     pub(crate) fn snapshot_ends(&mut self, id: u64) -> Verdict {
-        let Some(Transfer { from, from_boot: boot, to, .. }) = self.transfers.remove(&id) else {
+        let Some(transfer) = self.transfers.remove(&id) else {
             // The sender is gone: its stream breaks.
             for up in self.nodes.values_mut().filter_map(|node| node.up.as_mut()) {
                 up.incoming.remove(&id);
             }
             return Ok(());
         };
-        let incoming = self.nodes.get_mut(&to).and_then(|node| node.up.as_mut());
-        let incoming = incoming.and_then(|up| up.incoming.remove(&id));
+        let (from, to) = (transfer.from, transfer.to);
+        let up = self.nodes.get_mut(&to).and_then(|node| node.up.as_mut());
+        let applied = up.as_ref().map_or(0, |up| up.store.stamp().applied);
+        let others = up.as_ref().is_some_and(|up| up.incoming.len() > 1);
+        let incoming = up.and_then(|up| up.incoming.remove(&id));
         let broken = self.net.is_cut(from, to);
         let ok = match incoming.filter(|_| !broken) {
             None => false,
@@ -239,12 +260,26 @@ impl World {
                 incoming.write(&rest).is_ok() && incoming.finish().is_ok()
             }
         };
-        self.note(format_args!("snapshot {id} of {from} ends at {to}: {ok}"));
+        if ok {
+            let index = SnapshotHeader::decode(&transfer.header).map_or(0, |it| it.stamp.applied);
+            self.totals.snapshots_again += u64::from(transfer.is_again);
+            self.totals.snapshots_side_by_side += u64::from(others);
+            self.totals.snapshots_stale += u64::from(index < applied);
+        }
+        self.note(to, "snapshot", format_args!("{id} of n{from} ends: {ok}"));
         self.poke(to);
         let told = ok && self.net.alone(to, from, self.age(), &mut self.dice).is_some();
-        let wait = self.ticks(0, 5);
-        self.after(wait, Event::SnapshotSent { from, boot, to, ok: told });
+        self.tell_sender(&transfer, told);
         Ok(())
+    }
+
+    /// Nobody waits for what the network sent once more.
+    fn tell_sender(&mut self, transfer: &Transfer, ok: bool) {
+        let &Transfer { from, from_boot: boot, to, is_again, .. } = transfer;
+        let wait = self.ticks(0, 5);
+        if !is_again {
+            self.after(wait, Event::SnapshotSent { from, boot, to, ok });
+        }
     }
 
     pub(crate) fn snapshot_sent(&mut self, from: u64, boot: u64, to: u64, ok: bool) -> Verdict {
@@ -254,6 +289,20 @@ impl World {
             self.poke(from);
         }
         Ok(())
+    }
+}
+
+impl Body {
+    fn read(self) -> Bytes {
+        match self {
+            Self::Copy(mut copy) => {
+                let mut bytes = Vec::new();
+                copy.read_to_end(&mut bytes).unwrap();
+                Bytes::from(bytes)
+            }
+            Self::Bytes(bytes) => bytes,
+            Self::Read => Bytes::new(),
+        }
     }
 }
 

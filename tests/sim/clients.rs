@@ -6,20 +6,18 @@ use std::time::Duration;
 
 use quorate::base::{Moment, RequestId};
 use quorate::engine::{Applied, Error, Retry};
-use quorate::proto::etcdserverpb::Member;
 use quorate::proto::quorate::log::MemberChange;
-use quorate::proto::quorate::log::member_change::Kind;
 use quorate::state::{Command, Reply};
-use quorate::watch::Delivery;
 
 use crate::checker::Floor;
-use crate::dice::Dice;
+use crate::dice::{Dice, Purpose};
 use crate::invariants::counts_equal_walk;
+use crate::mix::Mix;
 use crate::totals::Totals;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::watchers::WatchClient;
 use crate::workload::{Op, Workload};
-use crate::world::{Event, Plan, World, member};
+use crate::world::{Event, Plan, World};
 
 /// What a member's callbacks leave behind; looked at after every step.
 pub(crate) enum Completion {
@@ -74,27 +72,25 @@ pub(crate) struct Clients {
     next_op: u64,
     count: usize,
     wanted: u64,
-    /// Longest rest between two operations, ticks.
-    rest: u32,
     next_member: u64,
     /// A member step that the next operation takes instead of a drawn one.
     pub(crate) member_step: Option<MemberChange>,
-    stopped: bool,
+    pub(crate) stopped: bool,
 }
 
 impl Clients {
-    pub(crate) fn new(plan: &Plan, tick: Duration, dice: &mut Dice) -> Self {
-        let count = dice.between(4, 16) as usize;
+    pub(crate) fn new(plan: &Plan, mix: &Mix, tick: Duration, dice: &mut Dice) -> Self {
+        let count = mix.clients.min(plan.clients.unwrap_or(usize::MAX));
+        let watchers = mix.watchers.min(plan.watchers.unwrap_or(usize::MAX));
         let ttl_max = (tick.as_millis() as u64 / 10).clamp(2, 10) * dice.between(1, 12);
         Self {
             workload: Workload::new(ttl_max, dice),
-            watchers: (0..dice.between(2, 4)).map(|_| WatchClient::new()).collect(),
+            watchers: (0..watchers).map(|_| WatchClient::new()).collect(),
             completions: Completions::default(),
             pending: BTreeMap::new(),
             next_op: 1,
             count,
-            wanted: plan.operations,
-            rest: dice.between(1, 6) as u32,
+            wanted: plan.operations.min(plan.until.unwrap_or(u64::MAX)),
             next_member: 100,
             member_step: None,
             stopped: false,
@@ -122,6 +118,12 @@ impl Clients {
         self.stopped = true;
     }
 
+    /// Whether somebody waits for a change of members.
+    pub(crate) fn changes_members(&self) -> bool {
+        let mut ops = self.pending.values().map(|pending| &pending.op);
+        ops.any(|op| matches!(op, Op::Command(Command::MemberChange(_))))
+    }
+
     pub(crate) fn completions(&self) -> Completions {
         self.completions.clone()
     }
@@ -147,7 +149,7 @@ impl Clients {
 
 impl World {
     /// A member that a client can reach.
-    fn reachable(&mut self) -> Option<u64> {
+    pub(crate) fn reachable(&mut self) -> Option<u64> {
         let up: Vec<u64> = self
             .nodes
             .values()
@@ -168,7 +170,11 @@ impl World {
         };
         let op = match self.clients.member_step.take() {
             Some(change) => Op::Command(Command::MemberChange(change)),
-            None => self.clients.workload.draw(&self.checker.model, &mut self.dice),
+            None => {
+                let number = self.clients.next_op;
+                let mut dice = Dice::apart(self.plan.seed, Purpose::Operation, number);
+                self.clients.workload.draw(&self.checker.model, &mut dice)
+            }
         };
         self.begin(client, node, op)
     }
@@ -177,11 +183,12 @@ impl World {
         let number = self.clients.next_op;
         self.clients.next_op += 1;
         self.totals.operations += 1;
-        if self.faults.is_due(self.clients.issued()) {
+        for fault in self.faults.due(self.clients.issued()) {
             let wait = self.ticks(0, 3);
-            self.after(wait, Event::Fault);
+            self.after(wait, Event::Fault(fault));
         }
-        let patience = self.ticks(20, 150);
+        let (low, high) = self.mix.patience;
+        let patience = self.ticks(low, high);
         let node = self.nodes.get_mut(&id).expect("it is reachable");
         let local = node.drift.show(self.now, &node.clock);
         let boot = node.boot;
@@ -214,7 +221,7 @@ impl World {
             }
         }
         let (began, floor) = (self.now, self.checker.floor());
-        self.note(format_args!("client {client} at {id}: op {number} {}", brief(&op)));
+        self.note(id, "begins", format_args!("op {number} of client {client}: {}", brief(&op)));
         let pending = Pending { client, node: id, boot, began, floor, op, request };
         self.clients.pending.insert(number, pending);
         self.poke(id);
@@ -239,15 +246,16 @@ impl World {
             };
             // Nobody waits any more when the member was lost in between.
             let Some(pending) = self.clients.pending.remove(&op) else { continue };
-            let client = pending.client;
+            let (client, node) = (pending.client, pending.node);
+            let outcome = ended(&completion);
             match completion {
                 Completion::Command { result, .. } => self.commanded(&pending, result)?,
                 Completion::Barrier { result, .. } => self.read(&pending, result)?,
                 Completion::Renewed { result, .. } => self.renewed(&pending, result)?,
                 Completion::Chore { .. } => {}
             }
-            self.note(format_args!("op {op} ends"));
-            let wait = self.ticks(0, self.clients.rest);
+            self.note(node, "ends", format_args!("op {op}: {outcome}"));
+            let wait = self.ticks(0, self.mix.rest);
             self.after(wait, Event::Client(client));
         }
         Ok(())
@@ -333,128 +341,20 @@ impl World {
             Err(_) => Ok(()),
         }
     }
-
-    /// A change of members that makes sense now.
-    pub(crate) fn draw_member_step(&mut self) {
-        let roll = &self.checker.roll;
-        let (voters, learners) = (roll.voters(), roll.learners());
-        let change =
-            |kind: Kind, member: Member| MemberChange { kind: kind as i32, member: Some(member) };
-        let named = |id| Member { id, ..Member::default() };
-        let step = match learners.first() {
-            Some(&learner) if self.dice.in_thousand(700) => change(Kind::Promote, named(learner)),
-            Some(&learner) if self.dice.in_thousand(300) => change(Kind::Remove, named(learner)),
-            _ if voters.len() > 2 && self.dice.in_thousand(450) => {
-                let out = *self.dice.pick(&voters).expect("there are some");
-                change(Kind::Remove, named(out))
-            }
-            _ if voters.len() >= 7 => return,
-            _ => {
-                let id = self.clients.new_member();
-                let new = Member { name: String::new(), client_ur_ls: Vec::new(), ..member(id) };
-                let learner = learners.is_empty() && self.dice.in_thousand(600);
-                change(if learner { Kind::AddLearner } else { Kind::AddVoter }, new)
-            }
-        };
-        self.clients.member_step = Some(step);
-    }
-
-    pub(crate) fn watcher_acts(&mut self, number: usize) -> Verdict {
-        if self.clients.stopped {
-            return Ok(());
-        }
-        let at = self.clients.watchers[number].at;
-        let alive = at.filter(|(id, boot)| {
-            self.nodes.get(id).is_some_and(|node| node.boot == *boot && node.up.is_some())
-        });
-        match alive {
-            None => self.watch_elsewhere(number)?,
-            Some((id, _)) if self.nodes[&id].is_paused => {}
-            Some((id, _)) => match self.dice.below(12) {
-                0 if self.clients.watchers[number].len() < 6 => {
-                    let spec =
-                        self.clients.watchers[number].draw(&self.checker.model, &mut self.dice);
-                    self.with_stream(id, number, |stream| stream.create(spec));
-                }
-                1 => {
-                    if let Some(watcher) = self.clients.watchers[number].cancel(&mut self.dice) {
-                        self.with_stream(id, number, |stream| stream.cancel(watcher));
-                    }
-                }
-                2 => self.with_stream(id, number, |stream| stream.progress()),
-                3 if self.dice.in_thousand(200) => self.watch_elsewhere(number)?,
-                // Slow: whatever is queued stays there.
-                4 => {}
-                _ => self.take_deliveries(number)?,
-            },
-        }
-        let wait = self.ticks(0, 12);
-        self.after(wait, Event::Watch(number));
-        Ok(())
-    }
-
-    fn with_stream(
-        &mut self,
-        id: u64,
-        number: usize,
-        work: impl FnOnce(&quorate::engine::WatchStream),
-    ) {
-        let up = self.nodes.get(&id).and_then(|node| node.up.as_ref());
-        if let Some(stream) = up.and_then(|up| up.streams.get(&number)) {
-            work(stream);
-            self.poke(id);
-        }
-    }
-
-    /// Opens the stream at another member (or the same again) and asks for everything from where it was heard.
-    pub(crate) fn watch_elsewhere(&mut self, number: usize) -> Verdict {
-        if let Some((old, boot)) = self.clients.watchers[number].at.take()
-            && let Some(node) = self.nodes.get_mut(&old).filter(|node| node.boot == boot)
-            && let Some(up) = node.up.as_mut()
-        {
-            up.streams.remove(&number);
-        }
-        let Some(id) = self.reachable() else { return Ok(()) };
-        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
-        let boot = node.boot;
-        let Some(up) = node.up.as_mut() else { return Ok(()) };
-        let stream = up.handle.watch_stream();
-        for spec in self.clients.watchers[number].reconnected(&mut self.totals) {
-            stream.create(spec);
-        }
-        up.streams.insert(number, stream);
-        self.clients.watchers[number].at = Some((id, boot));
-        self.note(format_args!("watch client {number} is at {id}"));
-        self.poke(id);
-        Ok(())
-    }
-
-    /// Everything that waits on a stream; true if there was anything.
-    pub(crate) fn take_deliveries(&mut self, number: usize) -> Result<(), Violation> {
-        let Some((id, boot)) = self.clients.watchers[number].at else { return Ok(()) };
-        let node = self.nodes.get(&id).filter(|node| node.boot == boot);
-        let stream = node.and_then(|node| node.up.as_ref()).and_then(|up| up.streams.get(&number));
-        let Some(deliveries) = stream.and_then(|stream| stream.take()) else { return Ok(()) };
-        self.trace.note(self.now, format_args!("watch client {number} takes {}", deliveries.len()));
-        for delivered in &deliveries {
-            self.checker.saw(told_revision(&delivered.delivery));
-        }
-        let watcher = &mut self.clients.watchers[number];
-        let again = watcher.take(&deliveries, &self.checker.model, &mut self.totals)?;
-        self.poke(id);
-        for spec in again {
-            self.with_stream(id, number, |stream| stream.create(spec));
-        }
-        Ok(())
-    }
 }
 
-/// The revision that a delivery shows to a client; 0 for none.
-pub(crate) fn told_revision(delivery: &Delivery) -> i64 {
-    match delivery {
-        Delivery::Created { revision, .. } | Delivery::Progress { revision, .. } => *revision,
-        Delivery::Events { batch, .. } => batch.revision,
-        Delivery::Refused { .. } | Delivery::Canceled { .. } => 0,
+/// How it ended, for the event log.
+fn ended(completion: &Completion) -> String {
+    match completion {
+        Completion::Command { result: Ok(applied), .. } => {
+            format!("index {} revision {}", applied.index, applied.revision)
+        }
+        Completion::Command { result: Err(error), .. }
+        | Completion::Barrier { result: Err(error), .. }
+        | Completion::Renewed { result: Err(error), .. } => format!("{error:?}"),
+        Completion::Barrier { .. } => "read".to_owned(),
+        Completion::Renewed { result: Ok(ttl), .. } => format!("{ttl} s left"),
+        Completion::Chore { .. } => String::new(),
     }
 }
 

@@ -43,9 +43,20 @@ struct Inner {
     failing_syncs: u64,
     syncs: u64,
     bytes_written: u64,
+    /// What became durable, write by write, until somebody takes it.
+    synced: Vec<Vec<u8>>,
+    /// What the last sync made durable: file, offset, bytes.
+    newest: Vec<(u64, usize, usize)>,
 }
 
-#[derive(Debug, Default)]
+/// All that a disk holds durably, as a tool would copy it.
+#[derive(Debug)]
+pub(crate) struct DiskImage {
+    names: BTreeMap<String, u64>,
+    files: BTreeMap<u64, FileBytes>,
+}
+
+#[derive(Clone, Debug, Default)]
 struct FileBytes {
     durable: Vec<u8>,
     cached: Vec<u8>,
@@ -123,6 +134,52 @@ impl SimDisk {
         let file = inner.files.get_mut(&id).expect("a name names a file");
         file.durable[offset..offset + bytes.len()].copy_from_slice(bytes);
         file.cached[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Flips one bit of what a segment of the log holds durably; which file, and where. The last write that was
+    /// synced is spared: whoever reads it could not tell it from a torn one. None if there is nothing to flip.
+    pub(crate) fn flip_bit(&self, dice: &mut fastrand::Rng) -> Option<(String, usize)> {
+        let mut inner = self.lock();
+        let logs: Vec<(String, u64)> = inner
+            .names
+            .iter()
+            .filter(|(name, _)| name.ends_with(".wal"))
+            .map(|(name, id)| (name.clone(), *id))
+            .collect();
+        for _ in 0..20 {
+            let (name, id) = dice.choice(&logs)?.clone();
+            let spared = inner.newest.clone();
+            let file = inner.files.get_mut(&id)?;
+            let used = file.durable.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let at = dice.usize(..used.max(1));
+            let is_spared = spared
+                .iter()
+                .any(|(newest, from, bytes)| *newest == id && (*from..from + bytes).contains(&at));
+            if at < used && !is_spared {
+                file.durable[at] ^= 1 << dice.u32(..8);
+                file.cached.clone_from(&file.durable);
+                return Some((name, at));
+            }
+        }
+        None
+    }
+
+    /// What became durable since the last call, write by write.
+    pub(crate) fn take_synced(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.lock().synced)
+    }
+
+    pub(crate) fn image(&self) -> DiskImage {
+        let inner = self.lock();
+        DiskImage { names: inner.names.clone(), files: inner.files.clone() }
+    }
+
+    /// Holds what the image does, as after a crash.
+    pub(crate) fn restore(&self, image: DiskImage) {
+        let mut inner = self.lock();
+        inner.boot += 1;
+        inner.fuse = None;
+        (inner.names, inner.files) = (image.names, image.files);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -326,8 +383,14 @@ impl DiskFile for SimFile {
             }
             inner.syncs += 1;
             let file = file(inner, id)?;
-            for (offset, bytes) in file.dirty.drain(..) {
-                file.durable[offset..offset + bytes.len()].copy_from_slice(&bytes);
+            let dirty = std::mem::take(&mut file.dirty);
+            for (offset, bytes) in &dirty {
+                file.durable[*offset..offset + bytes.len()].copy_from_slice(bytes);
+            }
+            if !dirty.is_empty() {
+                inner.newest =
+                    dirty.iter().map(|(offset, bytes)| (id, *offset, bytes.len())).collect();
+                inner.synced.extend(dirty.into_iter().map(|(_, bytes)| bytes));
             }
             Ok(())
         })
@@ -369,6 +432,28 @@ mod tests {
         assert_eq!(read(&disk, "a"), b"gone");
         disk.crash(Keep::Everything);
         assert_eq!(read(&disk, "a"), [0; 4]);
+    }
+
+    #[test]
+    fn a_bit_flips_anywhere_but_in_what_was_synced_last() {
+        let disk = SimDisk::new();
+        let file = disk.create("1.wal", 64).unwrap();
+        let written = [7; 32];
+        file.write_at(&written[..20], 0).unwrap();
+        file.sync_data().unwrap();
+        file.write_at(&written[20..], 20).unwrap();
+        file.sync_data().unwrap();
+        assert_eq!(disk.take_synced(), [written[..20].to_vec(), written[20..].to_vec()]);
+        let image = disk.image();
+        let mut dice = fastrand::Rng::with_seed(1);
+        for _ in 0..50 {
+            let (name, at) = disk.flip_bit(&mut dice).unwrap();
+            assert!(name == "1.wal" && at < 20, "{name} {at}");
+        }
+        assert_ne!(read(&disk, "1.wal")[..20], written[..20]);
+        assert_eq!(read(&disk, "1.wal")[20..32], written[20..]);
+        disk.restore(image);
+        assert_eq!(read(&disk, "1.wal")[..32], written);
     }
 
     #[test]

@@ -29,8 +29,13 @@ impl World {
 
     /// What was under way ends, every member serves a write, everybody arrives at the same place.
     pub(crate) fn converge(&mut self) -> Verdict {
+        self.restore_images();
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.start(id)?;
+        }
         self.until("operations did not end", |world| world.clients.is_idle())?;
         self.until("no member leads", |world| world.leader().is_some())?;
+        self.until("a damaged member did not leave", |world| world.remove_damaged())?;
         self.until("an alarm did not end", |world| world.lower_alarms())?;
         for id in self.checker.roll.voters() {
             self.serve(id)?;

@@ -1,4 +1,6 @@
 //! What goes wrong, when, and how it is mended again.
+//!
+//! Each fault has a number and dice of its own: left out, it does not change what the others are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -9,20 +11,22 @@ use quorate::base::MemberId;
 use quorate::consensus::RoleKind;
 
 use crate::clock::STEADY_PPM;
+use crate::dice::{Dice, Purpose};
 use crate::network::Weather;
 use crate::violation::Verdict;
-use crate::world::{Event, World};
+use crate::world::{Event, Plan, World};
 
-/// Most that a clock gains or loses, parts per million.
-const DRIFT_PPM: u64 = 50_000;
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Kind {
     Crash,
     CrashLeader,
     CrashAll,
+    /// All members lose their power while one of them commits a checkpoint.
+    PowerCut,
     PowerInTheMiddle,
     CrashInCheckpoint,
+    /// In the log of a member that is down.
+    FlippedBits,
     Pause,
     Stall,
     FailedSync,
@@ -38,17 +42,24 @@ enum Kind {
     MemberStep,
 }
 
+/// Where in a checkpoint a member crashes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum When {
+pub(crate) enum When {
     Before,
+    /// Its pages are written and not synced.
+    Inside,
     After,
+    /// Inside, and all other members crash, too.
+    InsideWithAll,
 }
 
 pub(crate) struct Faults {
-    /// Operations after which the next one comes.
-    next_at: u64,
-    every: u64,
-    left: u64,
+    /// Operations after which each of them comes, ascending.
+    at: Vec<u64>,
+    /// Those that have come, or were passed over.
+    come: usize,
+    without: BTreeSet<u64>,
+    is_over: bool,
     /// Crash at the next checkpoint.
     in_checkpoint: BTreeMap<u64, When>,
     /// Members whose disks were made to fail.
@@ -59,12 +70,12 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(count: u64, operations: u64) -> Self {
-        let every = operations.checked_div(count + 1).unwrap_or(u64::MAX);
+    pub(crate) fn new(at: Vec<u64>, plan: &Plan) -> Self {
         Self {
-            next_at: every,
-            every,
-            left: count,
+            at,
+            come: 0,
+            without: plan.without.clone(),
+            is_over: false,
             in_checkpoint: BTreeMap::new(),
             failing: BTreeSet::new(),
             cuts: 0,
@@ -72,24 +83,31 @@ impl Faults {
         }
     }
 
-    /// Whether a fault comes after so many operations.
-    pub(crate) fn is_due(&mut self, issued: u64) -> bool {
-        if self.left == 0 || issued < self.next_at {
-            return false;
+    /// The numbers of the faults that come after so many operations.
+    pub(crate) fn due(&mut self, issued: u64) -> Vec<u64> {
+        let mut due = Vec::new();
+        while !self.is_over && self.at.get(self.come).is_some_and(|at| *at <= issued) {
+            self.come += 1;
+            let number = self.come as u64;
+            if !self.without.contains(&number) {
+                due.push(number);
+            }
         }
-        self.left -= 1;
-        self.next_at += self.every;
-        true
+        due
     }
 
-    pub(crate) fn crash_before_checkpoint(&mut self, id: u64) -> bool {
-        self.in_checkpoint.get(&id) == Some(&When::Before)
-            && self.in_checkpoint.remove(&id).is_some()
+    /// The numbers of those that have come.
+    pub(crate) fn come(&self) -> Vec<u64> {
+        (1..=self.come as u64).filter(|number| !self.without.contains(number)).collect()
     }
 
-    pub(crate) fn crash_after_checkpoint(&mut self, id: u64) -> bool {
-        self.in_checkpoint.get(&id) == Some(&When::After)
-            && self.in_checkpoint.remove(&id).is_some()
+    /// Whether this member is to crash at this place of its checkpoint.
+    pub(crate) fn crashes_in_checkpoint(&self, id: u64) -> Option<When> {
+        self.in_checkpoint.get(&id).copied()
+    }
+
+    pub(crate) fn crashed_in_checkpoint(&mut self, id: u64) {
+        self.in_checkpoint.remove(&id);
     }
 
     /// Whether a fault of this member's disk is to be expected.
@@ -103,55 +121,40 @@ impl Faults {
 }
 
 impl World {
-    pub(crate) fn inject_fault(&mut self) -> Verdict {
-        let kind = self.dice.weighted(&[
-            (10, Kind::Crash),
-            (8, Kind::CrashLeader),
-            (2, Kind::CrashAll),
-            (8, Kind::PowerInTheMiddle),
-            (10, Kind::CrashInCheckpoint),
-            (6, Kind::Pause),
-            (5, Kind::Stall),
-            (3, Kind::FailedSync),
-            (2, Kind::FullDisk),
-            (10, Kind::Isolate),
-            (5, Kind::Split),
-            (6, Kind::OneWay),
-            (6, Kind::RoughWeather),
-            (4, Kind::Drift),
-            (6, Kind::Transfer),
-            (4, Kind::Checkpoint),
-            (4, Kind::Rewrite),
-            (12, Kind::MemberStep),
-        ]);
-        self.inject(kind)
-    }
-
-    fn inject(&mut self, kind: Kind) -> Verdict {
-        let Some(id) = self.victim(matches!(kind, Kind::CrashLeader | Kind::Stall | Kind::Pause))
+    pub(crate) fn inject_fault(&mut self, number: u64) -> Verdict {
+        let mut dice = Dice::apart(self.plan.seed, Purpose::Fault, number);
+        let kind = dice.weighted(&self.mix.kinds);
+        let Some(id) =
+            self.victim(matches!(kind, Kind::CrashLeader | Kind::Stall | Kind::Pause), &mut dice)
         else {
             return Ok(());
         };
-        self.note(format_args!("fault {kind:?} at {id}"));
-        let (short, long) = (self.ticks(5, 40), self.ticks(20, 150));
+        self.note(id, "fault", format_args!("{number} {kind:?}"));
+        self.totals.faults += 1;
+        self.inject(kind, id, &mut dice)
+    }
+
+    fn inject(&mut self, kind: Kind, id: u64, dice: &mut Dice) -> Verdict {
+        let tick = self.limits.tick;
+        let mut lasting = |(low, high): (u32, u32)| dice.span(tick * low, tick * high);
+        let (short, long) = (lasting(self.mix.short), lasting(self.mix.long));
         match kind {
-            Kind::Crash | Kind::CrashLeader => self.crash_for(id, long)?,
-            Kind::CrashAll => {
-                for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-                    let wait = self.ticks(1, 40);
-                    self.crash_for(id, wait)?;
-                }
+            Kind::Crash | Kind::CrashLeader => self.crash_for(id, long, dice)?,
+            Kind::CrashAll => self.crash_all(None, dice)?,
+            Kind::PowerCut => {
+                self.faults.in_checkpoint.insert(id, When::InsideWithAll);
+                self.force_checkpoint(id);
             }
             Kind::PowerInTheMiddle => {
-                let operations = self.dice.between(1, 8);
                 self.faults.failing.insert(id);
-                self.nodes[&id].disk.burn_after(operations);
+                self.nodes[&id].disk.burn_after(dice.between(1, 8));
             }
             Kind::CrashInCheckpoint => {
-                let when = if self.dice.in_thousand(500) { When::Before } else { When::After };
+                let when = [When::Before, When::Inside, When::Inside, When::After][dice.below(4)];
                 self.faults.in_checkpoint.insert(id, when);
                 self.force_checkpoint(id);
             }
+            Kind::FlippedBits => self.flip_bits(id, long, dice)?,
             Kind::Pause => self.pause(id, long),
             Kind::Stall => self.stall(id, long),
             Kind::FailedSync => {
@@ -165,23 +168,23 @@ impl World {
             Kind::Isolate => self.cut(&[id], true, true, long),
             Kind::Split => {
                 let mut ids: Vec<u64> = self.nodes.keys().copied().collect();
-                self.dice.shuffle(&mut ids);
+                dice.shuffle(&mut ids);
                 ids.truncate(ids.len().div_ceil(2));
                 self.cut(&ids, true, true, long);
             }
             Kind::OneWay => {
-                let inbound = self.dice.in_thousand(500);
+                let inbound = dice.in_thousand(500);
                 self.cut(&[id], inbound, !inbound, long);
             }
             Kind::RoughWeather => {
-                self.net.weather = Weather::rough(self.limits.tick, &mut self.dice);
+                self.net.weather = Weather::rough(tick, dice);
                 self.mend_after(long);
             }
-            Kind::Drift => self.drift(id),
+            Kind::Drift => self.drift(id, dice),
             Kind::Transfer => self.transfer_leader(id, short),
             Kind::Checkpoint => self.force_checkpoint(id),
             Kind::Rewrite => self.rewrite(id),
-            Kind::MemberStep => self.draw_member_step(),
+            Kind::MemberStep => self.draw_member_step(dice),
         }
         Ok(())
     }
@@ -195,11 +198,11 @@ impl World {
     }
 
     /// Somebody who is running: the leader, if it is to be.
-    fn victim(&mut self, prefers_leader: bool) -> Option<u64> {
+    fn victim(&self, prefers_leader: bool, dice: &mut Dice) -> Option<u64> {
         let running: Vec<u64> =
             self.nodes.values().filter(|node| node.is_running()).map(|node| node.id).collect();
         let leader = self.leader().filter(|_| prefers_leader);
-        leader.or_else(|| self.dice.pick(&running).copied())
+        leader.or_else(|| dice.pick(&running).copied())
     }
 
     /// The running leader of the highest term.
@@ -211,8 +214,23 @@ impl World {
         statuses.max().map(|(_, id)| id)
     }
 
-    fn crash_for(&mut self, id: u64, down: Duration) -> Verdict {
-        let power = self.dice.in_thousand(700);
+    /// All but one: with the power, each with its own luck, or only their processes.
+    pub(crate) fn crash_all(&mut self, but: Option<u64>, dice: &mut Dice) -> Verdict {
+        let power = but.is_some() || dice.in_thousand(700);
+        let ids: Vec<u64> = self.nodes.keys().copied().filter(|id| Some(*id) != but).collect();
+        for id in ids {
+            if self.nodes[&id].up.is_some() {
+                self.crash(id, power)?;
+                let wait = dice.span(self.limits.tick, self.limits.tick * 40);
+                self.after(wait, Event::Start { node: id });
+            }
+        }
+        self.totals.crashes_of_all += 1;
+        Ok(())
+    }
+
+    fn crash_for(&mut self, id: u64, down: Duration, dice: &mut Dice) -> Verdict {
+        let power = dice.in_thousand(700);
         self.crash(id, power)?;
         self.after(down, Event::Start { node: id });
         Ok(())
@@ -222,6 +240,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.is_paused = true;
             self.totals.pauses += 1;
+            self.note(id, "paused", format_args!("for {length:?}"));
             self.after(length, Event::Resume { node: id });
         }
     }
@@ -249,6 +268,9 @@ impl World {
             }
         }
         self.totals.partitions += 1;
+        let cuts: Vec<String> =
+            self.net.cuts().map(|(from, to)| format!("n{from}>n{to}")).collect();
+        self.note(0, "cut", format_args!("{}", cuts.join(" ")));
         self.mend_after(length);
     }
 
@@ -263,14 +285,16 @@ impl World {
     pub(crate) fn heal(&mut self, fault: u64) -> Verdict {
         if self.faults.cuts == fault {
             self.net.mend_all();
-            self.net.weather = Weather::fair(self.limits.tick);
-            self.note(format_args!("the network is whole"));
+            self.net.weather = self.mix.weather;
+            self.note(0, "heal", format_args!("the network is whole"));
         }
         Ok(())
     }
 
-    fn drift(&mut self, id: u64) {
-        let ppm = self.dice.between(STEADY_PPM - DRIFT_PPM, STEADY_PPM + DRIFT_PPM);
+    fn drift(&mut self, id: u64, dice: &mut Dice) {
+        let most = self.mix.drift_ppm;
+        let ppm = dice.between(STEADY_PPM - most, STEADY_PPM + most);
+        self.totals.drifting_clocks += 1;
         let now = self.now;
         if let Some(node) = self.nodes.get_mut(&id) {
             node.drift.set_ppm(now, ppm);
@@ -295,9 +319,9 @@ impl World {
 
     /// Everybody is up and can reach everybody; nothing new goes wrong.
     pub(crate) fn heal_everything(&mut self) -> Verdict {
-        self.note(format_args!("everything is mended"));
+        self.note(0, "heal", format_args!("everything is mended"));
         self.clients.stop();
-        self.faults.left = 0;
+        self.faults.is_over = true;
         self.faults.in_checkpoint.clear();
         self.net.mend_all();
         self.net.weather = Weather::fair(self.limits.tick);

@@ -14,11 +14,10 @@ use quorate::storage::Entry;
 use quorate::watch::Spec;
 
 use crate::checker::{Checker, Floor};
-use crate::clients::told_revision;
 use crate::invariants::LeaseNeverEarly;
 use crate::totals::Totals;
 use crate::violation::{Verdict, Violation};
-use crate::watchers::WatchClient;
+use crate::watchers::{WatchClient, told_revision};
 use crate::workload::Op;
 
 /// What came back to a client.

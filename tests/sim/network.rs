@@ -34,6 +34,17 @@ impl Weather {
         }
     }
 
+    /// A network that is never quite well.
+    pub(crate) fn breezy(tick: Duration, dice: &mut Dice) -> Self {
+        Self {
+            lost: dice.between(0, 20) as u32,
+            doubled: dice.between(0, 20) as u32,
+            overtaking: dice.between(0, 100) as u32,
+            late: dice.between(0, 5) as u32,
+            ..Self::fair(tick)
+        }
+    }
+
     pub(crate) fn rough(tick: Duration, dice: &mut Dice) -> Self {
         Self {
             lost: dice.between(0, 200) as u32,
@@ -66,6 +77,11 @@ impl Network {
 
     pub(crate) fn mend_all(&mut self) {
         self.cut.clear();
+    }
+
+    /// Links over which nothing passes.
+    pub(crate) fn cuts(&self) -> impl Iterator<Item = &(u64, u64)> {
+        self.cut.iter()
     }
 
     pub(crate) fn is_cut(&self, from: u64, to: u64) -> bool {

@@ -5,19 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate::base::{ClusterId, MemberId, Moment};
 use quorate::engine::{Config, Foundation, Handle, IncomingSnapshot, Parts, WatchStream};
 use quorate::keepers::{Expiry, Recorder};
 use quorate::proto::etcdserverpb::Member;
 use quorate::state::Machine;
 use quorate::storage::{
-    HardState, Log, Recovered, Rows, Stamp, Store, StoreConfig, Wal, WalConfig,
+    Fault, HardState, Log, Recovered, Rows, Stamp, Store, StoreConfig, Wal, WalConfig,
 };
 use quorate::watch;
 
 use crate::clock::{Drift, SimClock};
 use crate::dice::Dice;
-use crate::disk::{Keep, SimDisk};
+use crate::disk::{DiskImage, Keep, SimDisk};
 use crate::post::Post;
 use crate::violation::Violation;
 
@@ -91,7 +92,7 @@ impl Limits {
 
 pub(crate) struct Node {
     pub(crate) id: u64,
-    db_dir: PathBuf,
+    pub(crate) db_dir: PathBuf,
     pub(crate) disk: SimDisk,
     pub(crate) clock: Arc<SimClock>,
     pub(crate) drift: Drift,
@@ -104,9 +105,31 @@ pub(crate) struct Node {
     pub(crate) frozen: Option<Turn>,
     /// Removed from the cluster and switched off.
     pub(crate) is_retired: bool,
+    /// Bits flipped in its log, and it has not been started since.
+    pub(crate) is_flipped: bool,
+    /// It has refused to start on its log.
+    pub(crate) is_damaged: bool,
+    /// Its disk before the bits flipped.
+    pub(crate) image: Option<DiskImage>,
     /// What the disk held at the crash: counted as durable while it is down.
     pub(crate) last_log: Option<Arc<Log>>,
     pub(crate) last_durable: Stamp,
+}
+
+struct Opened {
+    store: Arc<Store>,
+    wal: Wal,
+    log: Arc<Log>,
+    hard_state: HardState,
+    /// None: they are new.
+    recovered: Option<Recovered>,
+}
+
+/// Why a member did not start.
+pub(crate) enum Unopened {
+    /// Its log was damaged, and it says so.
+    Damaged(Fault),
+    Broken(Violation),
 }
 
 /// A member that is running.
@@ -120,7 +143,7 @@ pub(crate) struct Up {
     pub(crate) recorder: Recorder,
     pub(crate) scheduled: [bool; 6],
     /// Snapshots on their way in, and what of them has not arrived.
-    pub(crate) incoming: BTreeMap<u64, (IncomingSnapshot, Vec<u8>)>,
+    pub(crate) incoming: BTreeMap<u64, (IncomingSnapshot, Bytes)>,
     /// Its clients' watches.
     pub(crate) streams: BTreeMap<usize, WatchStream>,
     /// Its own command (expiry, record, publication) is on its way.
@@ -142,6 +165,9 @@ impl Node {
             stalled_until: Moment::ZERO,
             frozen: None,
             is_retired: false,
+            is_flipped: false,
+            is_damaged: false,
+            image: None,
             last_log: None,
             last_durable: Stamp::EMPTY,
         }
@@ -157,39 +183,10 @@ impl Node {
         limits: &Limits,
         founders: Option<&[Member]>,
         now: Moment,
-    ) -> Result<Option<Recovered>, Violation> {
-        let broken = |what: &dyn std::fmt::Display| {
-            Violation::new("recovery", format!("member {} does not open: {what}", self.id))
-        };
+    ) -> Result<Option<Recovered>, Unopened> {
         self.boot += 1;
         self.drift.show(now, &self.clock);
-        let wal_config = WalConfig {
-            segment_bytes: limits.segment_bytes,
-            cache_bytes: limits.cache_bytes,
-            ..WalConfig::new(CLUSTER, self.member())
-        };
-        let disk = Arc::new(self.disk.clone());
-        let is_new = !Store::exists(&self.db_dir);
-        let (store, wal, log, hard_state, recovered) = if is_new {
-            let (rows, stamp) = match founders {
-                Some(members) => Machine::genesis(CLUSTER, members),
-                None => (Rows::new(), Stamp::EMPTY),
-            };
-            let store = Store::create(&self.db_dir, limits.store(), rows, stamp)
-                .map_err(|fault| broken(&fault))?;
-            let hard = HardState { term: stamp.term, vote: 0, commit: stamp.applied };
-            let (wal, log) = Wal::create(disk, wal_config, (stamp.applied, stamp.term), hard)
-                .map_err(|fault| broken(&fault))?;
-            (store, wal, log, hard, None)
-        } else {
-            let store =
-                Store::open(&self.db_dir, limits.store()).map_err(|fault| broken(&fault))?;
-            let stamp = store.stamp();
-            let applied = (stamp.applied, stamp.term);
-            let (wal, log, recovered) = Wal::open(disk, wal_config, applied, store.generation())
-                .map_err(|fault| broken(&fault))?;
-            (store, wal, log, recovered.hard_state, Some(recovered))
-        };
+        let Opened { store, wal, log, hard_state, recovered } = self.open(limits, founders)?;
         let post = Post::new((self.id << 48) | (self.boot << 32));
         let foundation = Foundation {
             store: Arc::clone(&store),
@@ -200,7 +197,7 @@ impl Node {
             clock: Arc::clone(&self.clock) as _,
         };
         let mut parts =
-            Parts::build(self.config(limits), foundation).map_err(|error| broken(&error))?;
+            Parts::build(self.config(limits), foundation).map_err(|error| self.broken(&error))?;
         parts.hub.configure(limits.watch);
         self.up = Some(Up {
             handle: parts.handle.clone(),
@@ -217,7 +214,46 @@ impl Node {
         });
         self.last_log = None;
         self.is_paused = false;
+        self.is_flipped = false;
+        self.image = None;
         Ok(recovered)
+    }
+
+    /// Store and log as they are found, or new ones.
+    fn open(&self, limits: &Limits, founders: Option<&[Member]>) -> Result<Opened, Unopened> {
+        let wal_config = WalConfig {
+            segment_bytes: limits.segment_bytes,
+            cache_bytes: limits.cache_bytes,
+            ..WalConfig::new(CLUSTER, self.member())
+        };
+        let broken = |fault: Fault| self.broken(&fault);
+        let disk = Arc::new(self.disk.clone());
+        if !Store::exists(&self.db_dir) {
+            let (rows, stamp) = match founders {
+                Some(members) => Machine::genesis(CLUSTER, members),
+                None => (Rows::new(), Stamp::EMPTY),
+            };
+            let store = Store::create(&self.db_dir, limits.store(), rows, stamp).map_err(broken)?;
+            let hard_state = HardState { term: stamp.term, vote: 0, commit: stamp.applied };
+            let begin = (stamp.applied, stamp.term);
+            let (wal, log) = Wal::create(disk, wal_config, begin, hard_state).map_err(broken)?;
+            return Ok(Opened { store, wal, log, hard_state, recovered: None });
+        }
+        let store = Store::open(&self.db_dir, limits.store()).map_err(broken)?;
+        let stamp = store.stamp();
+        let applied = (stamp.applied, stamp.term);
+        let (wal, log, recovered) = Wal::open(disk, wal_config, applied, store.generation())
+            .map_err(|fault| match self.is_flipped {
+                true => Unopened::Damaged(fault),
+                false => broken(fault),
+            })?;
+        let hard_state = recovered.hard_state;
+        Ok(Opened { store, wal, log, hard_state, recovered: Some(recovered) })
+    }
+
+    fn broken(&self, what: &dyn std::fmt::Display) -> Unopened {
+        let text = format!("member {} does not open: {what}", self.id);
+        Unopened::Broken(Violation::new("recovery", text))
     }
 
     fn config(&self, limits: &Limits) -> Config {
@@ -281,11 +317,7 @@ impl Node {
 }
 
 impl Up {
-    pub(crate) fn turn(
-        &mut self,
-        turn: Turn,
-        now: Moment,
-    ) -> Result<bool, quorate::storage::Fault> {
+    pub(crate) fn turn(&mut self, turn: Turn, now: Moment) -> Result<bool, Fault> {
         match turn {
             Turn::Driver => self.parts.driver.turn(now),
             Turn::Log => self.parts.log.turn(now),

@@ -14,7 +14,8 @@ use crate::checker::adds;
 use crate::clients::Completion;
 use crate::disk::Keep;
 use crate::invariants::{StateAgreement, leader_completeness};
-use crate::node::Turn;
+use crate::node::{Turn, Unopened, Up};
+use crate::trace::Trace;
 use crate::violation::{Verdict, Violation};
 use crate::world::{Event, World, member};
 
@@ -23,18 +24,22 @@ impl World {
         let founders =
             self.founders.iter().any(|founder| founder.id == id).then(|| self.founders.clone());
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
-        if node.up.is_some() || node.is_retired {
+        if node.up.is_some() || node.is_retired || node.is_damaged {
             return Ok(());
         }
         let durable = node.last_durable.applied;
-        let recovered = node.start(&self.limits, founders.as_deref(), self.now)?;
+        let recovered = match node.start(&self.limits, founders.as_deref(), self.now) {
+            Ok(recovered) => recovered,
+            Err(Unopened::Damaged(fault)) => return self.refused(id, &fault),
+            Err(Unopened::Broken(violation)) => return Err(violation),
+        };
         let boot = node.boot;
         let applied = node.up.as_ref().map_or(0, |up| up.store.stamp().applied);
         if let Some(recovered) = &recovered {
             self.totals.torn_tails += u64::from(recovered.cut.is_some());
             self.applied.reopened(id, durable, applied)?;
         }
-        self.note(format_args!("start {id} boot {boot} applied {applied} {recovered:?}"));
+        self.note(id, "start", format_args!("boot {boot} applied {applied} {recovered:?}"));
         self.poke(id);
         self.after(self.limits.tick, Event::Tick { node: id, boot });
         Ok(())
@@ -87,31 +92,30 @@ impl World {
             return Ok(());
         }
         up.scheduled[place] = false;
-        if turn == Turn::Checkpoint
-            && up.store.is_sealed()
-            && self.faults.crash_before_checkpoint(id)
-        {
-            return self.crash_in_checkpoint(id, "before");
+        if turn == Turn::Checkpoint && self.faults.crashes_in_checkpoint(id).is_some() {
+            return self.checkpoint_in_danger(id, local);
         }
-        let durable = up.store.durable().applied;
+        self.take_turn(id, turn, local).map(drop)
+    }
+
+    /// The turn itself and what follows from it. False if the member did not survive it.
+    pub(crate) fn take_turn(
+        &mut self,
+        id: u64,
+        turn: Turn,
+        local: Moment,
+    ) -> Result<bool, Violation> {
+        let node = self.nodes.get_mut(&id);
+        let Some(up) = node.and_then(|node| node.up.as_mut()) else { return Ok(false) };
         let before = up.store.stamp().applied;
         let generation = up.store.generation();
-        let result = up.turn(turn, local);
-        let busy = match result {
+        let busy = match up.turn(turn, local) {
             Ok(busy) => busy,
-            Err(fault) => return self.faulted(id, turn, &fault),
+            Err(fault) => return self.faulted(id, turn, &fault).map(|()| false),
         };
-        let checkpointed = up.store.durable().applied != durable && turn == Turn::Checkpoint;
         let switched = up.store.generation() != generation;
         if busy {
-            let stamp = up.store.stamp();
-            self.note(format_args!(
-                "{id} {turn:?} applied {} revision {} compacted {}",
-                stamp.applied, stamp.revision, stamp.compacted
-            ));
-        }
-        if checkpointed && self.faults.crash_after_checkpoint(id) {
-            return self.crash_in_checkpoint(id, "after");
+            note_turn(&mut self.trace, self.now, id, turn, up);
         }
         match turn {
             Turn::Checkpoint => self.totals.rewritten_databases += u64::from(switched),
@@ -123,7 +127,7 @@ impl World {
         if busy {
             self.poke(id);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// What must hold after a turn of this kind.
@@ -143,7 +147,7 @@ impl World {
             if self.elections.leads(id, status.term)? {
                 leader_completeness(id, &up.log, &self.checker)?;
                 self.totals.leader_changes += 1;
-                self.note(format_args!("{id} leads term {}", status.term));
+                self.note(id, "leads", format_args!("term {}", status.term));
             }
             self.quorums.check(&status, &self.nodes)?;
         }
@@ -197,7 +201,7 @@ impl World {
             Some(Command::MemberChange(change)) if is_ok => {
                 self.totals.member_changes += 1;
                 let id = change.member.as_ref().map_or(0, |member| member.id);
-                self.note(format_args!("member change {:?} {id}", change.kind()));
+                self.note(id, "member", format_args!("{:?}", change.kind()));
                 if adds(change.kind()) {
                     let wait = self.ticks(0, 20);
                     self.after(wait, Event::Join { node: id });
@@ -266,7 +270,7 @@ impl World {
 
     /// A turn met a fault: right if its disk was made to fail, and then the process ends.
     fn faulted(&mut self, id: u64, turn: Turn, fault: &Fault) -> Verdict {
-        self.note(format_args!("{id} {turn:?} faulted: {fault}"));
+        self.note(id, "faulted", format_args!("{turn:?}: {fault}"));
         if !self.faults.excuses(id) {
             return Err(Violation::new("fault", format!("{id} {turn:?}: {fault}")));
         }
@@ -274,15 +278,6 @@ impl World {
         let is_power_cut = self.nodes.get(&id).is_some_and(|node| node.disk.is_burnt());
         let power = is_power_cut || self.dice.in_thousand(500);
         self.crash(id, power)?;
-        let wait = self.ticks(1, 40);
-        self.after(wait, Event::Start { node: id });
-        Ok(())
-    }
-
-    fn crash_in_checkpoint(&mut self, id: u64, when: &str) -> Verdict {
-        self.note(format_args!("{id} crashes {when} the commit of a checkpoint"));
-        self.totals.crashes_inside_a_checkpoint += 1;
-        self.crash(id, true)?;
         let wait = self.ticks(1, 40);
         self.after(wait, Event::Start { node: id });
         Ok(())
@@ -303,7 +298,7 @@ impl World {
         self.faults.disk_is_new(id);
         self.totals.crashes += 1;
         self.totals.torn_files += torn;
-        self.note(format_args!("crash {id} power {power} torn {torn}"));
+        self.note(id, "crash", format_args!("power {power} torn {torn}"));
         for client in waited {
             let wait = self.ticks(0, 5);
             self.after(wait, Event::Client(client));
@@ -316,7 +311,8 @@ impl World {
             return Ok(());
         };
         node.is_paused = false;
-        self.note(format_args!("resume {id}"));
+        let boot = node.boot;
+        self.note(id, "resume", format_args!("boot {boot}"));
         for event in std::mem::take(&mut self.held) {
             let wait = self.dice.span(Duration::ZERO, self.limits.tick / 10);
             self.after(wait, event);
@@ -339,7 +335,7 @@ impl World {
         if let Some(node) = self.nodes.get_mut(&id) {
             node.is_retired = true;
         }
-        self.note(format_args!("retire {id}"));
+        self.note(id, "retire", format_args!("for good"));
         Ok(())
     }
 
@@ -351,4 +347,22 @@ impl World {
         self.add_node(id);
         self.start(id)
     }
+}
+
+/// A line of the event log for a turn that did something.
+fn note_turn(trace: &mut Trace, now: Moment, id: u64, turn: Turn, up: &Up) {
+    let stamp = up.store.stamp();
+    let (applied, revision, compacted) = (stamp.applied, stamp.revision, stamp.compacted);
+    if turn != Turn::Driver {
+        let text =
+            format_args!("{turn:?} applied {applied} revision {revision} compacted {compacted}");
+        return trace.note(now, id, "turn", text);
+    }
+    let status = up.parts.driver.core().status();
+    let (role, term, commit, last) = (status.role, status.term, status.commit, up.log.last_index());
+    let leader = status.leader.map_or(0, |leader| leader.0);
+    let text = format_args!(
+        "Driver role {role:?} term {term} leader {leader} commit {commit} last {last} applied {applied} revision {revision}"
+    );
+    trace.note(now, id, "turn", text);
 }

@@ -1,6 +1,13 @@
 //! The event log of a world: what happened, line by line, the same for the same seed.
 //!
-//! `SIM_TRACE=file` keeps all of it; otherwise its hash and its end are kept.
+//! ```text
+//!   0.123456s n2 turn Driver role Leader term 3 leader 2 commit 40 last 44 applied 39 revision 30
+//!   time      |  |    text                      lines of "-" are the world's own
+//!             |  event, one word
+//!             the member it happens to
+//! ```
+//!
+//! `examples/replay` walks through it. `SIM_TRACE=file` writes all of it; otherwise its end is kept.
 
 use std::collections::VecDeque;
 use std::fmt::{self, Write as _};
@@ -15,7 +22,6 @@ const TAIL_LINES: usize = 60;
 #[derive(Debug, Default)]
 pub(crate) struct Trace {
     line: String,
-    hash: u64,
     lines: u64,
     tail: VecDeque<String>,
     file: Option<BufWriter<File>>,
@@ -28,20 +34,23 @@ impl Trace {
         let file = std::env::var_os("SIM_TRACE").map(|path| {
             BufWriter::new(File::options().create(true).append(true).open(path).unwrap())
         });
-        Self {
-            hash: 0xcbf2_9ce4_8422_2325,
-            whole: whole.then(String::new),
-            file,
-            ..Self::default()
-        }
+        Self { whole: whole.then(String::new), file, ..Self::default() }
     }
 
-    pub(crate) fn note(&mut self, now: Moment, what: fmt::Arguments<'_>) {
+    /// `node` 0 is the world itself.
+    pub(crate) fn note(&mut self, now: Moment, node: u64, event: &str, text: fmt::Arguments<'_>) {
         self.line.clear();
-        let _ = writeln!(self.line, "{now} {what}");
-        for byte in self.line.bytes() {
-            self.hash = (self.hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let _ = match node {
+            0 => write!(self.line, "{now} - {event} "),
+            node => write!(self.line, "{now} n{node} {event} "),
+        };
+        let begin = self.line.len();
+        let _ = self.line.write_fmt(text);
+        if self.line[begin..].contains('\n') {
+            let text = self.line.split_off(begin).replace('\n', " ");
+            self.line.push_str(&text);
         }
+        self.line.push('\n');
         self.lines += 1;
         if let Some(file) = &mut self.file {
             file.write_all(self.line.as_bytes()).unwrap();
@@ -56,10 +65,6 @@ impl Trace {
         line.clear();
         line.push_str(&self.line);
         self.tail.push_back(line);
-    }
-
-    pub(crate) fn hash(&self) -> u64 {
-        self.hash
     }
 
     pub(crate) fn lines(&self) -> u64 {

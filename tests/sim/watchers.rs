@@ -25,8 +25,20 @@ pub(crate) struct WatchClient {
     next_id: i64,
 }
 
+/// Where a watcher begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    Now,
+    Future,
+    /// History that exists.
+    Past,
+    PerhapsCompacted,
+}
+
 struct Watcher {
     spec: Spec,
+    /// What the member showed when it was asked.
+    shown: i64,
     /// None until the first `Created` says where "now" was.
     heard: Option<WatchGapless>,
     /// `Created` has come on this stream.
@@ -43,7 +55,13 @@ impl WatchClient {
     }
 
     /// A watcher on something, from the past, from now, or from the future.
-    pub(crate) fn draw(&mut self, model: &Model, dice: &mut Dice) -> Spec {
+    pub(crate) fn draw(
+        &mut self,
+        model: &Model,
+        starts: &[(u32, Start)],
+        dice: &mut Dice,
+        totals: &mut Totals,
+    ) -> Spec {
         let key = |dice: &mut Dice| Bytes::from(format!("k/{:02}", dice.below(60)));
         let range = match dice.below(4) {
             0 => KeyRange::From(Bytes::new()),
@@ -56,14 +74,19 @@ impl WatchClient {
                 KeyRange::Span { start, end }
             }
         };
-        let start_revision = match dice.below(10) {
-            0..=3 => 0,
-            4 => model.revision + dice.between(1, 30) as i64,
-            // Not below what is compacted, most of the time: history that exists.
-            5..=7 => dice.between(model.compacted.max(1) as u64, model.revision as u64) as i64,
-            _ => dice.between(1, model.revision as u64) as i64,
+        let start = dice.weighted(starts);
+        let start_revision = match start {
+            Start::Now => 0,
+            Start::Future => model.revision + dice.between(1, 30) as i64,
+            Start::Past => {
+                dice.between(model.compacted.max(1) as u64, model.revision as u64) as i64
+            }
+            Start::PerhapsCompacted => dice.between(1, model.revision as u64) as i64,
         };
         let filter = dice.below(8);
+        totals.watchers += 1;
+        totals.watchers_of_the_future += u64::from(matches!(start, Start::Future));
+        totals.watchers_with_filters += u64::from(filter < 2);
         self.adopt(Spec {
             range,
             start_revision,
@@ -71,7 +94,7 @@ impl WatchClient {
             no_put: filter == 0,
             no_delete: filter == 1,
             prev_kv: dice.in_thousand(300),
-            fragment: false,
+            fragment: dice.in_thousand(300),
             id: None,
         })
     }
@@ -81,8 +104,16 @@ impl WatchClient {
         let id = self.next_id;
         self.next_id += 1;
         let spec = Spec { id: Some(id), ..spec };
-        self.watchers.insert(id, Watcher { spec: spec.clone(), heard: None, is_created: false });
+        let watcher = Watcher { spec: spec.clone(), shown: 0, heard: None, is_created: false };
+        self.watchers.insert(id, watcher);
         spec
+    }
+
+    /// The request leaves when its member shows this revision.
+    pub(crate) fn asked(&mut self, spec: &Spec, shown: i64) {
+        if let Some(watcher) = spec.id.and_then(|id| self.watchers.get_mut(&id)) {
+            watcher.shown = shown;
+        }
     }
 
     /// The stream is gone: everything that lived on it is asked for again, from where it was heard.
@@ -129,15 +160,18 @@ impl WatchClient {
                 Delivery::Events { batch, watchers } => {
                     for matched in watchers {
                         totals.watch_events += 1;
+                        totals.previous_values += u64::from(matched.prev_kv);
                         self.events(delivered, batch, matched, model)?;
                     }
                 }
                 Delivery::Progress { id: -1, revision } => {
+                    totals.progress_told += 1;
                     for watcher in self.watchers.values_mut().filter(|watcher| watcher.is_created) {
                         progress(watcher, *revision, model)?;
                     }
                 }
                 Delivery::Progress { id, revision } => {
+                    totals.progress_told += 1;
                     if let Some(watcher) = self.watchers.get_mut(id) {
                         progress(watcher, *revision, model)?;
                     }
@@ -156,6 +190,9 @@ impl WatchClient {
         let Some(watcher) = self.watchers.get_mut(&id) else { return Ok(()) };
         ensure(revision <= model.revision, NAME, || {
             format!("created at {revision}, in the future")
+        })?;
+        ensure(revision >= watcher.shown, NAME, || {
+            format!("created at {revision}, and {} was there when it was asked for", watcher.shown)
         })?;
         watcher.is_created = true;
         if watcher.heard.is_none() {
@@ -182,6 +219,10 @@ impl WatchClient {
         let Some(heard) = watcher.heard.as_mut().filter(|_| watcher.is_created) else {
             return Err(Violation::new(NAME, format!("events before {} was created", matched.id)));
         };
+        let Spec { prev_kv, fragment, .. } = watcher.spec;
+        ensure((prev_kv, fragment) == (matched.prev_kv, matched.fragment), NAME, || {
+            format!("{:?} is told {matched:?}", watcher.spec)
+        })?;
         heard.events(model, batch.revision, &matched.events.of(batch))?;
         if !watcher.spec.prev_kv {
             return Ok(());
@@ -253,5 +294,14 @@ fn progress(watcher: &mut Watcher, revision: i64, model: &Model) -> Verdict {
     match &mut watcher.heard {
         Some(heard) => heard.progress(model, revision),
         None => Ok(()),
+    }
+}
+
+/// The revision that a delivery shows to a client; 0 for none.
+pub(crate) fn told_revision(delivery: &Delivery) -> i64 {
+    match delivery {
+        Delivery::Created { revision, .. } | Delivery::Progress { revision, .. } => *revision,
+        Delivery::Events { batch, .. } => batch.revision,
+        Delivery::Refused { .. } | Delivery::Canceled { .. } => 0,
     }
 }

@@ -32,9 +32,31 @@ pub(crate) struct Workload {
     keys: usize,
     /// Longest lease, seconds.
     ttl_max: u64,
+    kinds: Vec<(u32, Kind)>,
+    /// Longest of the usual values, bytes; and of a thousand, those that are much longer.
+    value_bytes_max: u64,
+    long_values: u32,
+    /// How far behind the newest revision a compaction goes, at the most.
+    compaction_back: u64,
 }
 
-#[derive(Clone, Copy)]
+const KINDS: &[(u32, Kind)] = &[
+    (8, Kind::Delete),
+    (14, Kind::Txn),
+    (15, Kind::Range),
+    (6, Kind::Serializable),
+    (3, Kind::ReadTxn),
+    (4, Kind::Grant),
+    (1, Kind::Revoke),
+    (8, Kind::KeepAlive),
+    (3, Kind::Compact),
+    (1, Kind::Alarm),
+];
+
+/// Of a thousand worlds, those that do without one kind of operation.
+const LEFT_OUT: u32 = 120;
+
+#[derive(Clone, Copy, Debug)]
 enum Kind {
     Put,
     Delete,
@@ -51,7 +73,19 @@ enum Kind {
 
 impl Workload {
     pub(crate) fn new(ttl_max: u64, dice: &mut Dice) -> Self {
-        Self { values: 0, next_lease: 1, keys: dice.between(3, 60) as usize, ttl_max }
+        let mut kinds = dice.swarm(KINDS, LEFT_OUT);
+        // Every world writes.
+        kinds.push((80, Kind::Put));
+        Self {
+            values: 0,
+            next_lease: 1,
+            keys: [3, 10, 30, 60][dice.below(4)],
+            ttl_max,
+            kinds,
+            value_bytes_max: [20, 150, 150, 600][dice.below(4)],
+            long_values: [0, 22, 22, 60][dice.below(4)],
+            compaction_back: [3, 60, 60, 400][dice.below(4)],
+        }
     }
 
     pub(crate) fn draw(&mut self, model: &Model, dice: &mut Dice) -> Op {
@@ -61,19 +95,7 @@ impl Workload {
         {
             return lower(raised);
         }
-        let kind = dice.weighted(&[
-            (38, Kind::Put),
-            (8, Kind::Delete),
-            (14, Kind::Txn),
-            (15, Kind::Range),
-            (6, Kind::Serializable),
-            (3, Kind::ReadTxn),
-            (4, Kind::Grant),
-            (1, Kind::Revoke),
-            (8, Kind::KeepAlive),
-            (3, Kind::Compact),
-            (1, Kind::Alarm),
-        ]);
+        let kind = dice.weighted(&self.kinds);
         match kind {
             Kind::Put => Op::Command(Command::Put(self.put(model, dice))),
             Kind::Delete => Op::Command(Command::DeleteRange(self.delete(dice))),
@@ -99,7 +121,7 @@ impl Workload {
             }
             Kind::KeepAlive => Op::KeepAlive(self.lease(model, dice)),
             Kind::Compact => {
-                let back = dice.between(0, 60) as i64 - 2;
+                let back = dice.between(0, self.compaction_back) as i64 - 2;
                 let revision = (model.revision - back).max(0);
                 let request = CompactionRequest { revision, physical: false };
                 Op::Command(Command::Compact(request))
@@ -139,10 +161,10 @@ impl Workload {
 
     fn value(&mut self, dice: &mut Dice) -> Bytes {
         self.values += 1;
-        let length = match dice.below(400) {
-            0 => dice.between(60_000, 140_000),
-            1..=8 => dice.between(1_000, 10_000),
-            _ => dice.between(0, 150),
+        let length = match dice.in_thousand(self.long_values) {
+            true if dice.in_thousand(100) => dice.between(60_000, 140_000),
+            true => dice.between(1_000, 10_000),
+            false => dice.between(0, self.value_bytes_max),
         };
         let mut value = format!("v{}", self.values).into_bytes();
         value.resize(value.len() + length as usize, b'.');

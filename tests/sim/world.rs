@@ -8,7 +8,7 @@
 //!
 //! The turns are the engine's own; nothing else is: time, network, disk under the log and dice are the world's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,7 +26,8 @@ use crate::invariants::{
     AppliedMonotonic, CommittedImmutable, CommittedOnQuorumDisks, ElectionSafety, LeaseNeverEarly,
     LogMatching, RevisionMonotonic,
 };
-use crate::network::{Network, Weather};
+use crate::mix::Mix;
+use crate::network::Network;
 use crate::node::{Limits, Node, Turn};
 use crate::totals::Totals;
 use crate::trace::Trace;
@@ -36,17 +37,39 @@ use crate::violation::{Verdict, Violation};
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    /// Operations of the whole world.
     pub(crate) operations: u64,
+    /// Faults, at the least; the seed may want half as many more. None if 0.
     pub(crate) faults: u64,
     /// None: as the seed says.
     pub(crate) members: Option<u64>,
+    /// The same world, but it ends after so many operations.
+    pub(crate) until: Option<u64>,
+    /// The same world without these faults, by their numbers.
+    pub(crate) without: BTreeSet<u64>,
+    /// The same world with at most so many clients and watching clients.
+    pub(crate) clients: Option<usize>,
+    pub(crate) watchers: Option<usize>,
+    /// One check more after every step, for tests of what follows a broken promise.
+    pub(crate) also: Option<fn(&World) -> Verdict>,
     /// Keep the whole event log in memory.
     pub(crate) keep_trace: bool,
 }
 
 impl Plan {
     pub(crate) fn of_seed(seed: u64) -> Self {
-        Self { seed, operations: 2_000, faults: 24, members: None, keep_trace: false }
+        Self {
+            seed,
+            operations: 2_000,
+            faults: 24,
+            members: None,
+            until: None,
+            without: BTreeSet::new(),
+            clients: None,
+            watchers: None,
+            also: None,
+            keep_trace: false,
+        }
     }
 }
 
@@ -108,7 +131,11 @@ pub(crate) enum Event {
     Join {
         node: u64,
     },
-    Fault,
+    /// A member with a damaged log is removed, or another one added in its place.
+    Replace {
+        node: u64,
+    },
+    Fault(u64),
     Heal(u64),
     /// Compare what is not compared after every step.
     Sample,
@@ -120,11 +147,21 @@ pub(crate) struct Transfer {
     pub(crate) from_boot: u64,
     pub(crate) to: u64,
     pub(crate) header: Bytes,
-    pub(crate) copy: Option<SnapshotCopy>,
+    pub(crate) body: Body,
+    /// Sent a second time, by nobody who waits for it.
+    pub(crate) is_again: bool,
+}
+
+pub(crate) enum Body {
+    Copy(SnapshotCopy),
+    Bytes(Bytes),
+    /// On its way.
+    Read,
 }
 
 pub(crate) struct World {
     pub(crate) plan: Plan,
+    pub(crate) mix: Mix,
     pub(crate) dice: Dice,
     pub(crate) now: Moment,
     queue: BTreeMap<(Moment, u64), Event>,
@@ -167,12 +204,14 @@ impl World {
         let shm = Path::new("/dev/shm");
         let home = if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() };
         let dir = tempfile::Builder::new().prefix("quorate-sim-").tempdir_in(home).unwrap();
-        let clients = Clients::new(&plan, tick, &mut dice);
+        let mix = Mix::draw(plan.seed, plan.operations, plan.faults, tick);
+        let clients = Clients::new(&plan, &mix, tick, &mut dice);
         let mut world = Self {
             checker: Checker::new(&founders),
-            faults: Faults::new(plan.faults, plan.operations),
+            faults: Faults::new(mix.faults.clone(), &plan),
             trace: Trace::new(plan.keep_trace),
-            net: Network::new(Weather::fair(tick)),
+            net: Network::new(mix.weather),
+            mix,
             dir: dir.path().to_owned(),
             _dir: dir,
             now: Moment::from_millis(1),
@@ -230,7 +269,8 @@ impl World {
             return Err(Violation::new("liveness", "nothing will ever happen again"));
         };
         self.now = self.now.max(at);
-        self.handle(event)
+        self.handle(event)?;
+        self.plan.also.map_or(Ok(()), |check| check(self))
     }
 
     pub(crate) fn at(&mut self, at: Moment, event: Event) {
@@ -264,7 +304,8 @@ impl World {
             Event::Resume { node } => self.resume(node),
             Event::Retire { node } => self.retire(node),
             Event::Join { node } => self.join(node),
-            Event::Fault => self.inject_fault(),
+            Event::Replace { node } => self.replace(node),
+            Event::Fault(number) => self.inject_fault(number),
             Event::Heal(fault) => self.heal(fault),
             Event::Sample => self.sample(),
         }
@@ -275,9 +316,9 @@ impl World {
         self.nodes.insert(id, node);
     }
 
-    /// Writes a line of the event log.
-    pub(crate) fn note(&mut self, what: std::fmt::Arguments<'_>) {
-        self.trace.note(self.now, what);
+    /// Writes a line of the event log; node 0 is the world itself.
+    pub(crate) fn note(&mut self, node: u64, event: &str, text: std::fmt::Arguments<'_>) {
+        self.trace.note(self.now, node, event, text);
     }
 }
 
