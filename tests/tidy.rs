@@ -125,7 +125,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 /// Modules that a door leaves open: constants, codecs and pure functions that read better with their module's name.
 const OPEN_MODULES: &[(&str, &[&str])] = &[
-    ("base", &["clock", "limits"]),
+    ("base", &["clock", "limits", "meter"]),
     ("proto", &["frame", "hello", "mvccpb", "etcdserverpb", "quorate"]),
     ("consensus", &["wire"]),
     ("state", &["check"]),

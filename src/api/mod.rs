@@ -14,6 +14,6 @@ mod local;
 mod native;
 mod status;
 
-pub use http::Http;
+pub use http::{Config as HttpConfig, Http, Vitals};
 pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};

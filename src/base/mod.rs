@@ -7,6 +7,7 @@ mod backoff;
 pub mod clock;
 mod ids;
 pub mod limits;
+pub mod meter;
 mod range;
 mod revision;
 

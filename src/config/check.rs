@@ -4,12 +4,12 @@
 //! only while the data directory is empty.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::node::{ClusterState, Config, Roster, RosterMember};
+use crate::node::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 use crate::tls::{KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{Listener, Url};
 
@@ -64,6 +64,7 @@ pub(super) fn check(
     let members = roster(&settings.initial_cluster, &mut mistakes);
     let urls = urls(settings, is_written, &members, &mut mistakes);
     let listeners = listeners(&urls, &mut mistakes);
+    let tcp = tcp_only(settings, &listeners, &mut mistakes);
     let state = cluster_state(settings, &mut mistakes);
     let (heartbeat_interval, election_timeout) = timing(settings, &mut mistakes);
     let peer = peer_files(settings, &urls, &mut mistakes, &mut warnings);
@@ -89,6 +90,8 @@ pub(super) fn check(
         data_dir,
         roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
         listeners,
+        http_listens: tcp.http,
+        metrics_listens: tcp.metrics,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,
         keychain: KeychainFiles { peer, client },
@@ -279,6 +282,39 @@ fn listeners(urls: &Urls, mistakes: &mut Mistakes) -> Vec<Listener> {
         mistakes.push(format!("listen-peer-urls and listen-client-urls: {error}"));
         Vec::new()
     })
+}
+
+/// Addresses of TCP beside those of members and clients.
+struct TcpOnly {
+    http: Vec<TcpUrl>,
+    metrics: Vec<TcpUrl>,
+}
+
+fn tcp_only(settings: &Settings, listeners: &[Listener], mistakes: &mut Mistakes) -> TcpOnly {
+    let mut taken: Vec<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let secure = settings.listen_client_urls.0.iter().any(|url| url.starts_with("https:"));
+    let mut read = |key: &str, list: &List| -> Vec<TcpUrl> {
+        let mut found = Vec::new();
+        for url in parse_all(key, list, mistakes) {
+            match url.bind_address() {
+                Ok(address) if address.port() != 0 && taken.contains(&address) => mistakes.push(
+                    format!("{key}: {url} is listened on already: give it a port of its own"),
+                ),
+                Ok(_) if url.scheme == Scheme::Https && !secure => mistakes.push(format!(
+                    "{key}: {url} needs the certificate of clients' addresses, and listen-client-urls says http://"
+                )),
+                Ok(address) => {
+                    taken.push(address);
+                    found.push((address, url.scheme));
+                }
+                Err(error) => mistakes.push(format!("{key}: {error}")),
+            }
+        }
+        found
+    };
+    let http = read("listen-client-http-urls", &settings.listen_client_http_urls);
+    let metrics = read("listen-metrics-urls", &settings.listen_metrics_urls);
+    TcpOnly { http, metrics }
 }
 
 fn peer_files(
@@ -492,6 +528,21 @@ mod tests {
         ] {
             assert!(said.contains(part), "{said}");
         }
+    }
+
+    #[test]
+    fn pages_may_have_addresses_of_their_own() {
+        let start = check_all(|it| {
+            it.listen_metrics_urls = List::parse("http://127.0.0.1:9");
+            it.listen_client_http_urls = List::parse("http://127.0.0.1:8");
+        });
+        let node = start.unwrap().node;
+        assert_eq!(node.metrics_listens, [("127.0.0.1:9".parse().unwrap(), Scheme::Http)]);
+        assert_eq!(node.http_listens, [("127.0.0.1:8".parse().unwrap(), Scheme::Http)]);
+        let said = told(|it| it.listen_metrics_urls = List::parse("http://127.0.0.1:2379"));
+        assert!(said.contains("is listened on already"), "{said}");
+        let said = told(|it| it.listen_metrics_urls = List::parse("https://127.0.0.1:9"));
+        assert!(said.contains("listen-client-urls says http://"), "{said}");
     }
 
     #[test]

@@ -75,6 +75,10 @@ settings! {
         listen_peer_urls "listen-peer-urls": List = list("http://localhost:2380");
         /// Addresses that clients reach it at: UDP for ours, TCP for etcd's (gRPC).
         listen_client_urls "listen-client-urls": List = list("http://localhost:2379");
+        /// Addresses (TCP) for all of clients' HTTP that is no gRPC; empty: listen-client-urls serves both.
+        listen_client_http_urls "listen-client-http-urls": List = List::default();
+        /// Addresses (TCP) for /metrics, /health, /livez and /readyz alone, beside those of clients.
+        listen_metrics_urls "listen-metrics-urls": List = List::default();
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;
         /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.

@@ -54,17 +54,14 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["peer-skip-client-san-verification"],
     ),
     (
-        "over TCP there is gRPC so far; JSON, REST and metrics are not built yet",
+        "over TCP there are gRPC, metrics and health so far; JSON and REST are not built yet",
         &[
-            "listen-client-http-urls",
-            "listen-metrics-urls",
             "enable-grpc-gateway",
             "enable-v2",
             "enable-v2v3",
             "cors",
             "host-whitelist",
             "enable-pprof",
-            "metrics",
         ],
     ),
     (
@@ -153,6 +150,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("a member does not call itself", &["client-cert-file", "client-key-file"]),
     ("slow requests are not logged", &["warning-apply-duration", "warning-unary-request-duration"]),
     ("there is one logger", &["logger"]),
+    ("there is one set of metrics", &["metrics"]),
     (
         "a connection over TCP has 10000 calls and streams at most, is asked after a minute of silence whether it lives, \
          and its own questions are answered however often they come",
@@ -215,7 +213,6 @@ const ASKS_NOTHING: &[(&str, &[&str])] = &[
     ("log-outputs", &["default", "stderr"]),
     ("max-learners", &["1"]),
     ("max-txn-ops", &["128"]),
-    ("metrics", &["basic"]),
     ("watch-progress-notify-interval", &["10m", "10m0s"]),
 ];
 

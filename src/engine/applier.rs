@@ -134,12 +134,14 @@ impl Applier {
         if entries.is_empty() {
             return Ok(false);
         }
+        let began = self.shared.clock.now();
         let view = self.shared.store.view()?;
         let mut collected = Collected::default();
         for entry in &entries {
             self.apply(&view, entry, &mut collected, now)?;
         }
         drop(view);
+        self.shared.meters.applied(self.shared.clock.now().since(began));
         self.tell(collected);
         Ok(true)
     }
@@ -203,6 +205,7 @@ impl Applier {
     fn note_leases(&self, notes: &[LeaseNote], now: Moment) {
         let mut lessor = self.shared.lessor();
         for note in notes {
+            self.shared.meters.lease(note);
             match *note {
                 LeaseNote::Granted { id, ttl, .. } => lessor.granted(id, ttl, now),
                 LeaseNote::Revoked { id } => lessor.revoked(id),
@@ -222,6 +225,7 @@ impl Applier {
         shared.release_reads();
         shared.lessor().applied(self.applied, self.applied_term);
         if !collected.events.is_empty() {
+            collected.events.iter().for_each(|batch| shared.meters.events(batch));
             shared.hub.push_internal(HubMessage::Events(collected.events));
         }
         if let Some(revision) = collected.compact_to {

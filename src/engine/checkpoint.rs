@@ -42,7 +42,10 @@ impl Checkpoint {
         for message in messages {
             match message {
                 CheckpointMessage::Checkpoint { sealed, mark } => {
+                    let began = self.shared.clock.now();
                     let report = self.shared.store.checkpoint(sealed)?;
+                    let took = self.shared.clock.now().since(began);
+                    self.shared.meters.checkpoints.observe(took);
                     tracing::debug!(?report, index = mark.index, "checkpoint");
                     self.shared.applier.push_internal(ApplierMessage::CheckpointDone);
                     self.shared.driver.push_internal(DriverMessage::Checkpointed(mark));
@@ -94,6 +97,7 @@ impl Checkpoint {
             return refused("a snapshot was installed meanwhile, which is as small");
         }
         let took = shared.clock.now().since(began);
+        shared.meters.rewrites.observe(took);
         tracing::info!(bytes_before, bytes_after, ?took, "rewrote the database");
         Ok(Ok(()))
     }
@@ -120,6 +124,7 @@ impl Checkpoint {
         let progress = self.shared.store.sweep(|sweep| compact_slice(sweep, target, rows))?;
         let took = self.shared.clock.now().since(began);
         self.pace(took);
+        self.shared.meters.compacted_versions.add(progress.deleted as u64);
         if progress.done {
             self.compacted = target;
         }

@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::error::Error;
 use super::hub::WatchStream;
 use super::inbox::Refused;
+use super::meters::Meters;
 use super::shared::{
     ApplierMessage, CheckpointMessage, DriverMessage, Finished, Proposal, ReadDone, Shared,
 };
@@ -166,6 +167,21 @@ impl Handle {
             return Err(Error::Stopped);
         }
         receiver.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// What was counted so far.
+    pub fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    /// Commands whose end is not known yet.
+    pub fn pending(&self) -> usize {
+        self.shared.waiters().len()
+    }
+
+    /// Keys at the published revision.
+    pub fn key_count(&self) -> u64 {
+        self.shared.state.key_count()
     }
 
     /// Waits until this member has deleted everything that was compacted away up to `revision`.

@@ -87,7 +87,18 @@ impl HubTurn {
             busy = true;
         }
         busy |= self.deliver()?;
+        if busy {
+            self.count();
+        }
         Ok(busy)
+    }
+
+    fn count(&self) {
+        let (streams, watchers, slow) = self.hub.census();
+        let meters = &self.shared.meters;
+        meters.watch_streams.set(streams as u64);
+        meters.watchers.set(watchers as u64);
+        meters.slow_watchers.set(slow as u64);
     }
 
     /// History is still to be read for somebody.

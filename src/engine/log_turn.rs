@@ -103,8 +103,12 @@ impl LogTurn {
 
     fn write(&mut self, gathered: Gathered) -> Result<(), Fault> {
         let Some(number) = gathered.number else { return Ok(()) };
+        let shared = &self.shared;
+        let began = shared.clock.now();
         self.wal.append(gathered.batch)?;
-        self.shared.driver.push_internal(DriverMessage::Persisted { number, installed: None });
+        shared.meters.log_writes.observe(shared.clock.now().since(began));
+        shared.meters.log_bytes.add(gathered.bytes as u64);
+        shared.driver.push_internal(DriverMessage::Persisted { number, installed: None });
         Ok(())
     }
 

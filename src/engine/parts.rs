@@ -15,6 +15,7 @@ use super::hub::HubTurn;
 use super::inbox::Inbox;
 use super::lessor::Lessor;
 use super::log_turn::LogTurn;
+use super::meters::Meters;
 use super::outbox::Outbox;
 use super::readers::Readers;
 use super::shared::{DRIVER_INBOX_MAX, Shared};
@@ -95,6 +96,7 @@ impl Parts {
             confirmed_at: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
             fault: OnceLock::new(),
+            meters: Meters::default(),
             config,
             clock,
             store,

@@ -25,6 +25,7 @@ pub struct IncomingSnapshot {
 impl Handle {
     /// Raft messages, as `Outbox::send` was given them by the other side.
     pub fn peer_messages(&self, from: MemberId, messages: Vec<Bytes>) {
+        self.shared.meters.received(from, &messages);
         // A full inbox loses them, which Raft repairs.
         let _ = self.shared.driver.push(DriverMessage::Peer { from, messages });
     }

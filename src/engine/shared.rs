@@ -21,6 +21,7 @@ use super::error::Error;
 use super::hub::HubMessage;
 use super::inbox::Inbox;
 use super::lessor::Lessor;
+use super::meters::Meters;
 use super::outbox::{Lost, Outbox};
 use super::readers::Readers;
 use super::status::RaftStatus;
@@ -149,6 +150,7 @@ pub(super) struct Shared {
     pub(super) confirmed_at: AtomicU64,
     pub(super) stopping: AtomicBool,
     pub(super) fault: OnceLock<String>,
+    pub(super) meters: Meters,
 }
 
 impl Shared {

@@ -66,6 +66,10 @@ impl Waiters {
         self.by_counter.insert(counter, Waiter { done, deadline, place: Place::Parked });
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.by_counter.len()
+    }
+
     pub(super) fn contains(&self, counter: u64) -> bool {
         self.by_counter.contains_key(&counter)
     }

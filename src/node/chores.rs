@@ -37,6 +37,8 @@ const PUBLISH_AGAIN: Duration = Duration::from_millis(200);
 const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 /// Between two looks at what nobody tells.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Between two samples of the round trips to the others, as in etcd.
+const ROUND_TRIPS_AGAIN: Duration = Duration::from_secs(4);
 /// What a removed member waits before it stops, so that the others hear that it has applied its removal.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,7 @@ impl Chores {
                 self.publish(),
                 keepers::run(self.engine.clone(), Expiry::default()),
                 keepers::run(self.engine.clone(), Recorder::default()),
+                self.sample_round_trips(),
                 self.reloading.clone().run(),
             )
         };
@@ -134,6 +137,17 @@ impl Chores {
             })
         });
         is_told && self.engine.status().is_ok_and(|status| status.raft.leader.is_some())
+    }
+
+    async fn sample_round_trips(&self) {
+        while !self.engine.is_stopped() {
+            for peer in self.transport.status() {
+                if let Some(rtt) = peer.rtt {
+                    self.engine.meters().peer(peer.member).round_trips.observe(rtt);
+                }
+            }
+            tokio::time::sleep(ROUND_TRIPS_AGAIN).await;
+        }
     }
 
     async fn engine_stopped(&self) {

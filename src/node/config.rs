@@ -3,11 +3,12 @@
 //! Paths, addresses and bounds as they are meant, not as they were written; `config` makes it from files, environment
 //! and flags, the playground and the tests make it by hand. Knows nothing of where a value came from.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::tls::KeychainFiles;
+use crate::tls::{KeychainFiles, Scheme};
 use crate::transport::{Listener, Url};
 
 /// One member's settings.
@@ -18,6 +19,10 @@ pub struct Config {
     pub roster: Roster,
     /// One endpoint each; an address occurs once.
     pub listeners: Vec<Listener>,
+    /// Addresses of TCP for all that is no gRPC; where there are some, the listeners' TCP is for gRPC alone.
+    pub http_listens: Vec<TcpUrl>,
+    /// Addresses of TCP for metrics and health alone.
+    pub metrics_listens: Vec<TcpUrl>,
     /// Where the other members find this one.
     pub advertise_peer_urls: Vec<Url>,
     /// Where clients find this one; published to every member.
@@ -29,6 +34,9 @@ pub struct Config {
     pub quota_bytes: Option<u64>,
     pub request_bytes_max: usize,
 }
+
+/// Where TCP is listened on, and how it is spoken to.
+pub type TcpUrl = (SocketAddr, Scheme);
 
 /// Who founds the cluster, or whom a joining member asks. Read only while the data directory is empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -64,6 +72,8 @@ impl Config {
                 state: ClusterState::New,
             },
             listeners: Vec::new(),
+            http_listens: Vec::new(),
+            metrics_listens: Vec::new(),
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),
             keychain: KeychainFiles::default(),

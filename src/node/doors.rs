@@ -1,13 +1,26 @@
 //! The front doors of one member, and the wires that lead to them.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Http, Native, NativeConfig};
+use crate::api::{Http, HttpConfig, Native, NativeConfig, Vitals};
 use crate::base::limits;
+use crate::engine::Handle;
 use crate::proto::Service;
 use crate::tls::Keychain;
-use crate::transport::{self, Listener, PeerInbound, Tcp, Transport};
+use crate::transport::{self, Listener, PeerInbound, Purpose, Tcp, TcpListen, Transport};
+
+/// What the HTTP door is and tells, beside what the service does.
+pub(super) struct About {
+    pub engine: Handle,
+    pub request_bytes_max: usize,
+    pub quota_bytes: u64,
+    /// What TCP is for where clients are let in over QUIC.
+    pub clients: Purpose,
+    /// Addresses of TCP alone.
+    pub listens: Vec<TcpListen>,
+}
 
 /// QUIC for members and our clients, TCP for everybody else's.
 pub(super) struct Doors {
@@ -21,7 +34,7 @@ impl Doors {
     /// Binds every address, first UDP, then TCP with the same numbers where clients are let in.
     pub(super) fn open(
         config: transport::Config,
-        request_bytes_max: usize,
+        about: About,
         service: Arc<dyn Service>,
         peers: Arc<dyn PeerInbound>,
     ) -> Result<Self, transport::Error> {
@@ -30,15 +43,17 @@ impl Doors {
         let (listeners, clock) = (config.listeners.clone(), Arc::clone(&config.clock));
         let keychain: Arc<Keychain> = Arc::clone(&config.keychain);
         let transport = Arc::new(Transport::start(config, peers, Arc::clone(&native) as _)?);
-        // A port of 0 has become a real one.
-        let addresses = transport.addresses();
-        let listeners: Vec<Listener> = listeners
-            .into_iter()
-            .zip(addresses)
-            .map(|(listener, address)| Listener { address, ..listener })
-            .collect();
-        let http = Arc::new(Http::new(service, request_bytes_max + limits::REQUEST_OVERHEAD_BYTES));
-        let tcp = Tcp::start(&listeners, &keychain, &clock, Arc::clone(&http) as _)?;
+        let clients = client_doors(&listeners, &transport.addresses(), about.clients);
+        let listens: Vec<TcpListen> = clients.into_iter().chain(about.listens).collect();
+        let vitals = Vitals {
+            handle: about.engine,
+            transport: Arc::clone(&transport),
+            quota_bytes: about.quota_bytes,
+        };
+        let message_bytes_max = about.request_bytes_max + limits::REQUEST_OVERHEAD_BYTES;
+        let http_config = HttpConfig { message_bytes_max, vitals: Some(vitals) };
+        let http = Arc::new(Http::new(service, http_config));
+        let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })
     }
 
@@ -51,5 +66,34 @@ impl Doors {
     pub(super) fn shut(&self) {
         self.transport.shutdown();
         self.tcp.shutdown();
+    }
+}
+
+/// TCP beside QUIC wherever clients are let in; `addresses` are the listeners', where a port of 0 has become a real one.
+fn client_doors(
+    listeners: &[Listener],
+    addresses: &[SocketAddr],
+    purpose: Purpose,
+) -> Vec<TcpListen> {
+    let door = |(listener, address): (&Listener, &SocketAddr)| {
+        Some(TcpListen { address: *address, scheme: listener.doors.clients?, purpose })
+    };
+    listeners.iter().zip(addresses).filter_map(door).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::Scheme;
+
+    #[test]
+    fn an_address_of_members_alone_has_no_door_for_clients() {
+        let url = |text: &str| [text.parse().unwrap()];
+        let (peers, clients) = (url("https://127.0.0.1:1"), url("http://127.0.0.1:2"));
+        let listeners = Listener::of(&peers, &clients).unwrap();
+        let addresses: Vec<SocketAddr> = listeners.iter().map(|it| it.address).collect();
+        let doors = client_doors(&listeners, &addresses, Purpose::Clients);
+        let seen: Vec<_> = doors.iter().map(|it| (it.address.port(), it.scheme)).collect();
+        assert_eq!(seen, [(2, Scheme::Http)]);
     }
 }

@@ -17,12 +17,12 @@ use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
-use crate::transport::{self, PeerAddress};
+use crate::transport::{self, PeerAddress, Purpose, TcpListen};
 
 use super::bootstrap::{self, Place, resolve};
 use super::chores::{Chores, addresses};
-use super::config::{ClusterState, Config, Roster, RosterMember};
-use super::doors::Doors;
+use super::config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
+use super::doors::{About, Doors};
 use super::error::Error;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
@@ -84,8 +84,8 @@ impl Node {
         let service = Arc::new(service(&config, &standing, &engine));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
-        let request_bytes_max = config.request_bytes_max;
-        let doors = match Doors::open(transport, request_bytes_max, service, Arc::new(peers)) {
+        let about = about(&config, &engine);
+        let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
             Ok(doors) => doors,
             Err(error) => {
                 engine.stop();
@@ -323,6 +323,25 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> Local {
         ..LocalConfig::new(standing.cluster, standing.member)
     };
     Local::new(engine.clone(), local)
+}
+
+/// What the HTTP door is told.
+fn about(config: &Config, engine: &Handle) -> About {
+    let listens = |urls: &[TcpUrl], purpose| -> Vec<TcpListen> {
+        let of = |&(address, scheme): &TcpUrl| TcpListen { address, scheme, purpose };
+        urls.iter().map(of).collect()
+    };
+    let http = listens(&config.http_listens, Purpose::Http);
+    About {
+        engine: engine.clone(),
+        request_bytes_max: config.request_bytes_max,
+        quota_bytes: config.quota_bytes.unwrap_or_default(),
+        clients: if http.is_empty() { Purpose::Clients } else { Purpose::Grpc },
+        listens: http
+            .into_iter()
+            .chain(listens(&config.metrics_listens, Purpose::Metrics))
+            .collect(),
+    }
 }
 
 /// etcd's: one and a half election timeouts, in whole seconds, so that no lease ends during an election.

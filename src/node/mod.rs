@@ -29,7 +29,7 @@ mod stop;
 mod versions;
 
 pub use check::check;
-pub use config::{ClusterState, Config, Roster, RosterMember};
+pub use config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 pub use error::Error;
 pub use member::Node;
 pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};

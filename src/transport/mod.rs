@@ -81,5 +81,5 @@ pub use member::Transport;
 pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};
 #[cfg(feature = "server")]
-pub use tcp::{Tcp, TcpConnection, TcpInbound};
+pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen};
 pub use url::{ParseUrlError, Url};

@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::Error;
 use super::greet::Review;
 use super::throttle::Throttle;
-use super::{Error, Listener};
 use crate::base::{Clock, limits};
 use crate::tls::{Doors, Identity, Keychain, Protocol, Scheme};
 
@@ -25,8 +25,30 @@ pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
+/// What an address of TCP is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Purpose {
+    /// Everything that clients ask for.
+    Clients,
+    /// gRPC alone, where HTTP has addresses of its own.
+    Grpc,
+    /// Everything but gRPC.
+    Http,
+    /// How the member is: metrics and health, and nothing of its data.
+    Metrics,
+}
+
+/// One TCP address: how it is spoken to, and what for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TcpListen {
+    pub address: SocketAddr,
+    pub scheme: Scheme,
+    pub purpose: Purpose,
+}
+
 /// A client that was admitted.
 pub struct TcpConnection {
+    pub purpose: Purpose,
     pub stream: Box<dyn ByteStream>,
     pub remote: SocketAddr,
     /// `None` where nobody is authenticated, or without a certificate where that is allowed.
@@ -60,14 +82,15 @@ struct Shared {
 /// One address, and how it is spoken to.
 struct Door {
     listener: TcpListener,
+    purpose: Purpose,
     doors: Doors,
     tls: Option<TlsAcceptor>,
 }
 
 impl Tcp {
-    /// Binds the listeners that clients may come to; an address that cannot be had is the error.
+    /// Binds every address; one that cannot be had is the error.
     pub fn start(
-        listeners: &[Listener],
+        listens: &[TcpListen],
         keychain: &Arc<Keychain>,
         clock: &Arc<dyn Clock>,
         inbound: Arc<dyn TcpInbound>,
@@ -75,10 +98,8 @@ impl Tcp {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let entered = runtime.enter();
         let mut doors = Vec::new();
-        for listener in listeners {
-            if let Some(scheme) = listener.doors.clients {
-                doors.push(bind(listener.address, scheme, keychain)?);
-            }
+        for listen in listens {
+            doors.push(bind(*listen, keychain)?);
         }
         drop(entered);
         let addresses = doors.iter().filter_map(|door| door.listener.local_addr().ok()).collect();
@@ -118,7 +139,8 @@ impl Drop for Tcp {
     }
 }
 
-fn bind(address: SocketAddr, scheme: Scheme, keychain: &Arc<Keychain>) -> Result<Door, Error> {
+fn bind(listen: TcpListen, keychain: &Arc<Keychain>) -> Result<Door, Error> {
+    let TcpListen { address, scheme, purpose } = listen;
     let doors = Doors { peers: None, clients: Some(scheme) };
     let tls = match scheme {
         Scheme::Http => None,
@@ -128,7 +150,7 @@ fn bind(address: SocketAddr, scheme: Scheme, keychain: &Arc<Keychain>) -> Result
     let listener = std::net::TcpListener::bind(address).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
     let listener = TcpListener::from_std(listener).map_err(fail)?;
-    Ok(Door { listener, doors, tls })
+    Ok(Door { listener, purpose, doors, tls })
 }
 
 fn run(runtime: Runtime, doors: Vec<Door>, shared: &Arc<Shared>, stop: watch::Receiver<bool>) {
@@ -165,7 +187,15 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let (refuse, refused) = watch::channel(None);
-    let taken = |stream, identity| TcpConnection { stream, remote, identity, refused, _held: held };
+    let purpose = door.purpose;
+    let taken = |stream, identity| TcpConnection {
+        purpose,
+        stream,
+        remote,
+        identity,
+        refused,
+        _held: held,
+    };
     let Some(tls) = &door.tls else {
         shared.inbound.connection(taken(Box::new(stream), None));
         return;

@@ -90,6 +90,11 @@ impl Hub {
         self.revision
     }
 
+    /// Streams, watchers, and those of them that wait for their slow stream.
+    pub fn census(&self) -> (usize, usize, usize) {
+        (self.streams.len(), self.watchers.len(), self.parked.len())
+    }
+
     /// What is to be delivered since the last call, in order.
     pub fn take_deliveries(&mut self) -> Vec<(StreamId, Delivery)> {
         std::mem::take(&mut self.out)

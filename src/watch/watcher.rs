@@ -81,6 +81,10 @@ impl Watchers {
         (self.slots.len() - 1) as Slot
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     pub(super) fn get(&self, slot: Slot) -> Option<&Watcher> {
         self.slots.get(slot as usize)?.as_ref()
     }

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -11,8 +12,9 @@ use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::session::{Place, stopped};
+use super::tally::Tally;
 use super::words::percent_encoded;
-use crate::proto::{Code, Item, Status};
+use crate::proto::{Code, Item, Method, Status};
 
 /// Longer messages are not copied behind their prefix.
 const COPIED_BYTES_MAX: usize = 4 * 1024;
@@ -40,6 +42,33 @@ pub(super) struct Stream {
     pub cut: Option<oneshot::Receiver<Status>>,
     pub parts: Parts,
     pub ended: bool,
+    /// Who is told how it went; none for what is no method of the service.
+    pub count: Option<Count>,
+}
+
+/// One stream's entries in the tally: it ends once, canceled if it is dropped before.
+pub(super) struct Count {
+    tally: Arc<Tally>,
+    method: Method,
+    is_ended: bool,
+}
+
+impl Count {
+    pub(super) fn new(tally: &Arc<Tally>, method: Method) -> Self {
+        Self { tally: Arc::clone(tally), method, is_ended: false }
+    }
+
+    fn ended(&mut self, code: Code) {
+        if !std::mem::replace(&mut self.is_ended, true) {
+            self.tally.handled(self.method, code);
+        }
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.ended(Code::Canceled);
+    }
 }
 
 impl Parts {
@@ -54,6 +83,12 @@ impl Parts {
             return Self { head: Some(head.freeze()), rest: None };
         }
         Self { head: Some(head.freeze()), rest: Some(message) }
+    }
+
+    /// Of the message, without its prefix.
+    pub(super) fn length(&self) -> usize {
+        let of = |part: &Option<Bytes>| part.as_ref().map_or(0, Bytes::len);
+        (of(&self.head) + of(&self.rest)).saturating_sub(5)
     }
 
     fn next(&mut self) -> Option<Bytes> {
@@ -117,11 +152,17 @@ impl Body for Answer {
                 }
                 match ready!(stream.poll_item(context)) {
                     Item::Message(message) => {
+                        if let Some(count) = &stream.count {
+                            count.tally.sent(count.method, message.len());
+                        }
                         stream.parts = Parts::of(message);
                         stream.parts.next().map_or(Poll::Pending, data)
                     }
                     Item::End(outcome) => {
                         stream.ended = true;
+                        if let Some(count) = &mut stream.count {
+                            count.ended(outcome.as_ref().err().map_or(Code::Ok, |it| it.code));
+                        }
                         // Nobody takes what comes now: the service learns it from its sender.
                         stream.answers.close();
                         Poll::Ready(Some(Ok(Frame::trailers(trailers(&outcome)))))

@@ -5,26 +5,41 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
+use hyper::header::{HeaderValue, SERVER};
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::body::Answer;
-use super::grpc;
+use super::metrics::Vitals;
 use super::session::Session;
 use super::sniff::sniff;
+use super::tally::Tally;
+use super::{grpc, pages};
 use crate::base::limits;
 use crate::proto::{Caller, Service};
-use crate::transport::{TcpConnection, TcpInbound};
+use crate::transport::{Purpose, TcpConnection, TcpInbound};
 
 /// Who serves, beside the version of etcd's API that Status tells.
 const WHO: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
+
+/// The door's bounds, and what it may tell.
+pub struct Config {
+    /// Longest request message, bytes; longer ones are refused unread.
+    pub message_bytes_max: usize,
+    /// What the pages tell of the member; without it they tell what the service answers.
+    pub vitals: Option<Vitals>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { message_bytes_max: limits::FRAME_BYTES_MAX, vitals: None }
+    }
+}
 
 /// The HTTP door of one member, for all its TCP addresses.
 pub struct Http {
@@ -34,8 +49,8 @@ pub struct Http {
 /// What connections share.
 pub(super) struct Shared {
     pub service: Arc<dyn Service>,
-    /// Longest request message.
-    pub message_bytes_max: usize,
+    pub config: Config,
+    pub tally: Arc<Tally>,
     /// Bytes of long request messages that may be on their way.
     pub unfinished: Arc<Semaphore>,
     draining: watch::Sender<bool>,
@@ -44,11 +59,11 @@ pub(super) struct Shared {
 }
 
 impl Http {
-    /// Requests have at most `message_bytes_max` bytes; longer ones are refused unread.
-    pub fn new(service: Arc<dyn Service>, message_bytes_max: usize) -> Self {
+    pub fn new(service: Arc<dyn Service>, config: Config) -> Self {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
         let unfinished = Arc::new(Semaphore::new(limits::HTTP_UNFINISHED_BYTES_MAX));
-        let shared = Shared { service, message_bytes_max, unfinished, draining, open };
+        let tally = Arc::default();
+        let shared = Shared { service, config, tally, unfinished, draining, open };
         Self { shared: Arc::new(shared) }
     }
 
@@ -82,7 +97,7 @@ impl TcpInbound for Http {
 }
 
 async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
-    let TcpConnection { stream, remote, identity, mut refused, .. } = client;
+    let TcpConnection { purpose, stream, remote, identity, mut refused, .. } = client;
     // Who says nothing is not waited for: a place is few.
     let Ok(Ok((is_http2, stream))) = timeout(limits::HTTP1_HEAD_DEADLINE, sniff(stream)).await
     else {
@@ -90,7 +105,7 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     };
     let common_name = identity.as_ref().and_then(|identity| identity.common_name.clone());
     let caller = Caller { address: Some(remote), common_name, ..Caller::default() };
-    let session = Arc::new(Session::new(Arc::clone(shared), caller));
+    let session = Arc::new(Session::new(Arc::clone(shared), purpose, caller));
     let answering = Arc::clone(&session);
     let service = service_fn(move |request| {
         let session = Arc::clone(&answering);
@@ -171,19 +186,13 @@ fn over_http1() -> http1::Builder {
 
 async fn respond(session: &Arc<Session>, request: Request<Incoming>) -> Response<Answer> {
     let is_grpc = request.version() == hyper::Version::HTTP_2 && grpc::is_grpc(request.headers());
-    let mut response = match is_grpc {
-        true => grpc::respond(session, request).await,
-        false => nothing_here(),
+    let mut response = match session.purpose {
+        Purpose::Clients | Purpose::Grpc if is_grpc => grpc::respond(session, request).await,
+        Purpose::Grpc => pages::nothing(),
+        Purpose::Clients | Purpose::Http | Purpose::Metrics => {
+            pages::respond(session, &request).await
+        }
     };
     response.headers_mut().insert(SERVER, HeaderValue::from_static(WHO));
     response
-}
-
-/// As Go's HTTP server says it.
-fn nothing_here() -> Response<Answer> {
-    let mut page = Response::new(Answer::Plain(Some(Bytes::from_static(b"404 page not found\n"))));
-    *page.status_mut() = StatusCode::NOT_FOUND;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    page.headers_mut().insert(CONTENT_TYPE, plain);
-    page
 }

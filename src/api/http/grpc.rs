@@ -10,18 +10,18 @@ use hyper::{HeaderMap, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::body::{Answer, Parts, Stream, trailers};
-use super::health;
+use super::body::{Answer, Count, Parts, Stream, trailers};
 use super::messages::Messages;
 use super::session::{Place, Session, stopped};
-use super::words;
+use super::{ask, grpc_health, words};
 use crate::base::limits;
-use crate::proto::{
-    Call, Caller, Code, DoorEnd, Duplex, Item, Method, Reply, Retry, Shape, Status,
-};
+use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
 /// Messages between door and service, each way.
 const DEPTH: usize = 16;
+
+/// etcd's metadata: which API the client was written for.
+const API_VERSION: &str = "client-api-version";
 
 /// Whether this is gRPC's, whatever it asks for.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
@@ -43,16 +43,39 @@ pub(super) async fn respond(
 async fn answer(session: &Arc<Session>, request: Request<Incoming>) -> Result<Answer, Status> {
     let (head, body) = request.into_parts();
     let unfinished = Arc::clone(&session.shared.unfinished);
-    let messages = Messages::new(body, session.shared.message_bytes_max, unfinished);
+    let messages = Messages::new(body, session.shared.config.message_bytes_max, unfinished);
     let path = head.uri.path();
-    if let Some(asked) = health::Asked::of(path) {
-        return health::answer(session, asked, messages).await;
+    if let Some(asked) = grpc_health::Asked::of(path) {
+        return grpc_health::answer(session, asked, messages).await;
     }
     let method = method(path)?;
-    let caller = with_metadata(&session.caller, &head.headers)?;
+    let tally = &session.shared.tally;
+    tally.started(method);
+    let answer = of_method(session, method, &head.headers, messages).await;
+    match &answer {
+        Ok(Answer::Message { parts, .. }) => {
+            tally.sent(method, parts.length());
+            tally.handled(method, Code::Ok);
+        }
+        // Streams count themselves.
+        Ok(_) => {}
+        Err(status) => tally.handled(method, status.code),
+    }
+    answer
+}
+
+async fn of_method(
+    session: &Arc<Session>,
+    method: Method,
+    headers: &HeaderMap,
+    messages: Messages,
+) -> Result<Answer, Status> {
+    let caller = with_metadata(&session.caller, headers)?;
+    let version = headers.get(API_VERSION).and_then(|version| version.to_str().ok());
+    session.shared.tally.request(method.shape(), version.unwrap_or_default());
     match method.shape() {
         Shape::Unary => {
-            let deadline_ms = deadline_ms(&head.headers)?;
+            let deadline_ms = deadline_ms(headers)?;
             unary(session, &caller, method, deadline_ms, messages).await
         }
         Shape::ServerStream | Shape::Duplex => stream(session, &caller, method, messages).await,
@@ -68,13 +91,9 @@ async fn unary(
 ) -> Result<Answer, Status> {
     let place = session.place().await?;
     let body = only(&mut messages).await?;
-    let (done, outcome) = oneshot::channel();
-    let reply = Reply::from_fn(move |outcome| {
-        // Whoever hung up wants no answer.
-        let _ = done.send(outcome);
-    });
-    session.shared.service.call(caller, vec![Call { method, body, deadline_ms, reply }]);
-    let message = outcome.await.unwrap_or_else(|_| Err(stopped()))?;
+    session.shared.tally.received(method, body.len());
+    let service = session.shared.service.as_ref();
+    let message = ask::bytes(service, caller, method, body, deadline_ms).await?;
     Ok(message_of(message, Some(place)))
 }
 
@@ -108,15 +127,18 @@ async fn stream(
         // A stream on which nothing was ever said ends as it was: well.
         let (sender, answers) = mpsc::channel(1);
         let _ended = sender.try_send(Item::End(Ok(())));
-        return Ok(stream_of(answers, None));
+        let count = Some(Count::new(&session.shared.tally, method));
+        return Ok(stream_of(answers, None, count));
     };
+    session.shared.tally.received(method, first.len());
     let (duplex, DoorEnd { requests, answers }) = Duplex::pair(DEPTH);
     session.shared.service.open(caller, method, first, duplex);
     let (mut cutter, cut) = oneshot::channel();
+    let count = Some(Count::new(&session.shared.tally, method));
     let session = Arc::clone(session);
     tokio::spawn(async move {
         let why = tokio::select! {
-            why = pump(messages, requests, method) => why,
+            why = pump(&session, messages, requests, method) => why,
             () = session.left() => stopped(),
             // The client has its answers, or wants none.
             () = cutter.closed() => return,
@@ -124,22 +146,29 @@ async fn stream(
         // It may be gone: then nobody reads why.
         let _ = cutter.send(why);
     });
-    Ok(stream_of(answers, Some(cut)))
+    Ok(stream_of(answers, Some(cut), count))
 }
 
 pub(super) fn stream_of(
     answers: mpsc::Receiver<Item>,
     cut: Option<oneshot::Receiver<Status>>,
+    count: Option<Count>,
 ) -> Answer {
-    Answer::Stream(Stream { answers, cut, parts: Parts::default(), ended: false })
+    Answer::Stream(Stream { answers, cut, parts: Parts::default(), ended: false, count })
 }
 
 /// Hands messages to the service. Returns only when the client breaks the protocol: after its last message the stream
 /// lives on for the answers.
-async fn pump(mut messages: Messages, requests: mpsc::Sender<Bytes>, method: Method) -> Status {
+async fn pump(
+    session: &Session,
+    mut messages: Messages,
+    requests: mpsc::Sender<Bytes>,
+    method: Method,
+) -> Status {
     loop {
         match messages.next().await {
             Ok(Some(message)) => {
+                session.shared.tally.received(method, message.len());
                 if requests.send(message).await.is_err() {
                     break;
                 }
@@ -175,7 +204,7 @@ fn method(path: &str) -> Result<Method, Status> {
 /// The connection's caller, and what this request says of him in etcd's metadata.
 fn with_metadata(caller: &Caller, headers: &HeaderMap) -> Result<Caller, Status> {
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
-    if headers.get("client-api-version").is_some_and(|it| str::from_utf8(it.as_bytes()).is_err()) {
+    if headers.get(API_VERSION).is_some_and(|it| str::from_utf8(it.as_bytes()).is_err()) {
         let text = "etcdserver: invalid client api version";
         return Err(Status::new(Code::InvalidArgument, text, Retry::Never));
     }

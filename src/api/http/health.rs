@@ -1,85 +1,186 @@
-//! `grpc.health.v1.Health`: whether this server serves. gRPC's own question, so it is no method of ours.
+//! Is this member well? `/health`, `/livez`, `/readyz`: asked of the service as a client would ask.
 
-use std::sync::Arc;
+use super::ask;
+use super::session::Session;
+use crate::proto::etcdserverpb as pb;
+use crate::proto::{Method, Status};
 
-use prost::Message;
-use tokio::sync::mpsc;
-
-use super::body::Answer;
-use super::grpc::{message_of, only, stream_of};
-use super::messages::Messages;
-use super::session::{Session, stopped};
-use crate::proto::{Code, Item, Retry, Status};
-
-/// `grpc.health.v1.HealthCheckRequest`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct CheckRequest {
-    #[prost(string, tag = "1")]
-    service: String,
-}
-
-/// `grpc.health.v1.HealthCheckResponse`.
-#[derive(Clone, PartialEq, prost::Message)]
-struct CheckResponse {
-    #[prost(int32, tag = "1")]
-    status: i32,
-}
-
-const SERVING: i32 = 1;
-/// Told by Watch alone.
-const SERVICE_UNKNOWN: i32 = 3;
-
-/// Which of the two was called.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Asked {
-    Check,
-    Watch,
-}
-
-impl Asked {
-    pub(super) fn of(path: &str) -> Option<Self> {
-        match path {
-            "/grpc.health.v1.Health/Check" => Some(Self::Check),
-            "/grpc.health.v1.Health/Watch" => Some(Self::Watch),
-            _ => None,
-        }
+/// etcd's one question: alarms, a leader, a read. True with the page of a member that is well.
+pub(super) async fn whole(session: &Session, query: &str) -> (bool, String) {
+    let reason = ill(session, query).await;
+    let tally = &session.shared.tally;
+    if reason.is_none() {
+        tally.healthy.increment()
+    } else {
+        tally.unhealthy.increment()
     }
+    let is_well = reason.is_none();
+    let (health, end) = if is_well { ("true", "") } else { ("false", "\n") };
+    let reason = serde_json::Value::from(reason.unwrap_or_default());
+    (is_well, format!(r#"{{"health":"{health}","reason":{reason}}}{end}"#))
 }
 
-/// etcd knows the empty service alone, and serves from its start on.
-pub(super) async fn answer(
-    session: &Arc<Session>,
-    asked: Asked,
-    mut messages: Messages,
-) -> Result<Answer, Status> {
-    let request = CheckRequest::decode(only(&mut messages).await?).map_err(|error| {
-        Status::invalid(format!("the request of Health cannot be read: {error}"))
-    })?;
-    let is_known = request.service.is_empty();
-    match asked {
-        Asked::Check if !is_known => {
-            Err(Status::new(Code::NotFound, "unknown service", Retry::Never))
-        }
-        Asked::Check => Ok(message_of(encoded(SERVING), None)),
-        Asked::Watch => {
-            let (sender, answers) = mpsc::channel(2);
-            let status = if is_known { SERVING } else { SERVICE_UNKNOWN };
-            let session = Arc::clone(session);
-            tokio::spawn(async move {
-                // A client that is gone wants neither.
-                let _ = sender.send(Item::Message(encoded(status))).await;
-                tokio::select! {
-                    () = session.left() => {
-                        let _ = sender.send(Item::End(Err(stopped()))).await;
-                    }
-                    () = sender.closed() => {}
-                }
+async fn ill(session: &Session, query: &str) -> Option<String> {
+    let serializable = values(query, "serializable").next() == Some("true");
+    match status(session).await {
+        Ok(status) => {
+            let excluded = |name: &str| values(query, "exclude").any(|value| value == name);
+            let raised = ["NOSPACE", "CORRUPT"].into_iter().find(|name| {
+                let word = format!("alarm:{name} ");
+                !excluded(name) && status.errors.iter().any(|error| error.ends_with(&word))
             });
-            Ok(stream_of(answers, None))
+            if let Some(alarm) = raised {
+                return Some(format!("ALARM {alarm}"));
+            }
+            if !serializable && status.leader == 0 {
+                return Some("RAFT NO LEADER".to_owned());
+            }
+        }
+        Err(error) => return Some(format!("RANGE ERROR:{}", error.text)),
+    }
+    read(session, serializable).await.err().map(|error| format!("RANGE ERROR:{}", error.text))
+}
+
+async fn status(session: &Session) -> Result<pb::StatusResponse, Status> {
+    let (service, caller) = (session.shared.service.as_ref(), &session.caller);
+    ask::message(service, caller, Method::Status, &pb::StatusRequest {}).await
+}
+
+/// One key, whether it is there or not.
+async fn read(session: &Session, serializable: bool) -> Result<(), Status> {
+    let (service, caller) = (session.shared.service.as_ref(), &session.caller);
+    let read = async |serializable| -> Result<(), Status> {
+        let key = bytes::Bytes::from_static(b"\0");
+        let request =
+            pb::RangeRequest { key, keys_only: true, limit: 1, serializable, ..Default::default() };
+        let _: pb::RangeResponse = ask::message(service, caller, Method::Range, &request).await?;
+        Ok(())
+    };
+    match read(serializable).await {
+        // A learner reads through this door what it has itself, and is not ill because of that.
+        Err(refused) if refused.text.ends_with("rpc not supported for learner") => read(true).await,
+        outcome => outcome,
+    }
+}
+
+/// `/livez` or `/readyz`, whole or one check of it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Probe {
+    kind: &'static str,
+    checks: &'static [Check],
+    only: Option<Check>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Check {
+    DataCorruption,
+    SerializableRead,
+    LinearizableRead,
+    NonLearner,
+}
+
+const LIVE: &[Check] = &[Check::SerializableRead];
+const READY: &[Check] =
+    &[Check::DataCorruption, Check::SerializableRead, Check::LinearizableRead, Check::NonLearner];
+
+impl Probe {
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let (kind, rest) = match path.strip_prefix("/livez") {
+            Some(rest) => ("livez", rest),
+            None => ("readyz", path.strip_prefix("/readyz")?),
+        };
+        let checks = if kind == "livez" { LIVE } else { READY };
+        if rest.is_empty() {
+            return Some(Self { kind, checks, only: None });
+        }
+        let name = rest.strip_prefix('/')?;
+        let only = checks.iter().copied().find(|check| check.name() == name)?;
+        Some(Self { kind, checks, only: Some(only) })
+    }
+
+    /// Whether all is well, and the page.
+    pub(super) async fn run(self, session: &Session, query: &str) -> (bool, String) {
+        let excluded = |check: Check| values(query, "exclude").any(|value| value == check.name());
+        let chosen: Vec<Check> = match self.only {
+            Some(check) => vec![check],
+            None => self.checks.iter().copied().filter(|check| !excluded(*check)).collect(),
+        };
+        let (mut is_well, mut details) = (true, String::new());
+        for check in chosen {
+            let outcome = check.run(session).await;
+            session.shared.tally.checked(self.kind, check.name(), outcome.is_ok());
+            match outcome {
+                Ok(()) => details.push_str(&format!("[+]{} ok\n", check.name())),
+                Err(why) => {
+                    is_well = false;
+                    details.push_str(&format!("[-]{} failed: {why}\n", check.name()));
+                }
+            }
+        }
+        if !is_well {
+            return (false, details + "\n");
+        }
+        let is_verbose =
+            query.split('&').any(|part| part == "verbose" || part.starts_with("verbose="));
+        (true, if is_verbose { details + "ok\n" } else { "ok\n".to_owned() })
+    }
+}
+
+impl Check {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::DataCorruption => "data_corruption",
+            Self::SerializableRead => "serializable_read",
+            Self::LinearizableRead => "linearizable_read",
+            Self::NonLearner => "non_learner",
+        }
+    }
+
+    async fn run(self, session: &Session) -> Result<(), String> {
+        match self {
+            Self::SerializableRead | Self::LinearizableRead => {
+                let local = self == Self::SerializableRead;
+                read(session, local).await.map_err(|error| error.text)
+            }
+            Self::DataCorruption => {
+                let status = status(session).await.map_err(|error| error.text)?;
+                let is_raised = status.errors.iter().any(|it| it.ends_with("alarm:CORRUPT "));
+                if is_raised { Err("alarm activated: CORRUPT".to_owned()) } else { Ok(()) }
+            }
+            Self::NonLearner => {
+                let status = status(session).await.map_err(|error| error.text)?;
+                if status.is_learner { Err("not supported for learner".to_owned()) } else { Ok(()) }
+            }
         }
     }
 }
 
-fn encoded(status: i32) -> bytes::Bytes {
-    CheckResponse { status }.encode_to_vec().into()
+/// What a query says of `name`, each time; names of alarms and checks need no escapes.
+fn values<'a>(query: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
+    query.split('&').filter_map(move |part| {
+        let (key, value) = part.split_once('=')?;
+        (key == name && !value.is_empty()).then_some(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_have_names_and_no_others() {
+        let of = |path| Probe::of(path).map(|probe| (probe.kind, probe.only));
+        assert_eq!(of("/livez"), Some(("livez", None)));
+        assert_eq!(of("/readyz/non_learner"), Some(("readyz", Some(Check::NonLearner))));
+        for path in ["/livez/linearizable_read", "/readyz/nope", "/readyzz", "/health", "/"] {
+            assert_eq!(of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_say_a_thing_twice() {
+        let found: Vec<&str> =
+            values("exclude=A&x&exclude=&exclude=B&excluded=C", "exclude").collect();
+        assert_eq!(found, ["A", "B"]);
+    }
 }

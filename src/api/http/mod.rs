@@ -1,11 +1,14 @@
-//! The HTTP door, over TCP: gRPC for every client of etcd's v3 API.
+//! The HTTP door, over TCP: gRPC for every client of etcd's v3 API, and pages that tell how the member is.
 //!
 //! ```text
 //!   door        takes connections, serves HTTP/2 or HTTP/1.1 on each, lets them end when the member stops
 //!   sniff       which of the two a connection speaks
 //!   session     what one connection has under way, and its bounds
 //!   grpc        a request under /package.Service/Method -> Service
-//!   health      gRPC's own question whether a server serves
+//!   grpc_health gRPC's own question whether a server serves
+//!   pages       a request without gRPC: /health, /livez, /readyz, /version, /metrics, /debug/vars
+//!   health      what the probes ask, of the service as a client would (ask)
+//!   metrics     what the member counts (tally: what the door counts; process; exposition: the text)
 //!   messages    what a client sends, cut out of its body
 //!   body        what it is answered
 //!   words       gRPC's spellings: time-outs, texts in headers
@@ -14,13 +17,21 @@
 //! Promises: the same handlers as the native door; a client that goes away is noticed; nothing is read that is longer
 //! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
 
+mod ask;
 mod body;
 mod door;
+mod exposition;
 mod grpc;
+mod grpc_health;
 mod health;
 mod messages;
+mod metrics;
+mod pages;
+mod process;
 mod session;
 mod sniff;
+mod tally;
 mod words;
 
-pub use door::Http;
+pub use door::{Config, Http};
+pub use metrics::Vitals;

@@ -10,10 +10,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use super::door::Shared;
 use crate::base::limits;
 use crate::proto::{Caller, Code, Retry, Status};
+use crate::transport::Purpose;
 
 /// One connection, as its calls see it.
 pub(super) struct Session {
     pub shared: Arc<Shared>,
+    /// Of the address it came to.
+    pub purpose: Purpose,
     pub caller: Caller,
     /// Becomes true when the connection is to end: streams end, nothing new begins.
     pub leaving: watch::Sender<bool>,
@@ -30,9 +33,10 @@ pub(super) struct Place {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, caller: Caller) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, purpose: Purpose, caller: Caller) -> Self {
         Self {
             shared,
+            purpose,
             caller,
             leaving: watch::Sender::new(false),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
@@ -86,7 +90,7 @@ mod tests {
 
     use bytes::Bytes;
 
-    use super::super::Http;
+    use super::super::{Config, Http};
     use super::*;
     use crate::proto::{Call, Duplex, Method, Service};
 
@@ -99,7 +103,8 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Http::new(Arc::new(Nobody), 1).shared, Caller::default())
+        let http = Http::new(Arc::new(Nobody), Config::default());
+        Session::new(http.shared, Purpose::Clients, Caller::default())
     }
 
     fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {

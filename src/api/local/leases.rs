@@ -104,6 +104,9 @@ async fn renew(member: Member, request: pb::LeaseKeepAliveRequest) -> Result<Byt
     let header = member.header.at(member.handle.stamp().revision, member.handle.raft().term);
     let deadline = member.deadline(now, 0);
     let ttl = member.handle.keep_alive(request.id, deadline).await?;
+    if ttl > 0 {
+        member.handle.meters().leases_renewed.increment();
+    }
     let response = pb::LeaseKeepAliveResponse { header, id: request.id, ttl };
     Ok(response.encode_to_vec().into())
 }

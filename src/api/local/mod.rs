@@ -21,4 +21,5 @@ mod snapshot;
 mod watches;
 mod writes;
 
+pub(super) use service::API_VERSION;
 pub use service::{Config, Local};

@@ -136,6 +136,7 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
         Read::Range(run) => match query.range_slice(run, SLICE) {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(mut response))) => {
+                member.handle.meters().ranges.increment();
                 response.header = header.complete(response.header.take(), query.revision(), term);
                 Some(Ok(encoded(&response)))
             }

@@ -22,7 +22,7 @@ use crate::proto::{Call, Caller, Code, Duplex, Item, Method, Retry, Service, Sta
 const SNAPSHOTS_MAX: usize = 2;
 
 /// The version of etcd whose API is served.
-pub(super) const API_VERSION: &str = "3.6.0";
+pub(in crate::api) const API_VERSION: &str = "3.6.0";
 
 /// Election timeouts without a leader after which streams that require one end (etcd's).
 const LEADERLESS_MAX: u32 = 3;

@@ -7,6 +7,7 @@ use super::header::Change;
 use super::service::{Member, checked, decoded};
 use crate::api::status;
 use crate::base::{MemberId, Moment};
+use crate::engine::Retry;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::quorate::log::LeaseRevoke;
@@ -77,13 +78,19 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
         let revision = request.revision;
         return submit_physical(member, command, revision, deadline, reply);
     }
+    let asking = member.clone();
     member.handle.submit(
         command,
         deadline,
         Box::new(move |result| {
             reply.send(match result {
                 Ok(applied) => Ok(header.encode(applied, change)),
-                Err(error) => Err(status::of_error(&error)),
+                Err(error) => {
+                    if error.retry() == Retry::Ambiguous {
+                        asking.handle.meters().failed_proposals.increment();
+                    }
+                    Err(status::of_error(&error))
+                }
             });
         }),
     );

@@ -120,9 +120,11 @@ impl Driver {
             }
         }
         for (to, messages) in control {
+            self.shared.meters.sent(to, &messages);
             self.shared.outbox.send(to, Class::Control, messages);
         }
         for (to, messages) in append {
+            self.shared.meters.sent(to, &messages);
             self.shared.outbox.send(to, Class::Append, messages);
         }
     }
@@ -131,6 +133,9 @@ impl Driver {
         let config = &self.shared.config;
         let leader = role.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string());
         tracing::info!(member = %config.member, term = role.term, %leader, "raft role changed");
+        if role.leader.is_some() && role.leader != self.shared.raft_status().leader {
+            self.shared.meters.leader_changes.increment();
+        }
         let mut lessor = self.shared.lessor();
         self.shared.confirmed_at.store(0, Ordering::Release);
         if role.is_leader() {

@@ -40,16 +40,20 @@ impl Reads {
         }
     }
 
-    fn expire(&mut self, now: Moment) {
+    /// How many were given up.
+    fn expire(&mut self, now: Moment) -> u64 {
         let mut index = 0;
+        let mut expired = 0;
         while index < self.waiting.len() {
             if self.waiting[index].0 <= now {
                 let (_, done) = self.waiting.swap_remove(index);
                 done(Err(Error::NotProposedInTime));
+                expired += 1;
             } else {
                 index += 1;
             }
         }
+        expired
     }
 }
 
@@ -58,11 +62,12 @@ impl Driver {
         let retry = self.shared.config.read_retry;
         if self.reads.round.as_ref().is_some_and(|round| now.since(round.began) >= retry) {
             self.reads.start_over();
+            self.shared.meters.slow_reads.increment();
         }
         if self.reads.waiting.is_empty() {
             return;
         }
-        self.reads.expire(now);
+        self.shared.meters.failed_reads.add(self.reads.expire(now));
         if self.reads.round.is_some() || self.reads.waiting.is_empty() {
             return;
         }

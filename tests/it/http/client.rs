@@ -134,6 +134,12 @@ impl Stream {
         M::decode(message).unwrap()
     }
 
+    /// The HTTP status alone.
+    pub(super) async fn status(mut self) -> u16 {
+        let response = self.response.take().unwrap();
+        soon("the answer", response).await.unwrap().status().as_u16()
+    }
+
     /// The client wants no more.
     pub(super) fn reset(mut self) {
         self.send.send_reset(h2::Reason::CANCEL);

@@ -1,19 +1,15 @@
-//! Clients that keep to no rule, and addresses that are not for clients.
-
-use std::sync::Arc;
+//! Clients that keep to no rule.
 
 use bytes::Bytes;
-use quorate::api::Http;
 use quorate::base::limits;
 use quorate::proto::Method;
 use quorate::proto::etcdserverpb as pb;
-use quorate::tls::{Doors, Scheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::calls::{PUT, RANGE, get, put};
 use super::client::{Client, prefixed};
-use super::{InMemory, Memory, Server, listen, soon, until};
+use super::{Memory, Server, soon, until};
 
 #[tokio::test]
 async fn messages_that_are_none_are_refused_with_a_reason() {
@@ -105,13 +101,4 @@ async fn headers_are_bounded() {
     let mut answer = Vec::new();
     let _ = soon("the end", stream.read_to_end(&mut answer)).await;
     assert!(!answer.starts_with(b"HTTP/1.1 404"), "the header was read to its end");
-}
-
-#[tokio::test]
-async fn an_address_of_members_alone_lets_no_client_in() {
-    let http = Arc::new(Http::new(Arc::new(InMemory(Memory::new())), 1));
-    let members = listen(Doors { peers: Some(Scheme::Http), clients: None }, Arc::clone(&http));
-    assert!(members.addresses().is_empty());
-    let clients = listen(Doors { peers: None, clients: Some(Scheme::Http) }, http);
-    assert_eq!(clients.addresses().len(), 1);
 }

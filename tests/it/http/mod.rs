@@ -4,6 +4,7 @@
 mod calls;
 mod client;
 mod hostile;
+mod pages;
 mod program;
 mod streams;
 
@@ -11,10 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::api::Http;
-use quorate::base::{Clock, SystemClock, limits};
-use quorate::tls::{Doors, Keychain, KeychainFiles, Scheme};
-use quorate::transport::{Listener, Tcp};
+use quorate::api::{Http, HttpConfig};
+use quorate::base::{Clock, SystemClock};
+use quorate::tls::{Keychain, KeychainFiles, Scheme};
+use quorate::transport::{Purpose, Tcp, TcpListen};
 
 use super::native::memory::{InMemory, Memory};
 
@@ -31,18 +32,18 @@ struct Server {
 impl Server {
     fn start(memory: &Arc<Memory>) -> Self {
         let service = Arc::new(InMemory(Arc::clone(memory)));
-        let http = Arc::new(Http::new(service, limits::FRAME_BYTES_MAX));
-        let clients = Doors { peers: None, clients: Some(Scheme::Http) };
-        let tcp = listen(clients, Arc::clone(&http));
+        let http = Arc::new(Http::new(service, HttpConfig::default()));
+        let tcp = listen(Purpose::Clients, Arc::clone(&http));
         Self { http, address: tcp.addresses()[0], _tcp: tcp }
     }
 }
 
-fn listen(doors: Doors, http: Arc<Http>) -> Tcp {
+fn listen(purpose: Purpose, http: Arc<Http>) -> Tcp {
     let keychain = Keychain::load(KeychainFiles::default()).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Tcp::start(&[Listener { address, doors }], &keychain, &clock, http).unwrap()
+    let listen = TcpListen { address, scheme: Scheme::Http, purpose };
+    Tcp::start(&[listen], &keychain, &clock, http).unwrap()
 }
 
 /// Waits until `reached`; the test fails when that never comes.
