@@ -9,8 +9,11 @@ mod commands;
 mod config;
 mod crash;
 mod defragment;
+mod faults;
 mod harness;
 mod http;
+#[allow(dead_code, reason = "the simulated world uses the rest of these files")]
+mod judge;
 mod leader_writes;
 mod leases;
 mod member_add;
@@ -22,6 +25,7 @@ mod playground;
 mod ports;
 mod program;
 mod recipes;
+mod recorded;
 mod reload;
 mod restart;
 mod restore;
@@ -30,3 +34,9 @@ mod seeds;
 mod serve;
 mod tls;
 mod watch;
+
+// The judge's files name each other from here.
+use judge::{
+    alarms, checker, dice, history, invariants, members, model, ownership, totals, violation,
+    watchers, workload,
+};

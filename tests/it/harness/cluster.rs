@@ -108,6 +108,35 @@ impl Cluster {
         self.members[index].process = Some(Process::spawn(command, &log));
     }
 
+    /// This member's data is to be somewhere else; before its first start.
+    pub(crate) fn place(&mut self, index: usize, data: &Path) {
+        let member = &mut self.members[index];
+        let text = std::fs::read_to_string(&member.config).unwrap();
+        let (from, to) = (member.data.to_str().unwrap(), data.to_str().unwrap());
+        std::fs::write(&member.config, text.replace(from, to)).unwrap();
+        member.data = data.to_owned();
+    }
+
+    /// This member is to listen somewhere else than where the others reach it: behind its public port, which is
+    /// returned. Before its first start.
+    pub(crate) fn listens(&mut self, index: usize, own: &str) -> u16 {
+        let member = &mut self.members[index];
+        let mut text = std::fs::read_to_string(&member.config).unwrap();
+        for key in ["listen-peer-urls", "listen-client-urls"] {
+            let public = format!("\n{key} = \"{}\"", member.url);
+            assert!(text.contains(&public), "{text}");
+            text = text.replace(&public, &format!("\n{key} = \"{own}\""));
+        }
+        std::fs::write(&member.config, text).unwrap();
+        member.url.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// Process ids; none for a member that does not run.
+    pub(crate) fn processes(&self) -> Vec<Option<u32>> {
+        let id = |member: &Member| member.process.as_ref().map(Process::id);
+        self.members.iter().map(id).collect()
+    }
+
     /// From now on this member's settings say that the cluster is there already.
     pub(crate) fn joins(&self, index: usize) {
         let config = &self.members[index].config;
@@ -137,6 +166,11 @@ impl Cluster {
         if let Some(mut process) = self.members[index].process.take() {
             process.kill();
         }
+    }
+
+    /// A signal that it does not end by.
+    pub(crate) fn signal(&self, index: usize, name: &str) {
+        self.members[index].process.as_ref().expect("it runs").signal(name);
     }
 
     /// SIGTERM; how it ended.

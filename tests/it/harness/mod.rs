@@ -7,6 +7,7 @@ mod cluster;
 mod load;
 mod machines;
 mod process;
+mod relay;
 mod seats;
 
 pub(crate) use super::ports::free_ports;
@@ -14,6 +15,7 @@ pub(crate) use cluster::{Cluster, cert};
 pub(crate) use load::{Load, check_all};
 pub(crate) use machines::Machines;
 pub(crate) use process::{Process, failure, quorate, stdout};
+pub(crate) use relay::{Line, Party, Relays};
 pub(crate) use seats::Seat;
 
 use std::future::Future;

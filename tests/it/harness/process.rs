@@ -45,6 +45,10 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGTERM or another signal.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")

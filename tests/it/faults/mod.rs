@@ -1,0 +1,14 @@
+//! What goes wrong with machines, done to real processes while clients write down all they see; every history is judged.
+//!
+//! Each fault has a number of rounds: few by default, many by an environment variable (docs/testing.md). Rounds share
+//! a cluster, ten at a time, so that a history stays small.
+
+mod disk;
+mod disks;
+mod kills;
+mod partitions;
+mod platter;
+mod power;
+mod trials;
+
+use trials::{Stage, rounds, trials};
