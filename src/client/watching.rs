@@ -303,7 +303,10 @@ impl Task {
             return self.take_created(&response);
         }
         if response.watch_id == -1 {
-            let orders: Vec<Order> = self.by_wire.values().copied().collect();
+            // It was said of the watchers that the server had then: not of one whose creation is still on its way.
+            let creating = &self.creating;
+            let created = self.by_wire.iter().filter(|(wire, _)| !creating.contains(wire));
+            let orders: Vec<Order> = created.map(|(_, order)| *order).collect();
             for order in orders {
                 self.take_progress(order, &response, true);
             }
@@ -341,6 +344,10 @@ impl Task {
         if let Some(created) = watched.created.take() {
             // The caller may have given up; its Cancel follows.
             let _gone = created.send(Ok(revision));
+        }
+        if watched.wants_progress {
+            // What was asked of an earlier stream or creation is not answered for this one.
+            self.say(RequestUnion::ProgressRequest(pb::WatchProgressRequest {}));
         }
     }
 
@@ -463,4 +470,67 @@ fn ended() -> Failure {
 
 fn unreadable(error: &prost::DecodeError) -> Failure {
     Failure::Lost { reason: format!("a watch response cannot be read: {error}").into(), sent: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+    use crate::proto::mvccpb;
+
+    fn task() -> Task {
+        let endpoints = Endpoints::new(Config::new(["http://127.0.0.1:1"])).unwrap();
+        let (own, _orders) = mpsc::channel(1);
+        Task {
+            endpoints: Arc::new(endpoints),
+            own: own.downgrade(),
+            watched: BTreeMap::new(),
+            by_wire: BTreeMap::new(),
+            creating: VecDeque::new(),
+            wire_next: 1,
+            outgoing: VecDeque::new(),
+        }
+    }
+
+    fn response(watch_id: i64, revision: i64) -> pb::WatchResponse {
+        let header = Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() });
+        pb::WatchResponse { header, watch_id, ..pb::WatchResponse::default() }
+    }
+
+    /// What was sent to the server since it was asked last: creations and requests for progress.
+    fn said(task: &mut Task) -> (usize, usize) {
+        let mut said = (0, 0);
+        for message in task.outgoing.drain(..) {
+            match pb::WatchRequest::decode(message).unwrap().request_union {
+                Some(RequestUnion::CreateRequest(_)) => said.0 += 1,
+                Some(RequestUnion::ProgressRequest(_)) => said.1 += 1,
+                _ => {}
+            }
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn progress_of_a_stream_says_nothing_of_a_watcher_that_it_does_not_know_yet() {
+        let mut task = task();
+        let (tell, mut told) = mpsc::channel(RESPONSES_MAX);
+        let (created, _created) = oneshot::channel();
+        let request = pb::WatchCreateRequest { start_revision: 5, ..Default::default() };
+        let order = Order::next();
+        task.obey(Command::Create { order, request, tell, created });
+        task.obey(Command::Progress(order));
+        assert_eq!(said(&mut task), (1, 1));
+        // The answer to somebody who asked before.
+        task.take(response(-1, 9));
+        assert!(told.try_recv().is_err());
+        task.take(pb::WatchResponse { created: true, ..response(1, 9) });
+        assert_eq!(said(&mut task), (0, 1), "asked again");
+        let kv = mvccpb::KeyValue { mod_revision: 6, ..mvccpb::KeyValue::default() };
+        let event = mvccpb::Event { kv: Some(kv), ..mvccpb::Event::default() };
+        task.take(pb::WatchResponse { events: vec![event], ..response(1, 6) });
+        let heard = told.try_recv().expect("nothing is left out").unwrap();
+        assert_eq!(heard.events.len(), 1);
+        task.take(response(-1, 9));
+        assert_eq!(told.try_recv().unwrap().unwrap().header.unwrap().revision, 9);
+    }
 }
