@@ -5,13 +5,15 @@
 //! thread writes; readers never wait for it. Readers are not tied to their threads (`WithoutTls`), so a view may be
 //! made here and used there.
 //!
-//! Promises: all rows of one `write` or one `sweep` or none of them; the environment is closed, and a retired
+//! Promises: a row that is handed out is the one that was written (a checksum behind its value says so; a row that is
+//! not damages the database for good); all rows of one `write` or one `sweep` or none of them; the environment is closed, and a retired
 //! generation's directory deleted, when the last handle is dropped. Knows nothing of: the overlay, which generation
 //! is live.
 
 use std::fs::{self, File};
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use heed::{CommitOrAbort, CompactionOption, MdbError, PutFlags, RoTxn, RwTxn, Wi
 use super::env::{self, Env};
 use super::overlay::Tables;
 use super::read::is_inverted;
-use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write, directory};
+use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write, directory, row_sum};
 
 type Tree = heed::Database<'static, types::Bytes, types::Bytes>;
 pub(super) type ReadTxn = RoTxn<'static, WithoutTls>;
@@ -36,6 +38,8 @@ pub(super) struct Database {
     generation: u64,
     map_bytes: u64,
     is_retired: AtomicBool,
+    /// The first row that was not what had been written.
+    damage: OnceLock<String>,
 }
 
 impl Database {
@@ -63,6 +67,7 @@ impl Database {
             generation,
             map_bytes: config.map_bytes,
             is_retired: AtomicBool::new(false),
+            damage: OnceLock::new(),
         })
     }
 
@@ -106,7 +111,31 @@ impl Database {
         }
         let value =
             self.tree(table).get(txn, key).map_err(|error| self.fault("read a row", error))?;
-        Ok(value.map(Bytes::copy_from_slice))
+        let Some(value) = value else { return Ok(None) };
+        Ok(Some(Bytes::copy_from_slice(self.verified(table, key, value)?)))
+    }
+
+    fn verified<'v>(&self, table: Table, key: &[u8], value: &'v [u8]) -> Result<&'v [u8], Fault> {
+        row_sum::verified(table, key, value).ok_or_else(|| {
+            let _ = self.damage.set(format!(
+                "a row of table {} fails its checksum: its key is {}",
+                table.name(),
+                key.escape_ascii()
+            ));
+            self.sound().err().unwrap_or_else(|| Fault::corrupt("a row", self.place()))
+        })
+    }
+
+    /// Whether every row that was read so far is what had been written.
+    pub(super) fn sound(&self) -> Result<(), Fault> {
+        match self.damage.get() {
+            None => Ok(()),
+            Some(what) => Err(Fault::corrupt(what, self.place())),
+        }
+    }
+
+    fn place(&self) -> String {
+        self.dir.join(directory::DATA_FILE).display().to_string()
     }
 
     /// The rows between the bounds, borrowed from the map.
@@ -133,11 +162,18 @@ impl Database {
         rows.map_err(|error| self.fault("begin a scan", error))
     }
 
-    /// What a walk found; a row that LMDB could not read is a fault of this database.
-    pub(super) fn row<'t>(&self, found: Option<Found<'t>>) -> Result<Option<Row<'t>>, Fault> {
+    /// What a walk found in a table; a row that LMDB could not read, or that is not what was written, is a fault of
+    /// this database.
+    pub(super) fn row<'t>(
+        &self,
+        table: Table,
+        found: Option<Found<'t>>,
+    ) -> Result<Option<Row<'t>>, Fault> {
         match found {
             None => Ok(None),
-            Some(Ok((key, value))) => Ok(Some(Row { key, value })),
+            Some(Ok((key, value))) => {
+                Ok(Some(Row { key, value: self.verified(table, key, value)? }))
+            }
             Some(Err(error)) => Err(self.fault("scan", error)),
         }
     }
@@ -146,14 +182,14 @@ impl Database {
     pub(super) fn stamp(&self, txn: &ReadTxn) -> Result<Stamp, Fault> {
         let meta = self.tree(Table::Meta);
         let row = |key| meta.get(txn, key).map_err(|error| self.fault("read the stamp", error));
-        Stamp::of_rows(row(Stamp::FORMAT_KEY)?, row(Stamp::KEY)?, &self.dir)
+        Stamp::of_stored(row(Stamp::FORMAT_KEY)?, row(Stamp::KEY)?, &self.dir)
     }
 
     /// Writes all rows in one durable transaction; returns how many.
     pub(super) fn write(&self, tables: &Tables) -> Result<usize, Fault> {
         let fault = |error| self.fault("write a checkpoint", error);
         let mut txn = self.env().write_txn().map_err(fault)?;
-        let mut written = 0;
+        let (mut written, mut buffer) = (0, Vec::new());
         for table in Table::ALL {
             let tree = self.tree(table);
             let rows = &tables[table as usize];
@@ -165,6 +201,8 @@ impl Database {
                 // Appending fills pages to the brim, where a put in the middle would split them in halves.
                 let at_end = table.is_append_only()
                     && last.as_ref().is_none_or(|last| key.as_ref() > last.as_slice());
+                let value =
+                    value.as_deref().map(|value| row_sum::stored(table, key, value, &mut buffer));
                 match value {
                     Some(value) if at_end => {
                         tree.put_with_flags(&mut txn, PutFlags::APPEND, key, value)
@@ -191,6 +229,27 @@ impl Database {
         let done = job(&mut sweep)?;
         sweep.txn.commit().map_err(fault)?;
         Ok(done)
+    }
+
+    /// Reads every row: a fault if one is not what was written, or missing.
+    pub(super) fn verify(&self) -> Result<(), Fault> {
+        let txn = self.read_txn()?;
+        for table in Table::ALL {
+            let (low, high) = (Bound::Unbounded, Bound::Unbounded);
+            let mut rows = self.walk(&txn, table, low, high, Direction::Ascending)?;
+            let mut found = 0;
+            while self.row(table, rows.next())?.is_some() {
+                found += 1;
+            }
+            let counted = self.tree(table).len(&txn);
+            let expected = counted.map_err(|error| self.fault("count rows", error))?;
+            if found != expected {
+                let name = table.name();
+                let what = format!("table {name} has {found} rows instead of {expected}");
+                let _ = self.damage.set(what);
+            }
+        }
+        self.sound()
     }
 
     /// Bytes of the file, and bytes of its pages that hold rows.
@@ -293,7 +352,7 @@ impl Read for Sweep<'_> {
         each: &mut dyn FnMut(Row<'_>) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
         let mut rows = self.database.walk(&self.txn, table, low, high, direction)?;
-        while let Some(row) = self.database.row(rows.next())? {
+        while let Some(row) = self.database.row(table, rows.next())? {
             if each(row).is_break() {
                 break;
             }
@@ -306,6 +365,8 @@ impl Read for Sweep<'_> {
 impl Write for Sweep<'_> {
     fn put(&mut self, table: Table, key: &[u8], value: &[u8]) -> Result<(), Fault> {
         assert!(!Stamp::owns(table, key), "a sweep never writes the stamp");
+        let mut buffer = Vec::new();
+        let value = row_sum::stored(table, key, value, &mut buffer);
         let put = self.database.tree(table).put(&mut self.txn, key, value);
         put.map_err(|error| self.database.fault("sweep", error))
     }

@@ -64,7 +64,7 @@ pub(super) fn stamp_of_file(path: &Path, config: &StoreConfig) -> Result<Stamp, 
     let txn = env.read_txn().map_err(fault)?;
     let format = meta.get(&txn, Stamp::FORMAT_KEY).map_err(fault)?;
     let stamp = meta.get(&txn, Stamp::KEY).map_err(fault)?;
-    Stamp::of_rows(format, stamp, path)
+    Stamp::of_stored(format, stamp, path)
 }
 
 /// The bytes of all pages that the snapshot file `path` says it has: a shorter file must not be read as a map.

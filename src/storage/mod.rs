@@ -23,6 +23,7 @@ mod log;
 mod overlay;
 mod read;
 mod rewrite;
+mod row_sum;
 mod snapshot;
 mod stamp;
 mod store;

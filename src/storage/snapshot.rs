@@ -149,6 +149,8 @@ impl SnapshotCopy {
         let file = file.map_err(|error| Fault::io("create", &path, error))?;
         let empty = SnapshotHeader { stamp: Stamp::EMPTY, length: 0, sha256: [0; 32] };
         let mut copy = Self { header: empty, file, path };
+        // Nobody is to live on what this member should not live on itself.
+        database.verify()?;
         database.copy_to(&mut copy.file, &copy.path)?;
         // Asked of the copy itself: LMDB chose the transaction it copied.
         let stamp = env::stamp_of_file(&copy.path, config)?;

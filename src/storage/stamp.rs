@@ -9,11 +9,11 @@ use std::path::Path;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Fault, Read, Table};
+use super::{Fault, Read, Table, row_sum};
 use crate::base::{Index, Revision, Term};
 
 /// Format of the tables and of their rows; one higher whenever an older binary would misread them.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 const STAMP_BYTES: usize = 32;
 
@@ -70,21 +70,24 @@ impl Stamp {
         table == Table::Meta && (key == Self::FORMAT_KEY || key == Self::KEY)
     }
 
-    /// The stamp of a database that this binary can read; `dir` is named where it cannot.
-    pub(super) fn of_rows(
-        format: Option<impl AsRef<[u8]>>,
-        stamp: Option<impl AsRef<[u8]>>,
+    /// The stamp of a database that this binary can read, from the rows as they are stored; `dir` is named where it
+    /// cannot.
+    pub(super) fn of_stored(
+        format: Option<&[u8]>,
+        stamp: Option<&[u8]>,
         dir: &Path,
     ) -> Result<Self, Fault> {
         let place = || dir.display().to_string();
-        let number = format.as_ref().and_then(|row| row.as_ref().try_into().ok());
+        let number = format.and_then(|row| row.try_into().ok());
         match number.map(u32::from_be_bytes) {
             Some(FORMAT) => {}
             Some(found) => return Err(Fault::Format { place: place(), found, expected: FORMAT }),
             None => return Err(Fault::corrupt("no format number", place())),
         }
         let stamp = stamp.ok_or_else(|| Fault::corrupt("no stamp", place()))?;
-        Self::decode(stamp.as_ref())
+        let stamp = row_sum::verified(Table::Meta, Self::KEY, stamp)
+            .ok_or_else(|| Fault::corrupt("a stamp that fails its checksum", place()))?;
+        Self::decode(stamp)
     }
 
     fn decode(row: &[u8]) -> Result<Self, Fault> {
@@ -129,15 +132,17 @@ mod tests {
 
     #[test]
     fn another_format_is_refused_before_its_stamp_is_read() {
-        let of_rows = |format: Option<&[u8]>, stamp: Option<&[u8]>| {
-            Stamp::of_rows(format, stamp, Path::new("db/1")).unwrap_err().to_string()
+        let of_stored = |format: Option<&[u8]>, stamp: Option<&[u8]>| {
+            Stamp::of_stored(format, stamp, Path::new("db/1")).unwrap_err().to_string()
         };
-        let newer = of_rows(Some(&[0, 0, 0, 2]), Some(b"?"));
+        let older = of_stored(Some(&[0, 0, 0, 1]), Some(b"?"));
         assert!(
-            newer.starts_with("db/1 is of format 2, and this version reads format 1"),
-            "{newer}"
+            older.starts_with("db/1 is of format 1, and this version reads format 2"),
+            "{older}"
         );
-        assert!(of_rows(None, None).starts_with("no format number in db/1"));
-        assert!(of_rows(Some(&[0, 0, 0, 1]), None).starts_with("no stamp in db/1"));
+        assert!(of_stored(None, None).starts_with("no format number in db/1"));
+        assert!(of_stored(Some(&[0, 0, 0, 2]), None).starts_with("no stamp in db/1"));
+        let damaged = of_stored(Some(&[0, 0, 0, 2]), Some(&[0; 36]));
+        assert!(damaged.starts_with("a stamp that fails its checksum in db/1"), "{damaged}");
     }
 }

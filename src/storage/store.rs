@@ -153,6 +153,11 @@ impl Store {
         self.live().durable
     }
 
+    /// A fault once any reader has met a row that is not what had been written: nothing of this state is to be believed.
+    pub fn sound(&self) -> Result<(), Fault> {
+        self.live().database.sound()
+    }
+
     pub fn generation(&self) -> u64 {
         self.live().database.generation()
     }

@@ -89,7 +89,7 @@ impl Read for View {
         let mut active = walk(&self.layers.active);
         let mut sealed = self.layers.sealed.as_deref().map(walk);
         let mut below = database.walk(&self.txn, table, low, high, direction)?;
-        let mut row_below = database.row(below.next())?;
+        let mut row_below = database.row(table, below.next())?;
         loop {
             let keys =
                 [active.peek(), sealed.as_ref().and_then(Walk::peek), row_below.map(|row| row.key)];
@@ -111,7 +111,7 @@ impl Read for View {
                 return Ok(());
             }
             if is_below {
-                row_below = database.row(below.next())?;
+                row_below = database.row(table, below.next())?;
             }
         }
     }
@@ -136,7 +136,7 @@ impl Read for View {
         }
         let (low, high) = (Bound::Included(low), Bound::Excluded(high));
         let mut rows = database.walk(&self.txn, table, low, high, Direction::Ascending)?;
-        let found = database.row(rows.next())?;
+        let found = database.row(table, rows.next())?;
         Ok(found.map(each).is_some())
     }
 }

@@ -8,6 +8,7 @@ use quorate::base::{Moment, RequestId};
 use quorate::engine::{Applied, Error, Retry};
 use quorate::proto::quorate::log::MemberChange;
 use quorate::state::{Command, Reply};
+use quorate::storage::Fault;
 
 use crate::checker::Floor;
 use crate::dice::{Dice, Purpose};
@@ -292,32 +293,44 @@ impl World {
         if result.is_err() {
             return Ok(());
         }
-        let failed = |fault: quorate::storage::Fault| Violation::new("fault", fault.to_string());
+        match self.read_at(pending) {
+            Ok(verdict) => verdict,
+            // Its client is told of the fault, and the member stops.
+            Err(fault) if self.is_of_flipped_rows(pending.node, &fault) => Ok(()),
+            Err(fault) => Err(Violation::new("fault", fault.to_string())),
+        }
+    }
+
+    fn read_at(&mut self, pending: &Pending) -> Result<Verdict, Fault> {
         let Some(handle) = self.nodes.get(&pending.node).and_then(|node| node.handle()) else {
-            return Ok(());
+            return Ok(Ok(()));
         };
-        let query = handle.query().map_err(failed)?;
+        let query = handle.query()?;
         self.totals.reads += 1;
         let revision = query.revision();
         match &pending.op {
             Op::Range(request) => {
                 let floor = (!request.serializable).then_some(pending.floor);
-                let answer = query.range(request).map_err(failed)?;
+                let answer = query.range(request)?;
                 drop(query);
-                self.checker.range(request, revision, floor, answer.as_ref().map_err(|e| *e))?;
+                let answer = answer.as_ref().map_err(|e| *e);
+                if let Err(violation) = self.checker.range(request, revision, floor, answer) {
+                    return Ok(Err(violation));
+                }
+                let counts = self.dice.in_thousand(100) && !self.is_suspect(pending.node);
                 let up = self.nodes.get(&pending.node).and_then(|node| node.up.as_ref());
-                match up.filter(|_| self.dice.in_thousand(100)) {
+                Ok(match up.filter(|_| counts) {
                     Some(up) => counts_equal_walk(pending.node, up, request),
                     None => Ok(()),
-                }
+                })
             }
             Op::ReadTxn(request) => {
-                let answer = query.txn(request).map_err(failed)?;
+                let answer = query.txn(request)?;
                 drop(query);
                 let floor = Some(pending.floor);
-                self.checker.read_txn(request, revision, floor, answer.as_ref().map_err(|e| *e))
+                Ok(self.checker.read_txn(request, revision, floor, answer.as_ref().map_err(|e| *e)))
             }
-            _ => Ok(()),
+            _ => Ok(Ok(())),
         }
     }
 

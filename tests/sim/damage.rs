@@ -1,10 +1,12 @@
-//! Bits that flip in the log of a member that is down, and what is done about a member that found out.
+//! Bits that flip in the log or in the database of a member that is down, and what is done about a member that found
+//! out.
 //!
-//! A member whose log is damaged must refuse to start, with a fault that names the file; then it is replaced as the
-//! fault says: removed, and another one added. Bits that nobody reads any more may flip unnoticed. Only a minority is
-//! ever hit: what a majority has lost, nobody can bring back.
+//! A member whose log is damaged must refuse to start; one whose database is must stop when anybody reads the row, and
+//! must not answer from it. The fault names the file, and the member is replaced as it says: removed, and another one
+//! added. Bits that nobody reads any more may flip unnoticed. Only a minority is ever hit: what a majority has lost,
+//! nobody can bring back.
 //!
-//! Spared is the very last batch: damaged, it cannot be told from a torn one, and is cut (docs/storage.md).
+//! Spared is the very last batch of the log: damaged, it cannot be told from a torn one, and is cut (docs/storage.md).
 
 use std::time::Duration;
 
@@ -14,7 +16,8 @@ use quorate::storage::{EntryKind, Fault};
 
 use crate::churn::{addition, removal};
 use crate::dice::Dice;
-use crate::violation::{Verdict, ensure};
+use crate::lmdb::flip_row;
+use crate::violation::{Verdict, Violation, ensure};
 use crate::workload::Op;
 use crate::world::{Event, World};
 
@@ -27,7 +30,13 @@ impl World {
         if !self.is_dispensable(id) {
             return Ok(());
         }
+        let up = self.nodes.get(&id).and_then(|node| node.up.as_ref());
+        let generation = up.map_or(0, |up| up.store.generation());
         self.crash(id, true)?;
+        self.after(down, Event::Start { node: id });
+        if dice.in_thousand(500) {
+            return self.flip_rows(id, generation, dice);
+        }
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         node.image = Some(node.disk.image());
         let count = dice.between(1, 3);
@@ -38,8 +47,65 @@ impl World {
         node.is_flipped = true;
         self.totals.flipped_bits += flips.len() as u64;
         self.note(id, "damage", format_args!("a bit flips in {}", flips.join(", ")));
-        self.after(down, Event::Start { node: id });
         Ok(())
+    }
+
+    /// In a few rows of the history. Whoever reads one finds out; some time later the operator makes a copy, which
+    /// reads all of them.
+    fn flip_rows(&mut self, id: u64, generation: u64, dice: &mut Dice) -> Verdict {
+        let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
+        for _ in 0..dice.between(1, 6) {
+            let flipped = flip_row(&node.db_dir, generation, dice)
+                .map_err(|error| Violation::new("world", format!("no bit flips: {error}")))?;
+            let Some((_, at)) = flipped else { break };
+            node.has_flipped_rows = true;
+            self.totals.flipped_bits_of_databases += 1;
+            let text = format_args!("a bit flips in its database at {at}");
+            self.trace.note(self.now, id, "damage", text);
+        }
+        let wait = dice.span(self.limits.tick * 100, self.limits.tick * 1_000);
+        self.after(wait, Event::Copy { node: id });
+        Ok(())
+    }
+
+    /// Makes a copy of a member's database and throws it away. It fails if a row is damaged, and then the member stops
+    /// by itself; otherwise all rows that are in use are sound.
+    pub(crate) fn copy_database(&mut self, id: u64) -> Verdict {
+        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.has_flipped_rows) else {
+            return Ok(());
+        };
+        let handle = node.handle().filter(|_| !node.is_paused).cloned();
+        let Some(handle) = handle else {
+            if !node.is_damaged && !node.is_retired {
+                let wait = self.ticks(50, 100);
+                self.after(wait, Event::Copy { node: id });
+            }
+            return Ok(());
+        };
+        match handle.snapshot() {
+            Ok(_) => {
+                node.has_flipped_rows = false;
+                self.note(id, "damage", format_args!("none: a copy can be made"));
+            }
+            Err(fault) => {
+                let text = self.without_paths(&fault.to_string());
+                self.note(id, "damage", format_args!("no copy can be made: {text}"));
+            }
+        }
+        drop(handle);
+        self.poke(id);
+        Ok(())
+    }
+
+    /// The event log of a seed is always the same, wherever its databases lie.
+    pub(crate) fn without_paths(&self, text: &str) -> String {
+        text.replace(&self.dir.display().to_string(), "")
+    }
+
+    /// Whether a fault that somebody met at a member is the damage that was done to its database.
+    pub(crate) fn is_of_flipped_rows(&self, id: u64, fault: &Fault) -> bool {
+        matches!(fault, Fault::Corrupt { .. })
+            && self.nodes.get(&id).is_some_and(|node| node.has_flipped_rows)
     }
 
     /// Whether a majority of the voters is sound without this member, and stays one: no change of members is under
@@ -54,29 +120,34 @@ impl World {
             && !self.nodes.values().any(|node| node.changes_members())
     }
 
-    /// Whether the member's log is damaged, or may turn out to be.
-    fn is_suspect(&self, id: u64) -> bool {
-        self.nodes.get(&id).is_some_and(|node| node.is_damaged || node.is_flipped)
+    /// Whether what the member's disk holds is damaged, or may turn out to be.
+    pub(crate) fn is_suspect(&self, id: u64) -> bool {
+        self.nodes
+            .get(&id)
+            .is_some_and(|node| node.is_damaged || node.is_flipped || node.has_flipped_rows)
     }
 
-    /// Members on the roll whose logs are damaged, or may be.
+    /// Members on the roll whose disks are damaged, or may be.
     pub(crate) fn suspects(&self) -> Vec<u64> {
         let members = self.checker.roll.list().into_iter().map(|member| member.id);
         members.filter(|id| self.is_suspect(*id)).collect()
     }
 
-    /// A member refuses to start on what its disk holds.
-    pub(crate) fn refused(&mut self, id: u64, fault: &Fault) -> Verdict {
-        let text = fault.to_string();
-        let is_named =
-            matches!(fault, Fault::Corrupt { .. } | Fault::Foreign { .. }) && text.contains("wal");
-        ensure(is_named, "corruption_named", || {
-            format!("{id} refuses a damaged log and does not name it: {text}")
+    /// A member refuses to go on with what its disk holds.
+    pub(crate) fn refused(&mut self, id: u64, text: &str) -> Verdict {
+        let is_named = text.contains("wal") || text.contains("data.mdb");
+        let is_helpful = text.contains("remove this member") || text.contains("start this member");
+        ensure(is_named && is_helpful, "corruption_named", || {
+            format!("{id} refuses what its disk holds, and names neither file nor cure: {text}")
         })?;
         let Some(node) = self.nodes.get_mut(&id) else { return Ok(()) };
         node.is_damaged = true;
-        self.totals.damaged_logs += 1;
-        self.note(id, "damage", format_args!("it refuses to start: {text}"));
+        match node.has_flipped_rows {
+            true => self.totals.damaged_databases += 1,
+            false => self.totals.damaged_logs += 1,
+        }
+        let text = self.without_paths(text);
+        self.note(id, "damage", format_args!("it goes on no more: {text}"));
         let wait = self.ticks(1, 60);
         self.after(wait, Event::Replace { node: id });
         Ok(())

@@ -35,6 +35,13 @@ impl World {
         }
         self.until("operations did not end", |world| world.clients.is_idle())?;
         self.until("no member leads", |world| world.leader().is_some())?;
+        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.copy_database(id)?;
+        }
+        self.until("a damaged member did not stop", |world| {
+            !world.nodes.values().any(|node| node.has_flipped_rows && node.up.is_some())
+        })?;
+        self.until("no member leads", |world| world.leader().is_some())?;
         self.until("a damaged member did not leave", |world| world.remove_damaged())?;
         self.until("an alarm did not end", |world| world.lower_alarms())?;
         for id in self.checker.roll.voters() {
@@ -135,8 +142,12 @@ impl World {
 
     /// Compares what is too much work for every step.
     pub(crate) fn sample(&mut self) -> Verdict {
-        let ups: Vec<u64> =
-            self.nodes.values().filter(|node| node.up.is_some()).map(|node| node.id).collect();
+        let ups: Vec<u64> = self
+            .nodes
+            .values()
+            .filter(|node| node.up.is_some() && !self.is_suspect(node.id))
+            .map(|node| node.id)
+            .collect();
         if let (Some(&one), Some(&other)) = (self.dice.pick(&ups), self.dice.pick(&ups)) {
             let up = |id: u64| self.nodes[&id].up.as_ref().expect("it is up");
             StateAgreement::hash((one, up(one)), (other, up(other)))?;

@@ -25,7 +25,7 @@ pub(crate) enum Kind {
     PowerCut,
     PowerInTheMiddle,
     CrashInCheckpoint,
-    /// In the log of a member that is down.
+    /// In the log or in the database of a member that is down.
     FlippedBits,
     Pause,
     Stall,

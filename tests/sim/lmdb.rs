@@ -1,4 +1,4 @@
-//! What a power cut in the middle of an LMDB commit leaves behind.
+//! What a power cut in the middle of an LMDB commit leaves behind; and bits that flip in its file.
 //!
 //! A commit writes its pages, syncs them, and writes one of the two meta pages through (docs/storage.md: LMDB's default
 //! durability). Cut before the sync, any of the new pages may be there and none must; the meta pages are those of the
@@ -59,6 +59,27 @@ impl Image {
         fs::write(&self.path, torn)?;
         Ok(kept)
     }
+}
+
+/// Flips a bit in a row of the history, in a key `k/..` or the value behind it; none if there is none. Where LMDB keeps
+/// its own accounts no bit flips: nobody promises what it does then. The row may be one that is in use no more.
+pub(crate) fn flip_row(
+    db_dir: &Path,
+    generation: u64,
+    dice: &mut Dice,
+) -> io::Result<Option<(PathBuf, usize)>> {
+    let path = db_dir.join(generation.to_string()).join("data.mdb");
+    let mut file = fs::read(&path)?;
+    let is_row = |at: &usize| match &file[*at..*at + 6] {
+        [b'k', b'/', _, _, b'v', digit] => digit.is_ascii_digit(),
+        _ => false,
+    };
+    let rows: Vec<usize> = (0..file.len().saturating_sub(6)).filter(is_row).collect();
+    let Some(row) = dice.pick(&rows) else { return Ok(None) };
+    let at = row + dice.below(6);
+    file[at] ^= 1 << dice.below(8);
+    fs::write(&path, file)?;
+    Ok(Some((path, at)))
 }
 
 fn newest_txn(file: &[u8]) -> u64 {

@@ -107,7 +107,9 @@ pub(crate) struct Node {
     pub(crate) is_retired: bool,
     /// Bits flipped in its log, and it has not been started since.
     pub(crate) is_flipped: bool,
-    /// It has refused to start on its log.
+    /// Bits flipped in rows of its database, and nobody has looked at all of them since.
+    pub(crate) has_flipped_rows: bool,
+    /// It has refused to go on with what its disk holds.
     pub(crate) is_damaged: bool,
     /// Its disk before the bits flipped.
     pub(crate) image: Option<DiskImage>,
@@ -127,8 +129,8 @@ struct Opened {
 
 /// Why a member did not start.
 pub(crate) enum Unopened {
-    /// Its log was damaged, and it says so.
-    Damaged(Fault),
+    /// What its disk holds was damaged, and it says so.
+    Damaged(String),
     Broken(Violation),
 }
 
@@ -166,6 +168,7 @@ impl Node {
             frozen: None,
             is_retired: false,
             is_flipped: false,
+            has_flipped_rows: false,
             is_damaged: false,
             image: None,
             last_log: None,
@@ -244,7 +247,7 @@ impl Node {
         let applied = (stamp.applied, stamp.term);
         let (wal, log, recovered) = Wal::open(disk, wal_config, applied, store.generation())
             .map_err(|fault| match self.is_flipped {
-                true => Unopened::Damaged(fault),
+                true => Unopened::Damaged(fault.to_string()),
                 false => broken(fault),
             })?;
         let hard_state = recovered.hard_state;
@@ -252,6 +255,9 @@ impl Node {
     }
 
     fn broken(&self, what: &dyn std::fmt::Display) -> Unopened {
+        if self.has_flipped_rows {
+            return Unopened::Damaged(what.to_string());
+        }
         let text = format!("member {} does not open: {what}", self.id);
         Unopened::Broken(Violation::new("recovery", text))
     }

@@ -30,7 +30,7 @@ impl World {
         let durable = node.last_durable.applied;
         let recovered = match node.start(&self.limits, founders.as_deref(), self.now) {
             Ok(recovered) => recovered,
-            Err(Unopened::Damaged(fault)) => return self.refused(id, &fault),
+            Err(Unopened::Damaged(text)) => return self.refused(id, &text),
             Err(Unopened::Broken(violation)) => return Err(violation),
         };
         let boot = node.boot;
@@ -270,7 +270,12 @@ impl World {
 
     /// A turn met a fault: right if its disk was made to fail, and then the process ends.
     fn faulted(&mut self, id: u64, turn: Turn, fault: &Fault) -> Verdict {
-        self.note(id, "faulted", format_args!("{turn:?}: {fault}"));
+        let text = self.without_paths(&fault.to_string());
+        self.note(id, "faulted", format_args!("{turn:?}: {text}"));
+        if self.is_of_flipped_rows(id, fault) {
+            self.crash(id, true)?;
+            return self.refused(id, &fault.to_string());
+        }
         if !self.faults.excuses(id) {
             return Err(Violation::new("fault", format!("{id} {turn:?}: {fault}")));
         }

@@ -135,6 +135,10 @@ pub(crate) enum Event {
     Replace {
         node: u64,
     },
+    /// A copy is made of a member's database.
+    Copy {
+        node: u64,
+    },
     Fault(u64),
     Heal(u64),
     /// Compare what is not compared after every step.
@@ -305,6 +309,7 @@ impl World {
             Event::Retire { node } => self.retire(node),
             Event::Join { node } => self.join(node),
             Event::Replace { node } => self.replace(node),
+            Event::Copy { node } => self.copy_database(node),
             Event::Fault(number) => self.inject_fault(number),
             Event::Heal(fault) => self.heal(fault),
             Event::Sample => self.sample(),

@@ -76,6 +76,8 @@ impl Driver {
 
     /// One turn; true if there was anything to do.
     pub fn turn(&mut self, now: Moment) -> Result<bool, Fault> {
+        // Whoever met damage, a client's read or a copy: a member that holds some must not go on.
+        self.shared.store.sound()?;
         let messages = self.shared.driver.drain();
         let mut busy = !messages.is_empty();
         for message in messages {
