@@ -131,3 +131,37 @@ fn step(mut walk: Walk, out: &mut impl Write) -> Result<(), Stopped> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(words: &str) -> Result<String, String> {
+        let text = "# world 7\n0.1s n1 start boot 1\n0.2s n2 start boot 1\n0.3s n2 fault 1 Crash\n\
+                    0.3s n2 crash power true\n0.4s n1 leads term 2\n";
+        let log = Log::parse(text)?;
+        let asked = parse(words.split_whitespace().map(str::to_owned))?;
+        let mut out = Vec::new();
+        print(&log, &asked, &mut out).map_err(|stopped| stopped.to_string())?;
+        String::from_utf8(out).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_asked_for_is_printed() {
+        assert_eq!(printed("log --from 1").unwrap().lines().count(), 5);
+        let some = printed("log --filter n2 --from 4 --count 1 --state").unwrap();
+        assert!(some.lines().next().unwrap().ends_with("n2 fault     1 Crash"), "{some}");
+        assert!(some.contains("n2    up") && some.contains("leads: nobody"), "{some}");
+        let leads = printed("log --filter leads --state").unwrap();
+        assert!(leads.contains("n2    down") && leads.contains("n1 of term 2"), "{leads}");
+    }
+
+    #[test]
+    fn a_mistaken_command_line_is_answered() {
+        assert!(printed("log --from x").unwrap_err().contains("no number of lines"));
+        assert!(printed("log --count").unwrap_err().contains("--count wants a value"));
+        assert!(printed("log --colour").unwrap_err().contains("--colour is unknown"));
+        assert!(printed("log other").unwrap_err().contains("one log is enough"));
+        assert!(printed("log --filter N2").unwrap_err().contains("neither"));
+    }
+}

@@ -310,7 +310,7 @@ impl World {
         self.poke(leader);
     }
 
-    fn force_checkpoint(&mut self, id: u64) {
+    pub(crate) fn force_checkpoint(&mut self, id: u64) {
         if let Some(handle) = self.nodes[&id].handle().cloned() {
             poll_once(handle.checkpoint());
         }

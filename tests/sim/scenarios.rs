@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use quorate::proto::etcdserverpb::LeaseGrantRequest;
+use quorate::proto::etcdserverpb::{LeaseGrantRequest, PutRequest, RangeRequest};
 use quorate::proto::quorate::log::LeaseRevoke;
 use quorate::state::Command;
 
+use crate::dice::Dice;
+use crate::lmdb::flip_row;
 use crate::node::Turn;
 use crate::violation::Verdict;
 use crate::workload::Op;
@@ -90,4 +92,43 @@ fn an_id_that_was_granted_again_is_another_lease() {
         let leases = node.handle().unwrap().query().unwrap().leases();
         assert_eq!(leases.len(), 1, "{} has lost the new lease", node.id);
     }
+}
+
+/// LMDB has no checksums of its own: a member with flipped bits in its database served them as values.
+#[test]
+fn a_flipped_bit_in_a_database_stops_the_member_and_is_never_served() {
+    let mut world = quiet(3);
+    let leader = world.leader().expect("there is one");
+    let follower = leader % 3 + 1;
+    for n in 0..10 {
+        let (key, value) = (format!("k/{n:02}").into(), format!("v{n}").into());
+        let put = PutRequest { key, value, ..PutRequest::default() };
+        begin(&mut world, leader, Op::Command(Command::Put(put)));
+        until(&mut world, |world| world.clients.is_idle());
+    }
+    until(&mut world, |world| {
+        world.nodes[&follower].up.as_ref().is_some_and(|up| up.store.stamp().revision == 11)
+    });
+    world.force_checkpoint(follower);
+    until(&mut world, |world| {
+        world.nodes[&follower].up.as_ref().is_some_and(|up| up.store.durable().revision == 11)
+    });
+    let generation = world.nodes[&follower].up.as_ref().unwrap().store.generation();
+    world.crash(follower, true).unwrap_or_else(|violation| panic!("{violation}"));
+    let node = world.nodes.get_mut(&follower).unwrap();
+    let mut dice = Dice::new(3);
+    let mut flip = || flip_row(&node.db_dir, generation, &mut dice).unwrap().is_some();
+    assert!(flip(), "there are rows");
+    // As many as look like rows after the others.
+    while flip() {}
+    node.has_flipped_rows = true;
+    world.start(follower).unwrap_or_else(|violation| panic!("{violation}"));
+    assert!(world.nodes[&follower].up.is_some(), "nobody has read the rows");
+    let (key, range_end) = ("k/".into(), "k0".into());
+    let range = RangeRequest { key, range_end, serializable: true, ..RangeRequest::default() };
+    // What it answers, the checker compares; what it refuses to go on with, `corruption_named` looks at.
+    begin(&mut world, follower, Op::Range(range));
+    until(&mut world, |world| world.nodes[&follower].is_damaged);
+    assert_eq!((world.totals.damaged_databases, world.clients.is_idle()), (1, true));
+    assert!(world.leader().is_some(), "the others go on");
 }

@@ -91,7 +91,7 @@ impl Totals {
             (self.torn_checkpoints, 200, "torn checkpoints"),
             (self.power_cuts, 100, "power cuts of all members inside a checkpoint"),
             (self.damaged_logs, 150, "damaged logs that were refused"),
-            (self.damaged_databases, 50, "damaged databases that were found out"),
+            (self.damaged_databases, 40, "damaged databases that were found out"),
             (self.snapshots_again, 200, "snapshots that came twice"),
             (self.snapshots_stale, 50, "snapshots older than what they came to"),
             (self.watchers_of_the_future, 1_000, "watchers of the future"),

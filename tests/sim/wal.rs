@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use quorate::base::{ClusterId, MemberId};
-use quorate::storage::{Entry, HardState, InstallMark, Log, Wal, WalBatch, WalConfig};
+use quorate::storage::{Entry, EntryKind, HardState, InstallMark, Log, Wal, WalBatch, WalConfig};
 
 use crate::disk::{Keep, SimDisk};
 
@@ -228,4 +228,32 @@ fn the_log_keeps_what_it_promised() {
     }
     println!("{} worlds, {torn} torn files", range.end - range.start);
     assert!(torn > 100 || seeds.is_some(), "too few torn tails to mean anything: {torn}");
+}
+
+/// Half of a large segment was taken for a spare of the usual length, and no large batch was ever written again.
+#[test]
+fn half_of_a_large_segment_is_in_nobodys_way() {
+    const SEGMENT_BYTES: u64 = 4_096;
+    let disk = SimDisk::new();
+    let mut config = WalConfig::new(ClusterId(1), MemberId(2));
+    config.segment_bytes = SEGMENT_BYTES;
+    let hard = HardState { term: 1, vote: 0, commit: 1 };
+    let large = || {
+        let data = Bytes::from(vec![7; SEGMENT_BYTES as usize]);
+        let entry = Entry { index: 2, term: 1, kind: EntryKind::Normal, data };
+        WalBatch { entries: vec![entry], ..WalBatch::default() }
+    };
+    let (mut wal, log) = Wal::create(Arc::new(disk.clone()), config.clone(), (1, 1), hard).unwrap();
+    log.extend(&large().entries);
+    disk.burn_after(1);
+    assert!(wal.append(large()).is_err(), "the power goes while the segment is made");
+    drop((wal, log));
+    disk.crash(Keep::Everything);
+    let left = disk.durable("large.spare").map(|bytes| bytes.len() as u64);
+    assert_eq!(left, Some(SEGMENT_BYTES), "as long as a usual one");
+    let (mut wal, log, _) = Wal::open(Arc::new(disk.clone()), config, (1, 1), 1).unwrap();
+    assert_eq!(disk.durable("large.spare"), None);
+    log.extend(&large().entries);
+    wal.append(large()).unwrap();
+    assert_eq!(log.durable_index(), 2);
 }

@@ -100,7 +100,7 @@ fn worlds_keep_their_promises() {
     let least = if orders.one.is_some() { 1 } else { orders.least };
     assert!(worlds >= least, "{worlds} worlds in {seconds:.0} s, at least {least} are wanted");
     // In a handful of worlds chance has too much to say.
-    if worlds >= 200 {
+    if worlds >= 1_000 {
         let shortfalls = ran.totals.shortfalls();
         assert!(shortfalls.is_empty(), "the worlds met too little: {shortfalls:?}");
     }

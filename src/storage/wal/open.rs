@@ -10,7 +10,7 @@ use super::super::terms::Terms;
 use super::format::{Record, SEGMENT_HEADER_BYTES, SegmentHeader, decode_records};
 use super::record::{HardState, InstallMark, Recovered, TornTail, WalConfig};
 use super::scan::Scan;
-use super::segment::{Listing, Segment, read_header, segment_name};
+use super::segment::{LARGE_SPARE, Listing, Segment, read_header, segment_name};
 use super::writer::{SPARES_MAX, Wal};
 use crate::base::{Index, Term};
 
@@ -65,7 +65,9 @@ impl Wal {
         for name in &listing.spares {
             let failed = |source| Fault::io("open the log segment", name, source);
             let bytes = self.disk.open(name).and_then(|file| file.bytes()).map_err(failed)?;
-            if bytes == self.config.segment_bytes && self.spares.len() < SPARES_MAX {
+            // What was being made for one large batch is half of something, whatever its length.
+            let is_ordinary = bytes == self.config.segment_bytes && name != LARGE_SPARE;
+            if is_ordinary && self.spares.len() < SPARES_MAX {
                 self.spares.push(name.clone());
             } else {
                 remove(name)?;
