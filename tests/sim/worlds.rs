@@ -87,8 +87,10 @@ fn worlds_keep_their_promises() {
     };
     let seconds = ran.took.as_secs_f64();
     println!("{}{seconds:>12.1}  seconds", ran.totals);
-    for failure in &ran.failures {
-        println!("{}", report::of(failure, &report::logs_dir(), orders.tries));
+    for (place, failure) in ran.failures.iter().enumerate() {
+        // One small world is enough to begin with; the others can be had by their commands.
+        let tries = if place == 0 { orders.tries } else { 0 };
+        println!("{}", report::of(failure, &report::logs_dir(), tries));
     }
     let names: Vec<String> = ran
         .failures
