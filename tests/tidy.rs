@@ -107,6 +107,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body_util", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
+    ("prost_reflect", &["api"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),
     ("quinn_proto", &["transport"]),
@@ -126,7 +127,7 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Modules that a door leaves open: constants, codecs and pure functions that read better with their module's name.
 const OPEN_MODULES: &[(&str, &[&str])] = &[
     ("base", &["clock", "limits", "meter"]),
-    ("proto", &["frame", "hello", "mvccpb", "etcdserverpb", "quorate"]),
+    ("proto", &["frame", "hello", "mvccpb", "etcdserverpb", "v3lockpb", "v3electionpb", "quorate"]),
     ("consensus", &["wire"]),
     ("state", &["check"]),
     ("tls", &["make"]),

@@ -4,16 +4,21 @@
 //!   native   QUIC, our clients        -> Service
 //!   http     TCP, every etcd client   -> Service
 //!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
+//!   recipes  Service with etcd's locks and elections, above one without
+//!   ask      a Service asked from inside
 //!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
 //! ```
 //!
 //! Knows nothing of: consensus, storage, what keys mean.
 
+mod ask;
 mod http;
 mod local;
 mod native;
+mod recipes;
 mod status;
 
 pub use http::{Config as HttpConfig, Http, Vitals};
 pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};
+pub use recipes::Recipes;

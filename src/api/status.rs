@@ -107,7 +107,7 @@ pub(super) fn of_fault(fault: &dyn Display) -> Status {
 }
 
 /// Bytes that are not the request's message.
-pub(super) fn unreadable(method: Method, error: &prost::DecodeError) -> Status {
+pub(in crate::api) fn unreadable(method: Method, error: &prost::DecodeError) -> Status {
     Status::invalid(format!("quorate: the request of {} cannot be read: {error}", method.path()))
 }
 
@@ -138,11 +138,14 @@ pub(super) fn auth_not_enabled() -> Status {
 pub(super) fn not_served(method: Method) -> Status {
     let why = match method {
         Method::Downgrade => "there is no older version to go back to",
-        Method::RangeStream => "use Range with limits",
-        Method::Lock | Method::Unlock => "locks are not built yet",
-        Method::Campaign | Method::Proclaim | Method::Leader | Method::Observe | Method::Resign => {
-            "elections are not built yet"
-        }
+        Method::RangeStream
+        | Method::Lock
+        | Method::Unlock
+        | Method::Campaign
+        | Method::Proclaim
+        | Method::Leader
+        | Method::Observe
+        | Method::Resign => "it is made of others by a service above this one",
         _ => "users and roles are not built yet",
     };
     Status::unimplemented(format!("quorate: {} is not served: {why}", method.path()))

@@ -92,6 +92,7 @@ pub(super) fn check(
         listeners,
         http_listens: tcp.http,
         metrics_listens: tcp.metrics,
+        gateway: settings.enable_grpc_gateway,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,
         keychain: KeychainFiles { peer, client },

@@ -79,6 +79,8 @@ settings! {
         listen_client_http_urls "listen-client-http-urls": List = List::default();
         /// Addresses (TCP) for /metrics, /health, /livez and /readyz alone, beside those of clients.
         listen_metrics_urls "listen-metrics-urls": List = List::default();
+        /// Serve etcd's JSON gateway, the paths under /v3/.
+        enable_grpc_gateway "enable-grpc-gateway": Switch = true;
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;
         /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.

@@ -45,7 +45,7 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["ca-file", "peer-ca-file"],
     ),
     (
-        "the native wire is TLS 1.3 with its three cipher suites: there is nothing to choose",
+        "QUIC is TLS 1.3, and TCP takes 1.2 and 1.3 with their strong suites: there is nothing to choose",
         &["cipher-suites", "tls-min-version", "tls-max-version"],
     ),
     (
@@ -53,17 +53,12 @@ const REFUSED: &[(&str, &[&str])] = &[
          peer-cert-allowed-hostname are stricter",
         &["peer-skip-client-san-verification"],
     ),
+    ("etcd 2's REST API is not built yet", &["enable-v2", "enable-v2v3"]),
     (
-        "over TCP there are gRPC, metrics and health so far; JSON and REST are not built yet",
-        &[
-            "enable-grpc-gateway",
-            "enable-v2",
-            "enable-v2v3",
-            "cors",
-            "host-whitelist",
-            "enable-pprof",
-        ],
+        "pages of any origin may ask, under any name of this host, as by etcd's defaults",
+        &["cors", "host-whitelist"],
     ),
+    ("there is nothing of Go's to profile", &["enable-pprof"]),
     (
         "traces are not built yet",
         &[

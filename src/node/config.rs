@@ -21,6 +21,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     /// Addresses of TCP for all that is no gRPC; where there are some, the listeners' TCP is for gRPC alone.
     pub http_listens: Vec<TcpUrl>,
+    /// Whether the JSON gateway is served.
+    pub gateway: bool,
     /// Addresses of TCP for metrics and health alone.
     pub metrics_listens: Vec<TcpUrl>,
     /// Where the other members find this one.
@@ -74,6 +76,7 @@ impl Config {
             listeners: Vec::new(),
             http_listens: Vec::new(),
             metrics_listens: Vec::new(),
+            gateway: true,
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),
             keychain: KeychainFiles::default(),

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig};
+use crate::api::{Local, LocalConfig, Recipes};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
@@ -81,7 +81,7 @@ impl Node {
         let stopper = Stopper::new();
         let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let service = Arc::new(service(&config, &standing, &engine));
+        let service = Arc::new(Recipes::new(Arc::new(service(&config, &standing, &engine))));
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let about = about(&config, &engine);
@@ -336,6 +336,7 @@ fn about(config: &Config, engine: &Handle) -> About {
         engine: engine.clone(),
         request_bytes_max: config.request_bytes_max,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
+        gateway: config.gateway,
         clients: if http.is_empty() { Purpose::Clients } else { Purpose::Grpc },
         listens: http
             .into_iter()

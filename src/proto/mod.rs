@@ -43,6 +43,33 @@ pub mod etcdserverpb {
     include!("generated/etcdserverpb.rs");
 }
 
+/// `v3lockpb`: etcd's locks as a service.
+#[allow(
+    clippy::all,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    reason = "generated"
+)]
+pub mod v3lockpb {
+    include!("generated/v3lockpb.rs");
+}
+
+/// `v3electionpb`: etcd's elections as a service.
+#[allow(
+    clippy::all,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    reason = "generated"
+)]
+pub mod v3electionpb {
+    include!("generated/v3electionpb.rs");
+}
+
+/// The files of etcd's packages, as protobuf describes files: an encoded `google.protobuf.FileDescriptorSet`.
+pub const DESCRIPTORS: &[u8] = include_bytes!("generated/etcd.binpb");
+
 /// `quorate`: ours.
 #[allow(
     clippy::all,

@@ -35,6 +35,11 @@ pub type Outcome = Result<Bytes, Status>;
 /// Where a door takes its answers, by the ids it gave.
 pub trait Answers: Send + Sync + 'static {
     fn answer(&self, id: u64, outcome: Outcome);
+
+    /// Whether somebody still waits for the answer, as far as the door knows.
+    fn is_wanted(&self, _id: u64) -> bool {
+        true
+    }
 }
 
 /// One call's way back. Dropped without an answer it says that the server stopped, ambiguously.
@@ -51,6 +56,11 @@ impl Reply {
     /// A reply that runs `done`; doors with many calls share one [`Answers`] instead.
     pub fn from_fn(done: impl FnOnce(Outcome) + Send + 'static) -> Self {
         Self::new(Arc::new(Once(std::sync::Mutex::new(Some(done)))), 0)
+    }
+
+    /// Whether somebody still waits, for calls that wait long.
+    pub fn is_wanted(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| to.is_wanted(self.id))
     }
 
     pub fn send(mut self, outcome: Outcome) {

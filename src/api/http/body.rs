@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::gateway::line;
 use super::session::{Place, stopped};
 use super::tally::Tally;
 use super::words::percent_encoded;
@@ -23,6 +24,8 @@ const COPIED_BYTES_MAX: usize = 4 * 1024;
 pub(super) enum Answer {
     /// A page, or nothing.
     Plain(Option<Bytes>),
+    /// A page whose call has its place until it is taken.
+    Placed { page: Option<Bytes>, _place: Place },
     /// One message, then the end; the call has its place until that is taken.
     Message { parts: Parts, ended: bool, _place: Option<Place> },
     /// As many as there are, then how it ended.
@@ -38,12 +41,16 @@ pub(super) struct Parts {
 
 pub(super) struct Stream {
     pub answers: mpsc::Receiver<Item>,
+    /// What was taken of them already.
+    pub first: Option<Item>,
     /// Why the door ends the stream before the service does; none where nothing is read any more.
     pub cut: Option<oneshot::Receiver<Status>>,
     pub parts: Parts,
     pub ended: bool,
     /// Who is told how it went; none for what is no method of the service.
     pub count: Option<Count>,
+    /// Written as lines of JSON, not as gRPC's messages.
+    pub json: Option<Method>,
 }
 
 /// One stream's entries in the tally: it ends once, canceled if it is dropped before.
@@ -110,6 +117,11 @@ pub(super) fn trailers(outcome: &Result<(), Status>) -> HeaderMap {
 }
 
 impl Stream {
+    pub(super) fn new(answers: mpsc::Receiver<Item>, count: Option<Count>) -> Self {
+        let parts = Parts::default();
+        Self { answers, first: None, cut: None, parts, ended: false, count, json: None }
+    }
+
     /// What the service says, or how it ended.
     fn poll_item(&mut self, context: &mut Context<'_>) -> Poll<Item> {
         if let Some(cut) = &mut self.cut
@@ -119,6 +131,9 @@ impl Stream {
             if let Ok(status) = why {
                 return Poll::Ready(Item::End(Err(status)));
             }
+        }
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(first);
         }
         let item = ready!(self.answers.poll_recv(context));
         Poll::Ready(item.unwrap_or_else(|| Item::End(Err(stopped()))))
@@ -135,6 +150,7 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let data = |bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
         match &mut *self {
+            Self::Placed { page, .. } => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
             Self::Plain(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
             Self::Message { parts, ended, .. } => {
                 if let Some(bytes) = parts.next() {
@@ -155,6 +171,9 @@ impl Body for Answer {
                         if let Some(count) = &stream.count {
                             count.tally.sent(count.method, message.len());
                         }
+                        if let Some(method) = stream.json {
+                            return data(line(method, Ok(message)));
+                        }
                         stream.parts = Parts::of(message);
                         stream.parts.next().map_or(Poll::Pending, data)
                     }
@@ -165,6 +184,10 @@ impl Body for Answer {
                         }
                         // Nobody takes what comes now: the service learns it from its sender.
                         stream.answers.close();
+                        if let Some(method) = stream.json {
+                            let told = outcome.err().map(|status| line(method, Err(&status)));
+                            return Poll::Ready(told.map(|told| Ok(Frame::data(told))));
+                        }
                         Poll::Ready(Some(Ok(Frame::trailers(trailers(&outcome)))))
                     }
                 }
@@ -173,12 +196,14 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Plain(None))
+        matches!(self, Self::Plain(None) | Self::Placed { page: None, .. })
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Plain(page) => SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Plain(page) | Self::Placed { page, .. } => {
+                SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64)
+            }
             Self::Message { .. } | Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -31,13 +31,15 @@ const WHO: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
 pub struct Config {
     /// Longest request message, bytes; longer ones are refused unread.
     pub message_bytes_max: usize,
+    /// Whether the JSON gateway is served.
+    pub gateway: bool,
     /// What the pages tell of the member; without it they tell what the service answers.
     pub vitals: Option<Vitals>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { message_bytes_max: limits::FRAME_BYTES_MAX, vitals: None }
+        Self { message_bytes_max: limits::FRAME_BYTES_MAX, gateway: true, vitals: None }
     }
 }
 
@@ -190,7 +192,7 @@ async fn respond(session: &Arc<Session>, request: Request<Incoming>) -> Response
         Purpose::Clients | Purpose::Grpc if is_grpc => grpc::respond(session, request).await,
         Purpose::Grpc => pages::nothing(),
         Purpose::Clients | Purpose::Http | Purpose::Metrics => {
-            pages::respond(session, &request).await
+            pages::respond(session, request).await
         }
     };
     response.headers_mut().insert(SERVER, HeaderValue::from_static(WHO));

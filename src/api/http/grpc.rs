@@ -13,7 +13,8 @@ use tokio::time::timeout;
 use super::body::{Answer, Count, Parts, Stream, trailers};
 use super::messages::Messages;
 use super::session::{Place, Session, stopped};
-use super::{ask, grpc_health, words};
+use super::{grpc_health, words};
+use crate::api::ask;
 use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
@@ -89,12 +90,16 @@ async fn unary(
     deadline_ms: u32,
     mut messages: Messages,
 ) -> Result<Answer, Status> {
-    let place = session.place().await?;
+    // Who waits for a lock takes no place: what he waits for may need it.
+    let place = match method {
+        Method::Lock | Method::Campaign => None,
+        _ => Some(session.place().await?),
+    };
     let body = only(&mut messages).await?;
     session.shared.tally.received(method, body.len());
     let service = session.shared.service.as_ref();
     let message = ask::bytes(service, caller, method, body, deadline_ms).await?;
-    Ok(message_of(message, Some(place)))
+    Ok(message_of(message, place))
 }
 
 /// The one message of a unary request. It comes with its headers, or its caller has no business here.
@@ -154,7 +159,7 @@ pub(super) fn stream_of(
     cut: Option<oneshot::Receiver<Status>>,
     count: Option<Count>,
 ) -> Answer {
-    Answer::Stream(Stream { answers, cut, parts: Parts::default(), ended: false, count })
+    Answer::Stream(Stream { cut, ..Stream::new(answers, count) })
 }
 
 /// Hands messages to the service. Returns only when the client breaks the protocol: after its last message the stream

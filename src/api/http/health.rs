@@ -1,7 +1,7 @@
 //! Is this member well? `/health`, `/livez`, `/readyz`: asked of the service as a client would ask.
 
-use super::ask;
 use super::session::Session;
+use crate::api::ask;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{Method, Status};
 

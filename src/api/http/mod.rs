@@ -7,7 +7,8 @@
 //!   grpc        a request under /package.Service/Method -> Service
 //!   grpc_health gRPC's own question whether a server serves
 //!   pages       a request without gRPC: /health, /livez, /readyz, /version, /metrics, /debug/vars
-//!   health      what the probes ask, of the service as a client would (ask)
+//!   gateway     the JSON gateway: /v3/...
+//!   health      what the probes ask, of the service as a client would
 //!   metrics     what the member counts (tally: what the door counts; process; exposition: the text)
 //!   messages    what a client sends, cut out of its body
 //!   body        what it is answered
@@ -17,10 +18,10 @@
 //! Promises: the same handlers as the native door; a client that goes away is noticed; nothing is read that is longer
 //! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
 
-mod ask;
 mod body;
 mod door;
 mod exposition;
+mod gateway;
 mod grpc;
 mod grpc_health;
 mod health;

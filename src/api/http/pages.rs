@@ -8,6 +8,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::body::Answer;
+use super::gateway;
 use super::health;
 use super::metrics;
 use super::process;
@@ -28,11 +29,16 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn respond(
     session: &Arc<Session>,
-    request: &Request<Incoming>,
+    request: Request<Incoming>,
 ) -> Response<Answer> {
-    let mut response = match request.method() {
-        &Method::OPTIONS => page(StatusCode::OK, PLAIN, String::new()),
-        _ => get(session, request).await,
+    let is_gateway = session.shared.config.gateway && session.purpose != Purpose::Metrics;
+    let mut response = match *request.method() {
+        Method::OPTIONS => page(StatusCode::OK, PLAIN, String::new()),
+        _ if is_gateway => match gateway::respond(session, request).await {
+            Ok(answered) => answered,
+            Err(request) => get(session, &request).await,
+        },
+        _ => get(session, &request).await,
     };
     for (name, value) in CORS {
         let name = HeaderName::from_static(name);

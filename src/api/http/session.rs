@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::door::Shared;
+pub(super) use crate::api::ask::stopped;
 use crate::base::limits;
-use crate::proto::{Caller, Code, Retry, Status};
+use crate::proto::{Caller, Status};
 use crate::transport::Purpose;
 
 /// One connection, as its calls see it.
@@ -76,11 +77,6 @@ impl Drop for Place {
             was_full
         });
     }
-}
-
-/// The member is gone, or on its way.
-pub(super) fn stopped() -> Status {
-    Status::new(Code::Unavailable, "etcdserver: server stopped", Retry::Ambiguous)
 }
 
 #[cfg(test)]

@@ -29,6 +29,8 @@ pub(super) enum Read {
     Members,
     Alarms(pb::AlarmType),
     Status,
+    /// There are no users yet.
+    AuthStatus,
     HashKv(Box<HashRun>),
     Hash(Box<ContentRun>),
 }
@@ -167,6 +169,12 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
             Some(Ok(encoded(&pb::AlarmResponse { header, alarms })))
         }
         Read::Status => Some(status_of(member, query)),
+        Read::AuthStatus => {
+            let header = header.at(query.revision(), term);
+            // etcd's first revision of users and roles.
+            let status = pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 };
+            Some(Ok(encoded(&status)))
+        }
         Read::HashKv(run) => match query.hash_slice(run, HASH_ROWS) {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(hash))) => Some(Ok(encoded(&pb::HashKvResponse {

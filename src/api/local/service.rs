@@ -271,6 +271,7 @@ impl Request {
             }
             Method::LeaseTimeToLive => Self::TimeToLive(decoded(method, body)?),
             Method::MoveLeader => Self::MoveLeader(decoded(method, body)?),
+            Method::AuthStatus => read(Read::AuthStatus, false),
             Method::Authenticate => return Err(status::auth_not_enabled()),
             other => Self::Write(writes::Write::decode(other, body)?),
         })

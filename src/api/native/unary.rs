@@ -90,6 +90,11 @@ impl Answers for Unary {
             self.filled.notify_one();
         }
     }
+
+    fn is_wanted(&self, id: u64) -> bool {
+        let state = self.lock();
+        !state.is_broken && state.open.get(&id).copied().unwrap_or(false)
+    }
 }
 
 impl Unary {

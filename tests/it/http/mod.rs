@@ -1,12 +1,17 @@
 //! The HTTP door on loopback: gRPC frames written by hand, with a service in memory behind the door, and with the
 //! program.
 
+mod alone;
 mod calls;
 mod client;
+mod etcdctl;
+mod gateway;
 mod hostile;
 mod pages;
 mod program;
+mod recipes;
 mod streams;
+mod transcripts;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

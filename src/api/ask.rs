@@ -1,0 +1,59 @@
+//! A service asked from inside, as any client would.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prost::Message;
+use tokio::sync::oneshot;
+
+use crate::proto::{Answers, Call, Caller, Code, Method, Outcome, Reply, Retry, Service, Status};
+
+/// One call's way back, which knows whether somebody still waits.
+struct Asked(Mutex<Option<oneshot::Sender<Outcome>>>);
+
+impl Answers for Asked {
+    fn answer(&self, _: u64, outcome: Outcome) {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(sender) = sender {
+            // Whoever hung up wants no answer.
+            let _ = sender.send(outcome);
+        }
+    }
+
+    fn is_wanted(&self, _: u64) -> bool {
+        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+}
+
+/// The encoded answer to an encoded request; who drops the future wants none.
+pub(super) async fn bytes(
+    service: &dyn Service,
+    caller: &Caller,
+    method: Method,
+    body: bytes::Bytes,
+    deadline_ms: u32,
+) -> Outcome {
+    let (done, outcome) = oneshot::channel();
+    let reply = Reply::new(Arc::new(Asked(Mutex::new(Some(done)))), 0);
+    service.call(caller, vec![Call { method, body, deadline_ms, reply }]);
+    outcome.await.unwrap_or_else(|_| Err(stopped()))
+}
+
+/// The same with messages.
+pub(super) async fn message<R: Message + Default>(
+    service: &dyn Service,
+    caller: &Caller,
+    method: Method,
+    request: &impl Message,
+) -> Result<R, Status> {
+    let answer = bytes(service, caller, method, request.encode_to_vec().into(), 0).await?;
+    R::decode(answer).map_err(|error| {
+        let text = format!("quorate: the answer of {} cannot be read: {error}", method.path());
+        Status::new(Code::Internal, text, Retry::Never)
+    })
+}
+
+/// The member is gone, or on its way.
+pub(super) fn stopped() -> Status {
+    Status::new(Code::Unavailable, "etcdserver: server stopped", Retry::Ambiguous)
+}
