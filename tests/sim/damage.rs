@@ -136,7 +136,8 @@ impl World {
     /// A member refuses to go on with what its disk holds.
     pub(crate) fn refused(&mut self, id: u64, text: &str) -> Verdict {
         let is_named = text.contains("wal") || text.contains("data.mdb");
-        let is_helpful = text.contains("remove this member") || text.contains("start this member");
+        let cures = ["remove this member", "start this member", "member resync"];
+        let is_helpful = cures.iter().any(|cure| text.contains(cure));
         ensure(is_named && is_helpful, "corruption_named", || {
             format!("{id} refuses what its disk holds, and names neither file nor cure: {text}")
         })?;
