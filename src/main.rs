@@ -7,5 +7,11 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if cfg!(feature = "sabotage") {
+        eprintln!(
+            "quorate: built with the feature `sabotage`, which is for tests: build it without"
+        );
+        return ExitCode::FAILURE;
+    }
     quorate::cli::main(std::env::args_os())
 }

@@ -10,9 +10,15 @@ pub mod limits;
 pub mod meter;
 mod range;
 mod revision;
+#[cfg(feature = "server")]
+mod sabotage;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, Moment, SystemClock};
 pub use ids::{ClusterId, Index, LeaseId, MemberId, ParseIdError, RequestId, Term};
 pub use range::KeyRange;
 pub use revision::Revision;
+#[cfg(feature = "server")]
+pub use sabotage::Sabotage;
+#[cfg(feature = "sabotage")]
+pub use sabotage::choose as choose_sabotage;

@@ -1,6 +1,6 @@
 //! The settings of one member's consensus, and the election timeouts that replace the crate's dice.
 
-use crate::base::{Index, MemberId, Term, limits};
+use crate::base::{Index, MemberId, Sabotage, Term, limits};
 
 /// Bounds are fields so that a simulated world can make them small; the defaults are `base::limits`.
 #[derive(Clone, Debug)]
@@ -58,7 +58,10 @@ impl Config {
             max_inflight_msgs: self.inflight_max,
             check_quorum: true,
             pre_vote: true,
-            read_only_option: raft::ReadOnlyOption::Safe,
+            read_only_option: match Sabotage::ReadWithoutQuorum.is_on() {
+                true => raft::ReadOnlyOption::LeaseBased,
+                false => raft::ReadOnlyOption::Safe,
+            },
             max_committed_size_per_ready: self.committed_bytes_max,
             ..raft::Config::default()
         }

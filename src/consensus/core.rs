@@ -7,7 +7,7 @@ use bytes::Bytes;
 use raft::eraftpb::{self, MessageType};
 use raft::{RawNode, StateRole};
 
-use crate::base::{Index, MemberId, Term};
+use crate::base::{Index, MemberId, Sabotage, Term};
 use crate::storage::{Entry, EntryKind, Fault, HardState, Log};
 
 use super::config::Config;
@@ -18,7 +18,7 @@ use super::log_drain::log_drain;
 use super::log_view::LogView;
 use super::reads::Reads;
 use super::wire::{Invalid, Kind, RaftMessage};
-use super::{Change, CheckpointMark, status};
+use super::{Change, ChangeKind, CheckpointMark, status};
 
 /// What became of a message that was no error.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -207,7 +207,7 @@ impl Core {
         }
         let idle = match kind {
             Kind::TimeoutNow => !self.may_campaign(),
-            Kind::Snapshot => self.is_installing(),
+            Kind::Snapshot => self.is_installing() && !Sabotage::SecondSnapshotTaken.is_on(),
             _ => false,
         };
         if !idle && let Some(message) = to_raft(message, kind) {
@@ -277,12 +277,16 @@ impl Core {
         self.flush();
         // What is applied while a snapshot is being installed lies before it, and its members are known already: an
         // older change would undo a newer one.
-        if self.is_installing() {
+        let is_missed = Sabotage::RemovedMemberVotes.is_on() && change.kind == ChangeKind::Remove;
+        if self.is_installing() || is_missed {
             return Ok(());
         }
         if let Err(error) = self.raw.apply_conf_change(&change.to_raft()) {
             let what = format!("a membership change that contradicts the members ({error})");
             return Err(Fault::corrupt(what, "the log"));
+        }
+        if let Some(earlier) = Sabotage::ChangeAppliedTwice.last(change) {
+            let _ = self.raw.apply_conf_change(&earlier.to_raft());
         }
         // The crate would go on leading, and panic when it next commits.
         if !self.raw.raft.promotable() && self.raw.raft.state != StateRole::Follower {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::{Index, MemberId, Term};
+use crate::base::{Index, MemberId, Sabotage, Term};
 
 use super::effects::ReadId;
 use super::wire::READ_CONTEXT_BYTES;
@@ -40,7 +40,7 @@ impl Reads {
 
     /// A new read and its context.
     pub(super) fn ask(&mut self) -> (ReadId, Vec<u8>) {
-        self.counter += 1;
+        self.counter += u64::from(self.counter == 0 || !Sabotage::ReadContextReused.is_on());
         self.waiting.insert(self.counter);
         if self.waiting.len() > READS_MAX
             && let Some(oldest) = self.waiting.pop_first()

@@ -10,6 +10,7 @@
 
 use raft::{Ready, StateRole};
 
+use crate::base::Sabotage;
 use crate::storage::{HardState, WalBatch};
 
 use super::convert::{from_raft, to_stored};
@@ -30,6 +31,9 @@ impl Core {
         }
         effects.number = self.last_persist;
         effects.commit = self.watermark();
+        if Sabotage::CommitBeforeQuorum.is_on() {
+            effects.commit = self.raw.raft.raft_log.persisted;
+        }
         effects.role = self.changed_role();
         let commits = effects.commit > self.commit_told;
         let wants = self.raw.store().wants_something();
@@ -73,7 +77,8 @@ impl Core {
     fn may_leave(&self, outgoing: &Outgoing) -> bool {
         let promises_term_alone =
             matches!(outgoing.message.known_kind(), Ok(Kind::HeartbeatResponse | Kind::ReadIndex));
-        let leads = self.raw.raft.state == StateRole::Leader;
+        let leads =
+            self.raw.raft.state == StateRole::Leader || Sabotage::AppendAckedBeforeFsync.is_on();
         if leads || promises_term_alone {
             return !self.outstanding.iter().any(|ready| ready.elects);
         }
@@ -84,8 +89,8 @@ impl Core {
     fn take_persist(&mut self, ready: &mut Ready) -> Option<Persist> {
         let before = self.hard_state;
         if let Some(state) = ready.hs() {
-            self.hard_state =
-                HardState { term: state.term, vote: state.vote, commit: state.commit };
+            let vote = if Sabotage::VoteForgotten.is_on() { 0 } else { state.vote };
+            self.hard_state = HardState { term: state.term, vote, commit: state.commit };
         }
         let snapshot =
             (!ready.snapshot().is_empty()).then(|| CheckpointMark::from_snapshot(ready.snapshot()));

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::base::{Index, LeaseId, Moment, Term, limits};
+use crate::base::{Index, LeaseId, Moment, Sabotage, Term, limits};
 
 /// Leases with a TTL above this have their remaining time recorded, seconds.
 const CHECKPOINT_TTL_S_MIN: i64 = 60;
@@ -113,6 +113,9 @@ impl Lessor {
         self.deadlines.clear();
         for (&id, lease) in &mut self.leases {
             lease.deadline = now + seconds(lease.recorded_s.unwrap_or(lease.ttl_s)) + grace;
+            if Sabotage::LeaseEarlyAfterLeaderChange.is_on() {
+                lease.deadline = now + seconds(lease.ttl_s) / 4;
+            }
             // A record of an earlier term is applied before this one is settled.
             lease.is_recording = false;
             self.deadlines.insert((lease.deadline, id));

@@ -26,7 +26,7 @@ use super::outbox::{Lost, Outbox};
 use super::readers::Readers;
 use super::status::RaftStatus;
 use super::waiters::{Done, Waiters};
-use crate::base::{Clock, Index, MemberId, Moment, Term, limits};
+use crate::base::{Clock, Index, MemberId, Moment, Sabotage, Term, limits};
 use crate::consensus::{Change, CheckpointMark, Fetch, wire};
 use crate::proto::quorate::log::MemberChange;
 use crate::state;
@@ -181,7 +181,7 @@ impl Shared {
     /// The read goes ahead when `index` is applied: at once, or in the applier's turn.
     pub(super) fn read_at(&self, index: Index, done: Vec<ReadDone>) {
         let mut waiting = lock(&self.reads_waiting);
-        if self.applied() < index {
+        if self.applied() < index && !Sabotage::ReadBeforeApplied.is_on() {
             waiting.entry(index).or_default().extend(done);
             return;
         }

@@ -1,6 +1,6 @@
 //! How far the log may be cut; pure: what LMDB holds durably bounds everything else.
 
-use crate::base::Index;
+use crate::base::{Index, Sabotage};
 
 /// What holds the log back.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,8 @@ pub(super) struct Holders {
 /// `entries_kept` stay behind the last entry, so that a follower that blinked needs no snapshot; beyond `bytes_max`
 /// nothing but the database counts.
 pub(super) fn trim_to(holders: Holders, entries_kept: u64, bytes_max: u64) -> Option<Index> {
-    let mut to = holders.durable;
+    let early = if Sabotage::LogTrimmedTooFar.is_on() { 4 } else { 0 };
+    let mut to = holders.durable + early;
     if holders.bytes <= bytes_max {
         to = to.min(holders.last.saturating_sub(entries_kept));
         to = to.min(holders.matched_min.unwrap_or(Index::MAX));

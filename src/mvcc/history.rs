@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::event::{Event, EventBatch, EventKind, KeyValue};
 use super::format::{self, Record};
-use crate::base::Revision;
+use crate::base::{Revision, Sabotage};
 use crate::storage::{Direction, Fault, Read, Row, Table};
 
 /// A part of the history.
@@ -48,6 +48,7 @@ pub fn history<R: Read>(
                 Ok((revision, _)) => told.batches.last().is_none_or(|b| b.revision < revision.main),
                 Err(_) => false,
             };
+            let begins = begins || Sabotage::WatchSplitsRevision.is_on();
             let full = told.batches.len() >= revisions_max || teller.bytes >= bytes_max;
             if begins && full && !told.batches.is_empty() {
                 cut_at = told.batches.last().map(|batch| batch.revision);

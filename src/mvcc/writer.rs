@@ -13,7 +13,7 @@ use super::counts::{Counts, CountsDelta, Pending};
 use super::event::{Event, EventBatch, EventKind, KeyValue, Version};
 use super::format::{self, Meta, Record};
 use super::reader::Reader;
-use crate::base::{KeyRange, LeaseId, Revision};
+use crate::base::{KeyRange, LeaseId, Revision, Sabotage};
 use crate::storage::{Batch, Fault, Read, Table};
 
 /// Writes the changes of main revision `main` into a batch whose base is at `main - 1`.
@@ -88,7 +88,7 @@ impl<'w, 'b, R: Read> Writer<'w, 'b, R> {
             let row = format::piece_row(revision, piece).to_vec();
             self.batch.put(Table::Revisions, row, bytes);
         }
-        if prev.is_none() {
+        if prev.is_none() && !Sabotage::CountOff.strikes(50) {
             self.pending.add(self.counts, &key, 1);
         }
         let kv = KeyValue {
@@ -114,6 +114,9 @@ impl<'w, 'b, R: Read> Writer<'w, 'b, R> {
                 deleted.push(found.version());
                 ControlFlow::Continue(())
             })?;
+        }
+        if Sabotage::DeleteMissesLastKey.is_on() && deleted.len() > 1 {
+            deleted.pop();
         }
         for version in &deleted {
             let key = version.key.clone();

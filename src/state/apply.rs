@@ -15,7 +15,7 @@ use super::shared::{Caches, Change};
 use super::stop::{Stop, answer};
 use super::transaction::Transaction;
 use super::{txn, wire};
-use crate::base::{LeaseId, MemberId, RequestId, limits};
+use crate::base::{LeaseId, MemberId, RequestId, Sabotage, limits};
 use crate::mvcc::{EventBatch, Writer};
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::etcdserverpb::{
@@ -85,7 +85,8 @@ impl<'a, R: Read> Entry<'a, R> {
 
     fn run(&mut self, envelope: &Envelope) -> Result<Reply, Stop> {
         let stamp = self.change.stamp;
-        if envelope.leader_term != 0 && envelope.leader_term != stamp.term {
+        let is_former = envelope.leader_term != 0 && envelope.leader_term != stamp.term;
+        if is_former && !Sabotage::LeaseRevokedByFormerLeader.is_on() {
             return Err(Rejection::OtherTerm.into());
         }
         let Some(command) = &envelope.command else {
@@ -93,6 +94,9 @@ impl<'a, R: Read> Entry<'a, R> {
             return Ok(Reply::Nothing);
         };
         self.caches.alarms.gate(command)?;
+        if Sabotage::ApplyDependsOnMember.strikes(500) {
+            return Err(Rejection::NoSpace.into());
+        }
         match command {
             Command::Put(put) => Ok(Reply::Put(self.transact(|txn| txn.put(put))?)),
             Command::DeleteRange(delete) => {
@@ -119,7 +123,10 @@ impl<'a, R: Read> Entry<'a, R> {
         let mut transaction = Transaction {
             writer: Writer::new(&mut self.batch, &self.caches.counts, main),
             leases: &self.caches.leases,
-            compacted: stamp.compacted,
+            compacted: match Sabotage::TxnReadsCompacted.is_on() {
+                true => Stamp::NEVER_COMPACTED,
+                false => stamp.compacted,
+            },
         };
         let reply = job(&mut transaction)?;
         if let Some((events, counts)) = transaction.writer.finish()? {

@@ -5,7 +5,7 @@
 use std::cmp::Ordering;
 
 use super::range::Source;
-use crate::base::KeyRange;
+use crate::base::{KeyRange, Sabotage};
 use crate::mvcc::{End, KeyValue, RangeOptions};
 use crate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use crate::proto::etcdserverpb::request_op::Request;
@@ -54,7 +54,8 @@ pub(super) fn branch(txn: &TxnRequest, succeeded: bool) -> &[RequestOp] {
 /// Every key of the range must satisfy it; without any key, a key of zeros stands for it, and a value never compares.
 fn holds<S: Source>(source: &S, compare: &Compare) -> Result<bool, Fault> {
     let by_value = compare.target == CompareTarget::Value as i32;
-    let reader = source.reader(source.current());
+    let stale = i64::from(Sabotage::TxnComparesStale.is_on());
+    let reader = source.reader(source.current() - stale);
     let range = KeyRange::new(compare.key.clone(), compare.range_end.clone());
     let options = RangeOptions {
         keys_only: !by_value,

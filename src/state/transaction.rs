@@ -10,7 +10,7 @@ use super::range::{Source, whole_range};
 use super::reply::Rejection;
 use super::stop::Stop;
 use super::wire;
-use crate::base::{KeyRange, LeaseId};
+use crate::base::{KeyRange, LeaseId, Sabotage};
 use crate::mvcc::{Reader, Version, Whole, Writer};
 use crate::proto::etcdserverpb::{
     DeleteRangeRequest, DeleteRangeResponse, PutRequest, PutResponse, RangeRequest, RangeResponse,
@@ -64,6 +64,10 @@ impl<R: Read> Transaction<'_, '_, R> {
         if let Some(lease) = lease {
             self.attach(&request.key, prev.as_ref(), lease);
         }
+        let prev = match Sabotage::PrevKvIsTheNewOne.is_on() {
+            true => self.writer.reader().find(&request.key)?,
+            false => prev,
+        };
         let prev_kv = match prev {
             Some(prev) if request.prev_kv => Some(wire::to_wire(self.writer.reader().load(&prev)?)),
             _ => None,

@@ -16,10 +16,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::db::Database;
+use super::overlay::Layer;
 use super::snapshot::Part;
-use super::store::Store;
-use super::{Fault, directory};
-use crate::base::limits;
+use super::store::{Store, with_stamp};
+use super::{Fault, Rows, Stamp, directory};
+use crate::base::{Sabotage, limits};
 
 /// A copy beside the live database. Deleted when dropped, unless switched to.
 #[derive(Debug)]
@@ -60,6 +61,9 @@ impl Store {
         copy(&database, &path)?;
         directory::adopt(&self.db_dir, generation)?;
         let copy = Database::open_aside(&self.db_dir, generation, &self.config)?;
+        if Sabotage::AppliedAgainAfterRewrite.is_on() {
+            fall_behind(&copy)?;
+        }
         let bytes_after = copy.size()?.0;
         Ok(Rewritten { database: Arc::new(copy), lineage, bytes_before, bytes_after })
     }
@@ -101,6 +105,14 @@ fn copy(database: &Database, path: &Path) -> Result<(), Fault> {
     file.sync_all().map_err(|error| Fault::io("sync", path, error))
 }
 
+/// Takes the index back, and nothing else: as if it had been copied before the rows.
+fn fall_behind(copy: &Database) -> Result<(), Fault> {
+    let stamp = copy.stamp(&copy.read_txn()?)?;
+    let layer = Layer::default();
+    layer.merge(with_stamp(Rows::new(), Stamp { applied: stamp.applied - 1, ..stamp }));
+    copy.write(&layer.tables()).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use std::ops::{Bound, ControlFlow};
@@ -109,7 +121,7 @@ mod tests {
 
     use super::*;
     use crate::base::Moment;
-    use crate::storage::{Direction, Read, Rows, Stamp, StoreConfig, Table, View};
+    use crate::storage::{Direction, Read, StoreConfig, Table, View};
 
     const ROWS: u64 = 2_000;
 

@@ -6,6 +6,7 @@
 //! Knows nothing of: transactions, pages, who reads.
 
 use super::{Stamp, Table};
+use crate::base::Sabotage;
 
 const SUM_BYTES: usize = 4;
 
@@ -31,7 +32,8 @@ pub(super) fn verified<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option
         return Some(stored);
     }
     let (value, found) = stored.split_last_chunk::<SUM_BYTES>()?;
-    (u32::from_be_bytes(*found) == sum(table, key, value)).then_some(value)
+    let is_whole = u32::from_be_bytes(*found) == sum(table, key, value);
+    (is_whole || Sabotage::RowDamageAccepted.is_on()).then_some(value)
 }
 
 fn stands_alone(table: Table, key: &[u8]) -> bool {

@@ -21,7 +21,7 @@ use ring::digest::{Context, SHA256};
 use super::db::Database;
 use super::view::Layers;
 use super::{Fault, Stamp, StoreConfig, View, directory, env};
-use crate::base::limits;
+use crate::base::{Sabotage, limits};
 
 const MAGIC: [u8; 8] = *b"QRTSNAP\n";
 const FORMAT: u32 = 1;
@@ -240,7 +240,8 @@ impl Stage {
         if self.received != self.header.length {
             return Err(self.wrong_length());
         }
-        if self.sum.finish().as_ref() != self.header.sha256 {
+        let is_whole = self.sum.finish().as_ref() == self.header.sha256;
+        if !is_whole && !Sabotage::SnapshotUnverified.is_on() {
             return Err(SnapshotError::Checksum);
         }
         self.file.sync_all().map_err(|error| Fault::io("sync", &path, error))?;

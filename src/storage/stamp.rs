@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Fault, Read, Table, row_sum};
-use crate::base::{Index, Revision, Term};
+use crate::base::{Index, Revision, Sabotage, Term};
 
 /// Format of the tables and of their rows; one higher whenever an older binary would misread them.
 pub(super) const FORMAT: u32 = 2;
@@ -63,6 +63,17 @@ impl Stamp {
             (Bytes::from_static(Self::FORMAT_KEY), format),
             (Bytes::from_static(Self::KEY), stamp.freeze()),
         ]
+    }
+
+    /// As a program with one of these bugs reads it from the database that it opens.
+    pub(super) fn sabotaged(self) -> Self {
+        if Sabotage::RevisionReused.is_on() && self.revision > Revision::EMPTY_STORE {
+            return Self { revision: self.revision - 1, ..self };
+        }
+        if Sabotage::CompactionForgotten.is_on() {
+            return Self { compacted: Self::NEVER_COMPACTED, ..self };
+        }
+        self
     }
 
     /// Whether only a seal may write this row.

@@ -19,7 +19,7 @@ use super::overlay::Layer;
 use super::snapshot::{SnapshotCopy, SnapshotHeader, Stage, Staged};
 use super::view::Layers;
 use super::{Fault, Rows, Stamp, StoreConfig, Sweep, View, directory};
-use crate::base::Moment;
+use crate::base::{Moment, Sabotage};
 
 /// Overlay and current generation; shared by applier, readers and checkpoint thread.
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Store {
         directory::remove_leftovers(db_dir, generation)?;
         let dir = directory::generation_dir(db_dir, generation);
         let database = Database::open(&dir, generation, &config)?;
-        let stamp = database.stamp(&database.read_txn()?)?;
+        let stamp = database.stamp(&database.read_txn()?)?.sabotaged();
         Ok(Arc::new(Self {
             db_dir: db_dir.to_owned(),
             config,
@@ -210,6 +210,9 @@ impl Store {
     pub fn checkpoint(&self, sealed: Sealed) -> Result<CheckpointReport, Fault> {
         let Sealed { lineage, layer, stamp } = sealed;
         let database = self.database_of(lineage);
+        if Sabotage::IndexAheadOfData.is_on() {
+            layer.merge(with_stamp(Rows::new(), self.stamp()));
+        }
         let rows = database.map_or(Ok(0), |database| database.write(&layer.tables()))?;
         let mut live = self.live_mut();
         let is_ignored = live.lineage != lineage;
@@ -300,7 +303,7 @@ impl Store {
     }
 }
 
-fn with_stamp(mut rows: Rows, stamp: Stamp) -> Rows {
+pub(super) fn with_stamp(mut rows: Rows, stamp: Stamp) -> Rows {
     for (key, value) in stamp.rows() {
         rows.insert((super::Table::Meta, key), Some(value));
     }

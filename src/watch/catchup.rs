@@ -8,6 +8,7 @@ use super::hub::{HistoryWanted, Hub};
 use super::index::Slot;
 use super::spec::{Config, StreamId};
 use super::watcher::Place;
+use crate::base::Sabotage;
 use crate::mvcc::{EventBatch, History};
 
 /// The last batches published, without a gap, up to the hub's revision.
@@ -108,7 +109,8 @@ impl Hub {
         for slot in full.behind.clone() {
             let Some(watcher) = self.watchers.get(slot) else { continue };
             let served = from <= watcher.next && watcher.next <= revision;
-            let next = if served { revision + 1 } else { watcher.next };
+            let again = i64::from(Sabotage::WatchRepeatsAfterPause.is_on());
+            let next = if served { revision + 1 - again } else { watcher.next };
             self.advance(slot, next, Place::Parked);
         }
     }

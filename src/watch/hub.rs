@@ -9,7 +9,7 @@ use super::delivery::{Delivery, Matched, Which};
 use super::index::{Index, Slot};
 use super::spec::{Config, Refusal, Spec, StreamId};
 use super::watcher::{Place, Request, Stream, Watcher, Watchers};
-use crate::base::{Moment, limits};
+use crate::base::{Moment, Sabotage, limits};
 use crate::mvcc::EventBatch;
 
 /// A slice of history that somebody must read: whole revisions from `from` on, at most to `to`, bounded by the two
@@ -166,7 +166,9 @@ impl Hub {
         }
         self.revision = batch.revision;
         self.recent.push(&batch, &self.config);
-        let matches = self.matches(&self.synced, &batch, |watcher| watcher.next <= batch.revision);
+        let matches = self.matches(&self.synced, &batch, |watcher| {
+            watcher.next <= batch.revision || Sabotage::WatchHearsBeforeStart.is_on()
+        });
         self.deliver(&batch, &matches, i64::MAX);
         self.answer_deferred();
     }
@@ -188,7 +190,7 @@ impl Hub {
 
     /// The store jumped to another state (a snapshot was installed): watchers go on from their own next revisions.
     pub fn restarted(&mut self, revision: i64, compacted: i64) {
-        let missed = self.revision + 1;
+        let missed = if Sabotage::WatchGoesBackInTime.is_on() { 0 } else { self.revision + 1 };
         self.revision = self.revision.max(revision);
         self.reading = None;
         self.recent = Recent::default();
@@ -225,7 +227,8 @@ impl Hub {
                 let Some(watcher) = self.watchers.get_mut(slot) else { continue };
                 let quiet = std::mem::replace(&mut watcher.quiet, true);
                 let (id, start, place) = (watcher.id, watcher.start, watcher.place);
-                if quiet && place == Place::Synced && start <= self.revision {
+                let begun = start <= self.revision || Sabotage::WatchProgressBeforeStart.is_on();
+                if quiet && place == Place::Synced && begun {
                     self.tell(stream, Delivery::Progress { id, revision: self.revision });
                 }
             }
@@ -287,7 +290,8 @@ impl Hub {
             Request::Progress => {
                 let Some(asked) = self.streams.get(&stream) else { return };
                 let started = asked.future.last().is_none_or(|&(start, _)| start <= self.revision);
-                if !asked.watchers.is_empty() && asked.behind.is_empty() && started {
+                let behind = !asked.behind.is_empty() && !Sabotage::WatchProgressAhead.is_on();
+                if !asked.watchers.is_empty() && !behind && started {
                     self.tell(stream, Delivery::Progress { id: -1, revision: self.revision });
                 }
             }
@@ -302,9 +306,12 @@ impl Hub {
             }
         };
         self.tell(stream, Delivery::Created { id, revision: self.revision });
-        let start = spec.start_revision;
+        let mut start = spec.start_revision;
         if start != 0 && start < self.compacted {
-            return self.cancel_compacted(stream, id);
+            if !Sabotage::WatchLosesCompacted.is_on() {
+                return self.cancel_compacted(stream, id);
+            }
+            start = self.compacted;
         }
         let interval = self.interval(stream);
         let Some(asked) = self.streams.get_mut(&stream) else { return };
@@ -447,7 +454,7 @@ impl Hub {
             let stream = of_stream[0].stream;
             let of_watchers = of_stream.chunk_by(|one, two| one.id == two.id);
             if self.is_slow(stream) {
-                for of_watcher in of_watchers {
+                for of_watcher in of_watchers.filter(|_| !Sabotage::WatchLosesWhenSlow.is_on()) {
                     self.fall_behind(of_watcher[0].slot, batch.revision);
                 }
                 continue;

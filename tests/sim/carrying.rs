@@ -9,6 +9,7 @@ use quorate::engine::AskKind;
 use quorate::storage::{SnapshotCopy, SnapshotHeader};
 
 use crate::post::Posted;
+use crate::sabotage::Harm;
 use crate::violation::Verdict;
 use crate::world::{Body, Event, Transfer, World};
 
@@ -103,7 +104,13 @@ impl World {
             self.at(at, Event::Answer { id, to: from, body: None });
         }
         match self.net.alone(from, to, self.age(), &mut self.dice) {
-            Some(at) => self.at(Moment::ZERO + at, Event::Ask { id, from, to, kind, body }),
+            Some(at) => {
+                if Harm::DoubledAsks.is_on() {
+                    let body = body.clone();
+                    self.at(Moment::ZERO + at, Event::Ask { id, from, to, kind, body });
+                }
+                self.at(Moment::ZERO + at, Event::Ask { id, from, to, kind, body });
+            }
             None if self.dice.in_thousand(500) => {
                 let wait = self.ticks(0, 10);
                 self.after(wait, Event::Answer { id, to: from, body: None });
@@ -215,7 +222,10 @@ impl World {
         let Some(transfer) = self.transfers.get_mut(&id) else { return Ok(()) };
         let (from, to) = (transfer.from, transfer.to);
         let header = transfer.header.clone();
-        let bytes = std::mem::replace(&mut transfer.body, Body::Read).read();
+        let mut bytes = std::mem::replace(&mut transfer.body, Body::Read).read();
+        if Harm::DamagedCopies.is_on() && id.is_multiple_of(2) {
+            bytes = Harm::damaged(&bytes);
+        }
         let is_open = self.is_open(from, to) && !self.nodes[&to].is_paused;
         let half = bytes.len() / 2;
         let begun = is_open.then(|| self.nodes.get_mut(&to).and_then(|node| node.up.as_mut()));

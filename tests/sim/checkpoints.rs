@@ -60,7 +60,7 @@ impl World {
         Ok(())
     }
 
-    fn crash_in_checkpoint(&mut self, id: u64, when: &str) -> Verdict {
+    pub(crate) fn crash_in_checkpoint(&mut self, id: u64, when: &str) -> Verdict {
         self.note(id, "crash", format_args!("{when} the commit of a checkpoint"));
         self.totals.crashes_inside_a_checkpoint += 1;
         self.faults.crashed_in_checkpoint(id);

@@ -41,6 +41,8 @@ struct Inner {
     /// Operations until everything fails.
     fuse: Option<u64>,
     failing_syncs: u64,
+    /// Of so many syncs one does nothing, and says that it is done.
+    lies_every: Option<u64>,
     syncs: u64,
     bytes_written: u64,
     /// What became durable, write by write, until somebody takes it.
@@ -104,6 +106,11 @@ impl SimDisk {
     /// The next syncs fail.
     pub(crate) fn fail_syncs(&self, count: u64) {
         self.lock().failing_syncs = count;
+    }
+
+    /// One of so many syncs does nothing, and says that it is done.
+    pub(crate) fn lie_every(&self, syncs: Option<u64>) {
+        self.lock().lies_every = syncs;
     }
 
     /// Bytes of all files together; none is without bound.
@@ -382,6 +389,9 @@ impl DiskFile for SimFile {
                 return Err(io::Error::other("the power went"));
             }
             inner.syncs += 1;
+            if inner.lies_every.is_some_and(|every| inner.syncs.is_multiple_of(every)) {
+                return Ok(());
+            }
             let file = file(inner, id)?;
             let dirty = std::mem::take(&mut file.dirty);
             for (offset, bytes) in &dirty {

@@ -34,6 +34,7 @@ mod post;
 mod replay_log;
 mod report;
 mod running;
+mod sabotage;
 mod scenarios;
 mod script;
 mod shrink;

@@ -15,6 +15,7 @@ use crate::clients::Completion;
 use crate::disk::Keep;
 use crate::invariants::{StateAgreement, leader_completeness};
 use crate::node::{Turn, Unopened, Up};
+use crate::sabotage::Harm;
 use crate::trace::Trace;
 use crate::violation::{Verdict, Violation};
 use crate::world::{Event, World, member};
@@ -117,6 +118,9 @@ impl World {
         if busy {
             note_turn(&mut self.trace, self.now, id, turn, up);
         }
+        if switched && turn == Turn::Checkpoint && Harm::CrashesAfterRewrites.is_on() {
+            return self.crash_in_checkpoint(id, "after a rewrite, before").map(|()| false);
+        }
         match turn {
             Turn::Checkpoint => self.totals.rewritten_databases += u64::from(switched),
             _ => self.totals.snapshot_installs += u64::from(switched),
@@ -150,6 +154,7 @@ impl World {
                 self.note(id, "leads", format_args!("term {}", status.term));
             }
             self.quorums.check(&status, &self.nodes)?;
+            self.membership.check(&status)?;
         }
         Ok(())
     }
@@ -200,6 +205,7 @@ impl World {
         match envelope.command.as_ref() {
             Some(Command::MemberChange(change)) if is_ok => {
                 self.totals.member_changes += 1;
+                self.membership.changed(self.checker.next_index() - 1, &self.checker.roll);
                 let id = change.member.as_ref().map_or(0, |member| member.id);
                 self.note(id, "member", format_args!("{:?}", change.kind()));
                 if adds(change.kind()) {

@@ -24,11 +24,13 @@ use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::invariants::{
     AppliedMonotonic, CommittedImmutable, CommittedOnQuorumDisks, ElectionSafety, LeaseNeverEarly,
-    LogMatching, RevisionMonotonic,
+    LogMatching, MembershipAgrees, RevisionMonotonic,
 };
+use crate::members::Roll;
 use crate::mix::Mix;
 use crate::network::Network;
 use crate::node::{Limits, Node, Turn};
+use crate::sabotage::Harm;
 use crate::totals::Totals;
 use crate::trace::Trace;
 use crate::violation::{Verdict, Violation};
@@ -185,6 +187,7 @@ pub(crate) struct World {
     pub(crate) logs: LogMatching,
     pub(crate) committed: CommittedImmutable,
     pub(crate) quorums: CommittedOnQuorumDisks,
+    pub(crate) membership: MembershipAgrees,
     pub(crate) applied: AppliedMonotonic,
     pub(crate) revisions: RevisionMonotonic,
     pub(crate) leases: LeaseNeverEarly,
@@ -229,6 +232,7 @@ impl World {
             logs: LogMatching::default(),
             committed: CommittedImmutable::default(),
             quorums: CommittedOnQuorumDisks::default(),
+            membership: MembershipAgrees::new(&Roll::new(&founders)),
             applied: AppliedMonotonic::default(),
             revisions: RevisionMonotonic::default(),
             leases: LeaseNeverEarly::new(110),
@@ -318,6 +322,7 @@ impl World {
 
     pub(crate) fn add_node(&mut self, id: u64) {
         let node = Node::new(id, &self.dir, self.now, &mut self.dice);
+        node.disk.lie_every(Harm::LyingDisk.is_on().then_some(3));
         self.nodes.insert(id, node);
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 
 use super::Driver;
-use crate::base::{Index, MemberId, Moment};
+use crate::base::{Index, MemberId, Moment, Sabotage};
 use crate::consensus::{Class, Effects, Outgoing, Persist, Role, RoleKind};
 use crate::engine::shared::{ApplierMessage, LogMessage, SnapshotJob};
 use crate::engine::status::RaftStatus;
@@ -140,7 +140,7 @@ impl Driver {
         self.shared.confirmed_at.store(0, Ordering::Release);
         if role.is_leader() {
             lessor.promote(role.term, now, config.election_timeout());
-        } else {
+        } else if !Sabotage::LeaseKeptByFormerLeader.is_on() {
             lessor.demote();
         }
         drop(lessor);

@@ -26,9 +26,9 @@ pub use self::changes::ChangeRefused;
 use self::effects::Pending;
 use self::proposals::{Forwards, Parked};
 use self::reads::Reads;
-use super::shared::{DriverMessage, Finished, LogMessage, Shared};
+use super::shared::{ApplierMessage, DriverMessage, Finished, LogMessage, Shared};
 use super::waiters::{Decided, answer};
-use crate::base::{Index, MemberId, Moment};
+use crate::base::{Index, MemberId, Moment, Sabotage};
 use crate::consensus::{Core, Refused, wire};
 use crate::storage::{Fault, Staged};
 
@@ -180,6 +180,9 @@ impl Driver {
         }
         self.perform_effects(now);
         if let Some(ignored) = self.staged.take() {
+            if Sabotage::OlderSnapshotInstalled.is_on() {
+                return self.shared.applier.push_internal(ApplierMessage::Install(ignored));
+            }
             tracing::info!(peer = %from, "a snapshot was not needed any more");
             self.shared.store.discard(ignored);
         }

@@ -8,7 +8,7 @@ use prost::Message as _;
 
 use super::Driver;
 use super::changes::ChangeRefused;
-use crate::base::{Index, MemberId, Moment, Term, limits};
+use crate::base::{Index, MemberId, Moment, Sabotage, Term, limits};
 use crate::consensus::{Refused, RoleKind};
 use crate::engine::Error;
 use crate::engine::outbox::{AskKind, Lost};
@@ -198,6 +198,9 @@ impl Driver {
         let mut waiters = self.shared.waiters();
         for (position, &counter) in counters.iter().enumerate() {
             let decided = match outcomes.get(position) {
+                None if Sabotage::LostCalledNotProposed.is_on() => {
+                    waiters.fail(counter, Error::LeaderChanged)
+                }
                 None => waiters.fail(counter, Error::ConnectionLost { leader }),
                 Some(outcome) => match outcome.refusal() {
                     Refusal::Accepted => waiters.placed(counter, outcome.term, outcome.index),

@@ -12,7 +12,7 @@ use super::record::{HardState, InstallMark, Recovered, TornTail, WalConfig};
 use super::scan::Scan;
 use super::segment::{LARGE_SPARE, Listing, Segment, read_header, segment_name};
 use super::writer::{SPARES_MAX, Wal};
-use crate::base::{Index, Term};
+use crate::base::{Index, Sabotage, Term};
 
 impl Wal {
     /// Opens the log of a member whose database holds what is applied up to `applied`, in its `generation`.
@@ -35,6 +35,9 @@ impl Wal {
         let last = &sources[sources.len() - 1];
         replay.segment(last, None)?;
         let cut = replay.judge_tail(last)?;
+        if Sabotage::LogCutBelowCommit.is_on() {
+            replay.forget_behind(applied)?;
+        }
         let restart = replay.check_applied(applied, generation)?;
         // Nothing was written so far: what is refused is left as it was found.
         replay.settle_tail(last, cut.as_ref())?;
@@ -257,6 +260,16 @@ impl Replay {
         Ok(())
     }
 
+    /// Drops what is not applied, as if nothing of it were committed.
+    fn forget_behind(&mut self, applied: (Index, Term)) -> Result<(), Fault> {
+        if self.terms.last().0 <= applied.0 || self.terms.term(applied.0) != Some(applied.1) {
+            return Ok(());
+        }
+        self.hard_state.commit = applied.0;
+        self.committed.0 = applied.0;
+        self.truncate(applied.0 + 1, applied.1, 0, 0)
+    }
+
     fn vouch(&mut self, generation: u64, at: u64, commit: Index) {
         if commit > self.committed.0 {
             self.committed = (commit, place(generation, at));
@@ -268,7 +281,9 @@ impl Replay {
         let generation = last.header.generation;
         let offset = self.segments.back().map_or(SEGMENT_HEADER_BYTES, |segment| segment.used);
         let mut scan = Scan::new(last.file.as_ref(), generation)?;
-        if let Some(later) = scan.later_batch(offset, self.sequence)? {
+        if let Some(later) = scan.later_batch(offset, self.sequence)?
+            && !Sabotage::DamageTakenForTornTail.is_on()
+        {
             let what = format!("batch {} is damaged, and a later one is at {later}", self.sequence);
             return Err(damage(what, generation, offset));
         }
