@@ -7,6 +7,7 @@ mod client;
 mod etcdctl;
 mod gateway;
 mod hostile;
+mod interop;
 mod pages;
 mod program;
 mod recipes;
