@@ -1,4 +1,4 @@
-//! `member list|add|promote|update|remove`.
+//! `member list|add|promote|update|remove`; `resync` has a file of its own.
 
 use std::ffi::OsString;
 
@@ -10,6 +10,7 @@ use super::exit::Exit;
 use super::go::parse_hex_uint;
 use super::kv::is_serializable;
 use super::print::{MemberAdded, MemberChanged, Members};
+use super::resync::Resync;
 
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum Member {
@@ -23,6 +24,8 @@ pub(super) enum Member {
     Update(Update),
     /// Remove a member for ever
     Remove(Remove),
+    /// Give a stopped member whose data is damaged or lost everything anew
+    Resync(Resync),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -120,9 +123,14 @@ fn urls(written: &str) -> Result<Vec<String>, Exit> {
 }
 
 impl Member {
-    pub(super) async fn run(self, session: &Session) -> Result<(), Exit> {
+    pub(super) async fn run(
+        self,
+        session: &Session,
+        environment: &[(String, String)],
+    ) -> Result<(), Exit> {
         let printer = session.printer;
         match self {
+            Self::Resync(resync) => resync.run(session, environment).await,
             Self::List(List { consistency }) => {
                 let linearizable = !is_serializable(&consistency)?;
                 let answer = session.client().await?.member_list(linearizable).await?;

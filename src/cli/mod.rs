@@ -33,6 +33,7 @@ mod playground;
 mod print;
 mod profile;
 mod progress;
+mod resync;
 mod run;
 mod selfmade;
 mod serve;

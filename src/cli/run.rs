@@ -148,7 +148,7 @@ async fn ask(
         Command::Watch(watch) => watch.run(session, environment).await,
         Command::Compaction(compaction) => compaction.run(session).await,
         Command::Lease(lease) => lease.run(session).await,
-        Command::Member(member) => member.run(session).await,
+        Command::Member(member) => member.run(session, environment).await,
         Command::Endpoint(endpoint) => endpoint.run(session).await,
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
         Command::Lock(lock) => lock.run(session).await,

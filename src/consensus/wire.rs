@@ -34,7 +34,7 @@ pub enum Invalid {
     Shape { kind: Kind, what: &'static str },
     /// A field that contradicts what this member knows to be true: one of the two has lost or damaged its log.
     #[error(
-        "a {kind:?} that contradicts this member's log: {what}; if it repeats, remove the damaged member, clear its data directory and add it again"
+        "a {kind:?} that contradicts this member's log: {what}; if it repeats, re-sync the damaged member with `quorate member resync`"
     )]
     Contradiction { kind: Kind, what: String },
 }

@@ -22,8 +22,8 @@ pub enum Error {
     OtherUrls { name: String, roster: String, advertised: String },
 
     #[error(
-        "member {member} has already been bootstrapped: a running member knows it; if its data is lost, remove it with \
-         `member remove {member}`, add it again with `member add`, and start it with initial-cluster-state existing"
+        "member {member} has already been bootstrapped: a running member knows it; if its data is lost, give it a place \
+         again with `quorate member resync`"
     )]
     AlreadyBootstrapped { member: MemberId },
 

@@ -25,6 +25,7 @@ mod open;
 mod outbox;
 mod reload;
 mod restore;
+mod resync;
 mod stop;
 mod versions;
 
@@ -33,4 +34,5 @@ pub use config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 pub use error::Error;
 pub use member::Node;
 pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};
+pub use resync::Damaged;
 pub use stop::Stopped;

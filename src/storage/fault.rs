@@ -34,7 +34,7 @@ pub enum Fault {
 
     /// Bytes that fail their checksum or contradict each other.
     #[error(
-        "{what} in {place}; remove this member, clear its data directory and add it again, or restore a snapshot"
+        "{what} in {place}; re-sync this member from the others with `quorate member resync`, or restore a snapshot where there are none"
     )]
     Corrupt { what: String, place: String },
 

@@ -92,5 +92,5 @@ fn a_founder_that_lost_its_data_is_not_founded_again() {
     assert!(!status.success());
     let log = process.log();
     assert!(log.contains("has already been bootstrapped"), "{log}");
-    assert!(log.contains("member remove"), "{log}");
+    assert!(log.contains("member resync"), "{log}");
 }

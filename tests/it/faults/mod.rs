@@ -5,6 +5,7 @@
 
 mod disk;
 mod disks;
+mod flips;
 mod kills;
 mod partitions;
 mod platter;
