@@ -3,6 +3,7 @@
 //! Knows nothing of: tables, transactions, who reads.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -22,6 +23,9 @@ const MAP_STEP_BYTES: u64 = 64 * 1024;
 const LOCK_FILE: &str = "lock.mdb";
 const READER_SLOT_BYTES: u64 = 64;
 const LOCK_HEAD_BYTES: u64 = 4_096;
+
+/// With less room than this left, bytes, a write that failed for no other reason did so for want of it.
+const FULL_BYTES: u64 = 1 << 20;
 
 /// The environment in the directory `dir`, created if there is none.
 pub(super) fn open(dir: &Path, config: &StoreConfig) -> Result<Env, Fault> {
@@ -84,7 +88,7 @@ pub(super) fn fault(
     error: heed::Error,
 ) -> Fault {
     match error {
-        heed::Error::Io(source) => Fault::io(action, path, source),
+        heed::Error::Io(source) => Fault::io(action, path, told(source, path)),
         heed::Error::Mdb(MdbError::MapFull) => Fault::MapFull { path: path.to_owned(), map_bytes },
         heed::Error::Mdb(
             error @ (MdbError::Corrupted
@@ -95,6 +99,16 @@ pub(super) fn fault(
         ) => Fault::corrupt(format!("LMDB says {error}"), path.display().to_string()),
         error => Fault::Database { action, path: path.to_owned(), source: Box::new(error) },
     }
+}
+
+/// LMDB calls a write that ended short an input/output error. Where no room is left, that is what it was.
+fn told(source: io::Error, path: &Path) -> io::Error {
+    let is_full = || {
+        let stat = rustix::fs::statvfs(path);
+        stat.is_ok_and(|stat| stat.f_bavail.saturating_mul(stat.f_frsize) < FULL_BYTES)
+    };
+    let is_io = source.raw_os_error() == Some(Errno::IO.raw_os_error());
+    if is_io && is_full() { Errno::NOSPC.into() } else { source }
 }
 
 #[expect(

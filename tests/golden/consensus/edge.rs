@@ -50,7 +50,7 @@ fn contradictions_are_refused_and_say_what_to_do() {
     let refused = |result: Result<Stepped, Invalid>, says: &str| match result {
         Err(error @ Invalid::Contradiction { .. }) => {
             assert!(error.to_string().contains(says), "{error}");
-            assert!(error.to_string().contains("remove the damaged member"), "{error}");
+            assert!(error.to_string().contains("re-sync the damaged member"), "{error}");
         }
         other => panic!("{other:?} instead of {says}"),
     };
