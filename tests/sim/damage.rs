@@ -17,6 +17,7 @@ use quorate::storage::{EntryKind, Fault};
 use crate::churn::{addition, removal};
 use crate::dice::Dice;
 use crate::lmdb::flip_row;
+use crate::node::Node;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::workload::Op;
 use crate::world::{Event, World};
@@ -95,6 +96,17 @@ impl World {
         drop(handle);
         self.poke(id);
         Ok(())
+    }
+
+    /// At the end: true when every database in which bits flipped is known to be damaged, or sound.
+    pub(crate) fn finds_damage(&mut self) -> bool {
+        let is_open = |node: &&Node| node.has_flipped_rows && !node.is_damaged && !node.is_retired;
+        let ids: Vec<u64> = self.nodes.values().filter(is_open).map(|node| node.id).collect();
+        for &id in &ids {
+            // It says what it finds through the member's next turn.
+            let _ = self.copy_database(id);
+        }
+        ids.is_empty()
     }
 
     /// The event log of a seed is always the same, wherever its databases lie.
@@ -205,7 +217,7 @@ impl World {
     }
 }
 
-impl crate::node::Node {
+impl Node {
     /// Whether its log holds a change of members that it has not seen committed.
     fn changes_members(&self) -> bool {
         let (log, applied) = match &self.up {

@@ -35,12 +35,7 @@ impl World {
         }
         self.until("operations did not end", |world| world.clients.is_idle())?;
         self.until("no member leads", |world| world.leader().is_some())?;
-        for id in self.nodes.keys().copied().collect::<Vec<_>>() {
-            self.copy_database(id)?;
-        }
-        self.until("a damaged member did not stop", |world| {
-            !world.nodes.values().any(|node| node.has_flipped_rows && node.up.is_some())
-        })?;
+        self.until("damage was not found", |world| world.finds_damage())?;
         self.until("no member leads", |world| world.leader().is_some())?;
         self.until("a damaged member did not leave", |world| world.remove_damaged())?;
         self.until("an alarm did not end", |world| world.lower_alarms())?;

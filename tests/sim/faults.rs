@@ -122,6 +122,9 @@ impl Faults {
 
 impl World {
     pub(crate) fn inject_fault(&mut self, number: u64) -> Verdict {
+        if self.faults.is_over {
+            return Ok(());
+        }
         let mut dice = Dice::apart(self.plan.seed, Purpose::Fault, number);
         let kind = dice.weighted(&self.mix.kinds);
         let Some(id) =
