@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use quorate::client::{Client, ClientFiles, Config};
 
@@ -183,6 +184,14 @@ impl Cluster {
     pub(crate) fn ended(&mut self, index: usize) -> ExitStatus {
         let mut process = self.members[index].process.take().expect("it runs");
         process.wait(SOON).unwrap_or_else(|| panic!("it goes on:\n{}", process.log()))
+    }
+
+    /// How it ended, if it has ended by itself.
+    pub(crate) fn has_ended(&mut self, index: usize) -> Option<ExitStatus> {
+        let process = self.members[index].process.as_mut().expect("it ran");
+        let status = process.wait(Duration::from_millis(50))?;
+        self.members[index].process = None;
+        Some(status)
     }
 
     pub(crate) fn is_running(&self, index: usize) -> bool {

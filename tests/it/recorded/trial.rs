@@ -32,6 +32,10 @@ const CALL: Duration = Duration::from_secs(1);
 const HEARD: &str = "k/end";
 const UNHEARD: &str = "end";
 
+/// What [`Trial::grow`] writes.
+const GROWING: &str = "growing";
+const LARGE_BYTES: usize = 256 << 10;
+
 /// See the module.
 pub(crate) struct Trial {
     recorder: Arc<Recorder>,
@@ -40,6 +44,7 @@ pub(crate) struct Trial {
     askers: Vec<JoinHandle<()>>,
     listeners: Vec<JoinHandle<()>>,
     last: Client,
+    grown: AtomicUsize,
 }
 
 impl Trial {
@@ -65,7 +70,7 @@ impl Trial {
         });
         let listeners = listeners.collect();
         let last = client(0).within(Duration::from_secs(20));
-        Self { recorder, running, end, askers, listeners, last }
+        Self { recorder, running, end, askers, listeners, last, grown: AtomicUsize::new(0) }
     }
 
     /// All of a cluster's members, each client beginning with another.
@@ -81,6 +86,16 @@ impl Trial {
     /// Commands acknowledged so far.
     pub(crate) fn writes(&self) -> u64 {
         self.recorder.writes()
+    }
+
+    /// One large value more, for which every disk needs room. Whether it is acknowledged does not matter.
+    pub(crate) async fn grow(&self) {
+        let number = self.grown.fetch_add(1, Ordering::Relaxed);
+        let mut value = number.to_string().into_bytes();
+        value.resize(LARGE_BYTES, b' ');
+        let (key, value) = (GROWING.into(), value.into());
+        let put = PutRequest { key, value, ..PutRequest::default() };
+        ask(&self.recorder, &self.last, Op::Command(Command::Put(put))).await;
     }
 
     /// Waits until so many more commands were acknowledged.
