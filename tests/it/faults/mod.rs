@@ -1,7 +1,7 @@
 //! What goes wrong with machines, done to real processes while clients write down all they see; every history is judged.
 //!
 //! Each fault has a number of rounds: few by default, many by an environment variable (docs/testing.md). Rounds share
-//! a cluster, ten at a time, so that a history stays small.
+//! a cluster, five at a time, so that a history stays small and its log whole.
 
 mod disk;
 mod disks;

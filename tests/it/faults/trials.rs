@@ -9,7 +9,7 @@ use crate::harness::{Cluster, SOON, run_within};
 use crate::recorded::{Tally, Trial};
 
 /// Rounds that share a cluster and a history.
-const ROUNDS_PER_CLUSTER: usize = 10;
+const ROUNDS_PER_CLUSTER: usize = 5;
 
 /// Commands that are acknowledged before and after each fault.
 const BETWEEN: u64 = 30;

@@ -34,7 +34,7 @@ const UNHEARD: &str = "end";
 
 /// What [`Trial::grow`] writes.
 const GROWING: &str = "growing";
-const LARGE_BYTES: usize = 256 << 10;
+const LARGE_BYTES: usize = 64 << 10;
 
 /// See the module.
 pub(crate) struct Trial {
