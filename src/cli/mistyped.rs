@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::args::{SERVER, named};
 use super::exit::{Code, Exit};
+use crate::config::nearest;
 
 /// What to tell; none if clap's own text is to be shown (help, and the commands that are not etcdctl's).
 pub(super) fn told(
@@ -13,14 +14,20 @@ pub(super) fn told(
     grammar: &clap::Command,
     words: &[OsString],
 ) -> Option<Exit> {
-    let path = path(grammar, words);
+    let stranger = text(error, ContextKind::InvalidSubcommand);
+    let (path, here) = typed(grammar, words, stranger.as_deref());
     if path.get(1).is_some_and(|name| SERVER.contains(&name.as_str())) {
         return None;
     }
     let called = path.join(" ");
     let (code, what) = sentence(error, &called)?;
     let mut text = what;
-    if let Some(meant) = suggestion(error) {
+    // clap finds letters left out or added, and not those that changed places.
+    let swapped = || {
+        let names = here.get_subcommands().map(clap::Command::get_name);
+        nearest(stranger.as_deref()?, names).map(str::to_owned)
+    };
+    if let Some(meant) = suggestion(error).or_else(swapped) {
         text.push_str(&format!("\n\nDid you mean this?\n\t{meant}\n"));
     }
     text.push_str(&format!("\nRun '{called} --help' for usage."));
@@ -102,17 +109,23 @@ pub(super) fn first_line(error: &clap::Error) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
-/// The program and its commands as far as they were typed right: `quorate lease grant`.
-fn path(grammar: &clap::Command, words: &[OsString]) -> Vec<String> {
+/// The program and its commands as far as they were typed right (`quorate lease grant`), and the last of them. What stands
+/// behind a word that is no command is no command either.
+fn typed<'a>(
+    grammar: &'a clap::Command,
+    words: &[OsString],
+    stranger: Option<&str>,
+) -> (Vec<String>, &'a clap::Command) {
     let mut here = grammar;
     let mut path = vec![here.get_name().to_owned()];
-    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+    let words = words.iter().skip(1).filter_map(|word| word.to_str());
+    for word in words.take_while(|word| Some(*word) != stranger) {
         if let Some(inner) = named(here, word) {
             path.push(inner.get_name().to_owned());
             here = inner;
         }
     }
-    path
+    (path, here)
 }
 
 #[cfg(test)]
@@ -167,6 +180,8 @@ mod tests {
             (&["quorate", "wacth", "k"][..], "\twatch\n", "'quorate --help'"),
             (&["quorate", "get", "--prefx", "k"], "\t--prefix\n", "'quorate get --help'"),
             (&["quorate", "lease", "grnt", "5"], "\tgrant\n", "'quorate lease --help'"),
+            (&["quorate", "gte", "a"], "\tget\n", "'quorate --help'"),
+            (&["quorate", "gett", "a", "l"], "\tget\n", "'quorate --help'"),
         ] {
             let text = exit(words).text;
             assert!(text.contains(meant) && text.contains(help), "{text}");
