@@ -249,6 +249,9 @@ pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
 /// The same for a snapshot, which takes as long as it takes.
 pub const HANDOVER_MAX: Duration = Duration::from_secs(600);
 
+/// Messages of a stream between a door and the service, each way.
+pub const STREAM_MESSAGES_MAX: usize = 16;
+
 /// After a failed accept: descriptors are short, and asking again at once frees none.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 

@@ -52,7 +52,7 @@ pub(super) struct Resync {
 struct Case {
     config: node::Config,
     damaged: Damaged,
-    known: MemberListResponse,
+    cluster: ClusterId,
     /// The cluster's entry of this member, if it has one.
     listed: Option<Member>,
 }
@@ -105,7 +105,8 @@ impl Case {
         damaged: Damaged,
         known: MemberListResponse,
     ) -> Result<Self, Exit> {
-        let cluster = ClusterId(known.header.as_ref().map_or(0, |header| header.cluster_id));
+        let header = known.header.as_ref().ok_or_else(|| unusable("its members"))?;
+        let cluster = ClusterId(header.cluster_id);
         if let Some((own, member)) = damaged.member()
             && own != cluster
         {
@@ -125,7 +126,7 @@ impl Case {
         };
         let by_id = known.members.iter().find(|member| Some(member.id) == own_id);
         let listed = by_id.or_else(|| known.members.iter().find(has_our_urls)).cloned();
-        Ok(Self { config, damaged, known, listed })
+        Ok(Self { config, damaged, cluster, listed })
     }
 
     fn own_id(&self) -> MemberId {
@@ -141,7 +142,7 @@ impl Case {
 
     /// Out of the cluster, and in again as somebody else.
     async fn replace(self, client: &Client) -> Result<MemberId, Exit> {
-        let Self { config, damaged, known, listed } = self;
+        let Self { config, damaged, cluster, listed } = self;
         let urls: Vec<String> =
             config.advertise_peer_urls.iter().map(ToString::to_string).collect();
         // Added by an earlier attempt, and never started.
@@ -154,10 +155,10 @@ impl Case {
                     println!("Removed {} ({}) from the cluster.", MemberId(listed.id), config.name);
                 }
                 let added = client.member_add_learner(&urls).await?;
-                MemberId(added.member.map_or(0, |member| member.id))
+                let added = added.member.ok_or_else(|| unusable("the member it added"))?;
+                MemberId(added.id)
             }
         };
-        let cluster = ClusterId(known.header.map_or(0, |header| header.cluster_id));
         let dir = config.data_dir.display().to_string();
         let aside = damaged
             .anew(cluster, member, &config.name)
@@ -190,13 +191,26 @@ async fn refuse_if_it_answers(
     Ok(())
 }
 
-/// Until it votes; however long it takes to be started and to catch up.
+/// A server that leaves out what everything else hangs on.
+fn unusable(what: &str) -> Exit {
+    Exit::error(format!("the server's answer does not say {what}: ask another endpoint"))
+}
+
+/// Until it votes; however long it takes to be started and to catch up. Each reason to wait is told once.
 async fn promote(client: &Client, member: MemberId) -> Result<(), Exit> {
+    let mut told = String::new();
     loop {
         match client.member_promote(member.0).await {
             Ok(_) => break,
             Err(error) if is_for_good(&error) => return Err(error.into()),
-            Err(_) => tokio::time::sleep(AGAIN).await,
+            Err(error) => {
+                let reason = error.to_string();
+                if reason != told {
+                    eprintln!("Waiting, because it cannot be promoted yet: {reason}");
+                    told = reason;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
         }
         // An answer that was lost may have been a yes.
         let known = client.member_list(true).await;

@@ -6,9 +6,9 @@
 //! made here and used there.
 //!
 //! Promises: a row that is handed out is the one that was written (a checksum behind its value says so; a row that is
-//! not damages the database for good); all rows of one `write` or one `sweep` or none of them; the environment is closed, and a retired
-//! generation's directory deleted, when the last handle is dropped. Knows nothing of: the overlay, which generation
-//! is live.
+//! not damages the database for good); all rows of one `write` or one `sweep` or none of them; the environment is
+//! closed, and a retired generation's directory deleted, when the last handle is dropped. Knows nothing of: the
+//! overlay, which generation is live.
 
 use std::fs::{self, File};
 use std::ops::{Bound, ControlFlow};

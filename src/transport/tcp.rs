@@ -182,8 +182,12 @@ async fn accept(door: Arc<Door>, shared: Arc<Shared>) {
 }
 
 async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr) {
-    // Too many: it is closed without a word, as nothing was agreed yet to say it in.
-    let Ok(held) = Arc::clone(&shared.clients).try_acquire_owned() else { return };
+    let Ok(held) = Arc::clone(&shared.clients).try_acquire_owned() else {
+        // Closed without a word to the client: nothing was agreed yet to say it in.
+        let reason =
+            format!("{} are connected, and there is no room for more", limits::CONNECTIONS_MAX);
+        return shared.complain(remote, &reason, "closed a caller's connection");
+    };
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let (refuse, refused) = watch::channel(None);
@@ -209,7 +213,10 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
             }
             return;
         }
-        Err(_) => return,
+        Err(_) => {
+            let reason = format!("it did not end within {:?}", limits::TLS_HANDSHAKE_DEADLINE);
+            return shared.complain(remote, &reason, "a TLS handshake failed");
+        }
     };
     let generation = shared.keychain.generation();
     let chain: Vec<_> = stream

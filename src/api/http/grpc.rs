@@ -18,9 +18,6 @@ use crate::api::ask;
 use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
-/// Messages between door and service, each way.
-const DEPTH: usize = 16;
-
 /// etcd's metadata: which API the client was written for.
 const API_VERSION: &str = "client-api-version";
 
@@ -136,7 +133,7 @@ async fn stream(
         return Ok(stream_of(answers, None, count));
     };
     session.shared.tally.received(method, first.len());
-    let (duplex, DoorEnd { requests, answers }) = Duplex::pair(DEPTH);
+    let (duplex, DoorEnd { requests, answers }) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     session.shared.service.open(caller, method, first, duplex);
     let (mut cutter, cut) = oneshot::channel();
     let count = Some(Count::new(&session.shared.tally, method));

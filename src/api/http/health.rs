@@ -8,13 +8,9 @@ use crate::proto::{Method, Status};
 /// etcd's one question: alarms, a leader, a read. True with the page of a member that is well.
 pub(super) async fn whole(session: &Session, query: &str) -> (bool, String) {
     let reason = ill(session, query).await;
-    let tally = &session.shared.tally;
-    if reason.is_none() {
-        tally.healthy.increment()
-    } else {
-        tally.unhealthy.increment()
-    }
-    let is_well = reason.is_none();
+    let (tally, is_well) = (&session.shared.tally, reason.is_none());
+    let counter = if is_well { &tally.healthy } else { &tally.unhealthy };
+    counter.increment();
     let (health, end) = if is_well { ("true", "") } else { ("false", "\n") };
     let reason = serde_json::Value::from(reason.unwrap_or_default());
     (is_well, format!(r#"{{"health":"{health}","reason":{reason}}}{end}"#))

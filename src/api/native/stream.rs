@@ -12,9 +12,6 @@ use crate::proto::frame::StreamFrame;
 use crate::proto::{Code, DoorEnd, Duplex, Item, Method, Retry, Status};
 use crate::transport::{CloseCode, RecvStream, SendStream};
 
-/// Messages between door and service, each way.
-const DEPTH: usize = 16;
-
 /// Messages that wait are written together up to so many bytes.
 const WRITE_BYTES: usize = 64 * 1024;
 
@@ -45,7 +42,7 @@ pub(super) async fn serve(
         Ok(None) => return end(&mut send, Ok(())).await,
         Err(violation) => return blame(&session, violation),
     };
-    let (duplex, door) = Duplex::pair(DEPTH);
+    let (duplex, door) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     session.door.service.open(&session.caller(), method, first, duplex);
     let DoorEnd { requests, mut answers } = door;
     let ended = tokio::select! {

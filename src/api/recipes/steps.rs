@@ -100,7 +100,7 @@ impl Steps {
                 Ok(Some(renewed.ttl).filter(|&ttl| ttl > 0))
             }
             Some(Item::End(Err(status))) => Err(status),
-            Some(Item::End(Ok(()))) | None => Err(ended()),
+            Some(Item::End(Ok(()))) | None => Err(ask::stopped()),
         }
     }
 
@@ -131,7 +131,7 @@ impl Watching {
                     }
                 }
                 Some(Item::End(Err(status))) => return Err(status),
-                Some(Item::End(Ok(()))) | None => return Err(ended()),
+                Some(Item::End(Ok(()))) | None => return Err(ask::stopped()),
             }
         }
     }
@@ -139,10 +139,6 @@ impl Watching {
 
 fn decoded<M: Message + Default>(message: Bytes) -> Result<M, Status> {
     M::decode(message).map_err(|error| failed(&error.to_string()))
-}
-
-fn ended() -> Status {
-    Status::new(Code::Unavailable, "etcdserver: server stopped", Retry::Ambiguous)
 }
 
 /// A recipe's own failure.

@@ -16,7 +16,6 @@ mod transcripts;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
 
 use quorate::api::{Http, HttpConfig};
 use quorate::base::{Clock, SystemClock};
@@ -24,9 +23,7 @@ use quorate::tls::{Keychain, KeychainFiles, Scheme};
 use quorate::transport::{Purpose, Tcp, TcpListen};
 
 use super::native::memory::{InMemory, Memory};
-
-/// Long enough for any machine; nothing waits so long when it works.
-const LONG: Duration = Duration::from_secs(20);
+use super::native::{LONG, soon, until};
 
 /// One address with the HTTP door.
 struct Server {
@@ -50,22 +47,4 @@ fn listen(purpose: Purpose, http: Arc<Http>) -> Tcp {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = TcpListen { address, scheme: Scheme::Http, purpose };
     Tcp::start(&[listen], &keychain, &clock, http).unwrap()
-}
-
-/// Waits until `reached`; the test fails when that never comes.
-async fn until(what: &str, mut reached: impl FnMut() -> bool) {
-    let waiting = async {
-        while !reached() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    assert!(tokio::time::timeout(LONG, waiting).await.is_ok(), "never happened: {what}");
-}
-
-/// Fails instead of hanging.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(LONG, future).await {
-        Ok(done) => done,
-        Err(_) => panic!("never happened: {what}"),
-    }
 }

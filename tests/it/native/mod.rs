@@ -30,7 +30,7 @@ const CLUSTER: ClusterId = ClusterId(0xc1);
 const MEMBER: MemberId = MemberId(0xe1);
 
 /// Long enough for any machine; nothing waits so long when it works.
-const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(20);
 
 /// One endpoint with the native door.
 struct Server {
@@ -119,7 +119,7 @@ async fn connect(servers: &[&Server]) -> Client {
 }
 
 /// Waits until `reached`; the test fails when that never comes.
-async fn until(what: &str, mut reached: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut reached: impl FnMut() -> bool) {
     let waiting = async {
         while !reached() {
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -129,7 +129,7 @@ async fn until(what: &str, mut reached: impl FnMut() -> bool) {
 }
 
 /// Fails instead of hanging.
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(LONG, future).await {
         Ok(done) => done,
         Err(_) => panic!("never happened: {what}"),

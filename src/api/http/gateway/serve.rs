@@ -14,10 +14,8 @@ use super::routes;
 use crate::api::ask;
 use crate::api::http::body::{Answer, Count, Stream};
 use crate::api::http::session::{Session, stopped};
+use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
-
-/// Messages between door and service, each way.
-const DEPTH: usize = 16;
 
 /// Longest object of a stream: each is looked at again with every piece of it.
 const STREAM_OBJECT_BYTES_MAX: usize = 64 * 1024;
@@ -72,9 +70,10 @@ async fn unary(
     }
     shared.tally.received(method, request.len());
     let message = ask::bytes(shared.service.as_ref(), caller, method, request, 0).await?;
-    shared.tally.sent(method, message.len());
-    shared.tally.handled(method, Code::Ok);
+    let length = message.len();
     let text = Bytes::from(json::response(method, message)?);
+    shared.tally.sent(method, length);
+    shared.tally.handled(method, Code::Ok);
     Ok(succeeded(match place {
         Some(mut place) => {
             place.hold(text.len());
@@ -98,7 +97,7 @@ async fn stream(
     };
     let first = json::request(method, first.unwrap_or_else(empty))?;
     shared.tally.received(method, first.len());
-    let (duplex, DoorEnd { requests, mut answers }) = Duplex::pair(DEPTH);
+    let (duplex, DoorEnd { requests, mut answers }) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     shared.service.open(caller, method, first, duplex);
     let count = Count::new(&shared.tally, method);
     // How it begins decides what it is answered.
