@@ -1,8 +1,10 @@
 #!/bin/sh
-# Proves docker/compose.yaml on the Docker engine that is here: three containers; what is put in one is read in another;
-# one is killed and comes back; one is lost with its data and is replaced. Ends with `proved`, or with what failed.
+# Proves compose.yaml on the Docker engine that is here: three containers; what is put in one is read in another; one is
+# killed and comes back; one is lost with its data and is replaced. Then article.yaml, which was written for etcd's image, with
+# `docker exec ... etcdctl`, and from outside over TCP. Ends with `proved`, or with what failed.
 #
-# Needs: the image `quorate` (docker/build.sh) and Docker Compose, 2 (`docker compose`) or 1 (`docker-compose`).
+# Needs: the image `quorate` (docker/build.sh) and Docker Compose, 2 (`docker compose`) or 1 (`docker-compose`). article.yaml
+# publishes the ports 2379, 2380 and 2381.
 set -eu
 cd "$(dirname "$0")"
 # Not the ports of a cluster that may run here for good.
@@ -12,6 +14,8 @@ if docker compose version >/dev/null 2>&1; then program="docker compose"; else p
 # Two words of one of them.
 # shellcheck disable=SC2086
 compose() { $program --project-name quorate-prove --file compose.yaml "$@"; }
+# shellcheck disable=SC2086
+article() { $program --project-name quorate-article --file article.yaml "$@"; }
 # container MEMBER: its id; its name is another one in each version of Compose.
 container() { compose ps -q "$1"; }
 quorate() { # quorate MEMBER WORD...
@@ -41,7 +45,7 @@ reads() { # reads MEMBER KEY VALUE
     [ "$(quorate "$1" get "$2" --print-value-only)" = "$3" ]
 }
 
-trap 'compose down --volumes --timeout 20 >/dev/null 2>&1' EXIT
+trap 'compose down --volumes --timeout 20 >/dev/null 2>&1; article down --volumes --timeout 20 >/dev/null 2>&1' EXIT
 compose down --volumes >/dev/null 2>&1
 compose up -d
 for member in n1 n2 n3; do until_true "$member becomes healthy" is_healthy "$member"; done
@@ -72,5 +76,36 @@ compose kill -s SIGKILL n2
 until_true "n1 and the new n3 are a quorum" quorate n3 put greeting "a third time"
 reads n1 greeting "a third time" || fail "n1 reads what was put in n3"
 echo "one lost: it was replaced"
+compose down --volumes --timeout 20
+
+article down --volumes >/dev/null 2>&1
+article up -d
+until_true "the article's cluster takes a key" docker exec etcd-node1 etcdctl put key value
+for node in etcd-node1 etcd-node2 etcd-node3; do
+    [ "$(docker exec "$node" etcdctl get key)" = "key
+value" ] || fail "$node: etcdctl get key"
+done
+docker exec etcd-node1 etcdctl --endpoints http://etcd-node2:2379,http://etcd-node3:2379 endpoint health ||
+    fail "etcdctl reaches the others by their names"
+[ "$(docker exec etcd-node1 /usr/local/bin/etcd --version | head -n 1)" = "etcd Version: 3.6.0" ] || fail "etcd --version"
+# The entry point is told to be etcd, as etcd's image is told what to run.
+[ "$(docker run --rm quorate /usr/local/bin/etcdctl version | head -n 1)" = "etcdctl version: 3.6.0" ] ||
+    fail "docker run quorate /usr/local/bin/etcdctl version"
+echo "the article's compose file: it is a cluster, and etcdctl is inside"
+
+# Its Go programs, where tests/interop/prepare.sh has built them; or else whoever speaks HTTP.
+programs=${CARGO_TARGET_DIR:-../target}/interop/go
+outside=http://localhost:2379,http://localhost:2380,http://localhost:2381
+if [ -x "$programs/first_put" ]; then
+    docker exec etcd-node1 etcdctl del key
+    "$programs/first_put" "$outside" || fail "the article's first program puts a key"
+    [ "$(docker exec etcd-node3 etcdctl get key)" = "key
+value" ] || fail "what the article's program put is read"
+    [ "$("$programs/first_watch" "$outside")" = 'Watch: PUT "key" : "value"
+Watch: PUT "key" : "new_value"
+Watch: DELETE "key" : ""' ] || fail "the article's second program prints what the article prints"
+    echo "the article's programs: they print what it prints"
+fi
+curl --silent --fail http://localhost:2381/health | grep -q '"health":"true"' || fail "/health from outside"
 
 echo proved

@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::builder::TypedValueParser;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::called::Called;
 use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
@@ -117,9 +118,11 @@ fn help(grammar: &clap::Command) -> String {
     };
     let mut text = "{about}\n\n{usage-heading} {usage}\n".to_owned();
     for (title, names) in GROUPS {
-        text.push_str(&format!("\n{title}:\n"));
         let known = names.iter().filter_map(|name| grammar.find_subcommand(name));
-        text.extend(known.map(line));
+        let lines: String = known.map(line).collect();
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{title}:\n{lines}"));
+        }
     }
     let named = |name: &str| GROUPS.iter().any(|(_, names)| names.contains(&name));
     text.extend(grammar.get_subcommands().filter(|command| !named(command.get_name())).map(line));
@@ -241,8 +244,12 @@ impl Globals {
 
 /// The whole grammar. The client's global flags may stand before the command and behind it; of a flag that is given
 /// twice the last one counts.
-pub(super) fn grammar() -> clap::Command {
-    let mut grammar = Cli::command().args_override_self(true);
+pub(super) fn grammar(called: Called) -> clap::Command {
+    let whole = match called {
+        Called::Etcdctl => etcdctl(),
+        Called::Quorate | Called::Etcd => Cli::command(),
+    };
+    let mut grammar = whole.args_override_self(true);
     let names: Vec<String> =
         grammar.get_subcommands().map(|command| command.get_name().to_owned()).collect();
     for name in names.iter().filter(|name| !LOCAL.contains(&name.as_str())) {
@@ -258,6 +265,23 @@ pub(super) fn grammar() -> clap::Command {
     }
     let help = help(&grammar);
     grammar.help_template(help)
+}
+
+/// The commands that etcdctl has, under its name.
+fn etcdctl() -> clap::Command {
+    let whole = Cli::command();
+    let is_theirs = |command: &&clap::Command| {
+        let name = command.get_name();
+        !SERVER.contains(&name) && name != "bench"
+    };
+    let own = clap::Command::new("etcdctl")
+        .about("A command line client for etcd's v3 API, over QUIC")
+        .version(env!("CARGO_PKG_VERSION"))
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .infer_subcommands(true)
+        .subcommands(whole.get_subcommands().filter(is_theirs).cloned());
+    Globals::augment_args(own)
 }
 
 /// How etcdctl reads words: a command may be shortened, and the last of two equal flags counts.
@@ -327,7 +351,9 @@ mod tests {
 
     #[test]
     fn the_grammar_holds() {
-        grammar().debug_assert();
+        for called in [Called::Quorate, Called::Etcdctl] {
+            grammar(called).debug_assert();
+        }
     }
 
     #[test]
@@ -352,7 +378,7 @@ mod tests {
         ] {
             let words = words.iter().map(OsString::from);
             let kept: Vec<OsString> = kept.iter().map(OsString::from).collect();
-            assert_eq!(without_go_switches(&grammar(), words), kept);
+            assert_eq!(without_go_switches(&grammar(Called::Quorate), words), kept);
         }
     }
 
@@ -364,14 +390,16 @@ mod tests {
             &["quorate", "member", "--endpoints", "a", "list"],
             &["quorate", "member", "list", "--endpoints=a"],
         ] {
-            let (globals, _) = super::super::run::parse(words.iter().map(OsString::from)).unwrap();
+            let (globals, _) =
+                super::super::run::parse(Called::Quorate, words.iter().map(OsString::from))
+                    .unwrap();
             assert_eq!(globals.endpoints, ["a"], "{words:?}");
         }
     }
 
     #[test]
     fn the_help_groups_every_command_and_shows_examples() {
-        let mut grammar = grammar();
+        let mut grammar = grammar(Called::Quorate);
         let text = grammar.render_long_help().to_string();
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part:?} in {text}"));
         assert!(at("Begin here:") < at("Keys:") && at("\n  put ") < at("\n  snapshot "));
@@ -391,7 +419,9 @@ mod tests {
 
     #[test]
     fn a_command_may_be_shortened_and_the_last_of_two_flags_counts() {
-        let parse = |words: &[&str]| super::super::run::parse(words.iter().map(OsString::from));
+        let parse = |words: &[&str]| {
+            super::super::run::parse(Called::Quorate, words.iter().map(OsString::from))
+        };
         for words in [
             &["quorate", "mem", "list"][..],
             &["quorate", "compact", "5"],
@@ -404,7 +434,7 @@ mod tests {
     #[test]
     fn gos_switches_are_understood() {
         let words = ["quorate", "watch", "--prefix=T", "--prev-kv=0", "hello", "--", "--x=true"];
-        let words = without_go_switches(&grammar(), words.map(OsString::from));
+        let words = without_go_switches(&grammar(Called::Quorate), words.map(OsString::from));
         assert_eq!(words, ["quorate", "watch", "--prefix", "hello", "--", "--x=true"]);
     }
 }

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::Shell;
 
 use super::args::grammar;
+use super::called::Called;
 use super::exit::Exit;
 
 #[derive(Args, Clone, Debug)]
@@ -46,7 +47,8 @@ impl Completion {
             Name::Powershell => Shell::PowerShell,
         };
         let mut script = Vec::new();
-        clap_complete::generate(shell, &mut grammar(), "quorate", &mut script);
+        let mut grammar = grammar(Called::Quorate);
+        clap_complete::generate(shell, &mut grammar, "quorate", &mut script);
         Ok(out.write_all(&script)?)
     }
 }

@@ -14,7 +14,7 @@ use super::go::parse_bool;
 use super::print::Printer;
 use super::profile;
 
-const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
+pub(super) const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
 
 /// What every client command needs, settled.
 #[derive(Clone, Debug)]

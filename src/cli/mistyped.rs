@@ -131,13 +131,14 @@ fn typed<'a>(
 #[cfg(test)]
 mod tests {
     use super::super::args::grammar;
+    use super::super::called::Called;
     use super::super::run::parse;
     use super::*;
 
     fn exit(words: &[&str]) -> Exit {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        let error = parse(words.clone()).unwrap_err();
-        told(&error, &grammar(), &words).unwrap()
+        let error = parse(Called::Quorate, words.clone()).unwrap_err();
+        told(&error, &grammar(Called::Quorate), &words).unwrap()
     }
 
     #[test]

@@ -11,6 +11,7 @@
 
 mod args;
 mod bench;
+mod called;
 mod cert;
 mod check;
 mod completion;

@@ -10,7 +10,8 @@ use clap::{ArgMatches, FromArgMatches};
 use crate::config::{self, LogFormat, Logging};
 
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
-use super::connect::{Session, printer};
+use super::called::Called;
+use super::connect::{ENDPOINT_DEFAULT, Session, printer};
 use super::exit::{Code, Exit};
 use super::snapshot::Snapshot;
 use super::{cert, logging, mistyped, serve};
@@ -20,12 +21,17 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let environment: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
-    let words = with_command(words.into_iter().collect(), &environment);
-    let (globals, command) = match parse(words.clone()) {
+    let mut words: Vec<OsString> = words.into_iter().collect();
+    let called = Called::take(&mut words);
+    let words = with_command(called, words, &environment);
+    let (mut globals, command) = match parse(called, words.clone()) {
         Ok(parsed) => parsed,
-        Err(error) => return mistyped(&error, &words),
+        Err(error) => return mistyped(called, &error, &words),
     };
-    match carry_out(command, &globals, &environment) {
+    if called == Called::Etcdctl && globals.endpoints.is_empty() {
+        globals.endpoints.extend(endpoints_without_folder(&environment));
+    }
+    match carry_out(called, command, &globals, &environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => ended(&exit),
     }
@@ -39,11 +45,25 @@ fn ended(exit: &Exit) -> ExitCode {
 }
 
 /// `serve` is understood where the first word is a server's flag, or where there is none and the environment has
-/// server settings.
-fn with_command(mut words: Vec<OsString>, environment: &[(String, String)]) -> Vec<OsString> {
-    let is_serve = match words.get(1).and_then(|word| word.to_str()) {
-        None => words.len() == 1 && config::has_server_settings(environment),
-        Some(word) => word.strip_prefix('-').is_some_and(|flag| {
+/// server settings; and where the program is called `etcd`.
+fn with_command(
+    called: Called,
+    mut words: Vec<OsString>,
+    environment: &[(String, String)],
+) -> Vec<OsString> {
+    let first = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    let asks_version = matches!(first, "--version" | "-version");
+    let is_serve = match called {
+        Called::Etcdctl => return words,
+        Called::Etcd if asks_version => {
+            words[1] = OsString::from("version");
+            false
+        }
+        Called::Etcd => true,
+        Called::Quorate if first.is_empty() => {
+            words.len() == 1 && config::has_server_settings(environment)
+        }
+        Called::Quorate => first.strip_prefix('-').is_some_and(|flag| {
             let flag = flag.trim_start_matches('-');
             // A client's, too.
             serve::is_flag(flag) && flag.split('=').next() != Some("debug")
@@ -60,9 +80,10 @@ fn with_command(mut words: Vec<OsString>, environment: &[(String, String)]) -> V
 
 /// The words after the grammar was applied: global flags, and the command.
 pub(super) fn parse(
+    called: Called,
     words: impl IntoIterator<Item = OsString>,
 ) -> Result<(Globals, Command), clap::Error> {
-    let grammar = grammar();
+    let grammar = grammar(called);
     let words = without_go_switches(&grammar, words);
     let matches = grammar.try_get_matches_from(words)?;
     let cli = Cli::from_arg_matches(&matches)?;
@@ -72,12 +93,18 @@ pub(super) fn parse(
     Ok((behind.over(cli.globals), cli.command))
 }
 
+/// Where etcdctl looks if nobody says where: not in this folder.
+fn endpoints_without_folder(environment: &[(String, String)]) -> Option<String> {
+    let is_said = environment.iter().any(|(name, _)| name == "ETCDCTL_ENDPOINTS");
+    (!is_said).then(|| ENDPOINT_DEFAULT.to_owned())
+}
+
 fn leaf(matches: &ArgMatches) -> &ArgMatches {
     matches.subcommand().map_or(matches, |(_, inner)| leaf(inner))
 }
 
-fn mistyped(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    if let Some(exit) = mistyped::told(error, &grammar(), words) {
+fn mistyped(called: Called, error: &clap::Error, words: &[OsString]) -> ExitCode {
+    if let Some(exit) = mistyped::told(error, &grammar(called), words) {
         return ended(&exit);
     }
     // stdout or stderr may be closed; then there is nobody to tell.
@@ -97,18 +124,19 @@ fn mistyped(error: &clap::Error, words: &[OsString]) -> ExitCode {
 }
 
 fn carry_out(
+    called: Called,
     command: Command,
     globals: &Globals,
     environment: &[(String, String)],
 ) -> Result<(), Exit> {
     match command {
         Command::Playground(playground) => playground.run(),
-        Command::Serve(serve) => serve.run(environment),
+        Command::Serve(serve) => serve.run(environment, called == Called::Etcd),
         Command::Config(config) => config.run(environment),
         Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
             .map_err(|error| Exit::error(error.to_string())),
         Command::Version => {
-            println!("quorate version: {}\nAPI version: 3.6", env!("CARGO_PKG_VERSION"));
+            println!("{}", called.version());
             Ok(())
         }
         Command::Completion(completion) => completion.run(&mut std::io::stdout().lock()),
@@ -178,7 +206,9 @@ mod tests {
             .iter()
             .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
             .collect();
-        with_command(words.iter().map(OsString::from).collect(), &environment).into_iter().nth(1)
+        let mut words = words.iter().map(OsString::from).collect();
+        let called = Called::take(&mut words);
+        with_command(called, words, &environment).into_iter().nth(1)
     }
 
     #[test]
@@ -191,16 +221,41 @@ mod tests {
         assert_eq!(first(&["quorate"], &[("ETCDCTL_ENDPOINTS", "x")]), None);
         assert_eq!(first(&["quorate", "get", "k"], &[("ETCD_NAME", "n1")]), Some("get".into()));
         assert_eq!(first(&["quorate", "--endpoints", "x"], &[]), Some("--endpoints".into()));
+        assert_eq!(first(&["etcd"], &[]), Some("serve".into()));
+        assert_eq!(first(&["etcd", "--debug"], &[]), Some("serve".into()));
+        assert_eq!(first(&["etcd", "get"], &[]), Some("serve".into()));
+        assert_eq!(first(&["etcd", "--version"], &[]), Some("version".into()));
+        assert_eq!(first(&["etcdctl"], &[("ETCD_NAME", "n1")]), None);
+        assert_eq!(first(&["etcdctl", "--name"], &[]), Some("--name".into()));
     }
 
     #[test]
     fn mistyped_words_get_a_suggestion() {
-        let told =
-            |words: &[&str]| parse(words.iter().map(OsString::from)).unwrap_err().to_string();
+        let told = |words: &[&str]| {
+            parse(Called::Quorate, words.iter().map(OsString::from)).unwrap_err().to_string()
+        };
         assert!(told(&["quorate", "wacth", "k"]).contains("'watch'"));
         assert!(told(&["quorate", "get", "--prefx", "k"]).contains("--prefix"));
         assert!(
             told(&["quorate", "serve", "--initial-clutser", "x"]).contains("--initial-cluster")
         );
+    }
+
+    #[test]
+    fn etcdctl_is_a_client_alone() {
+        let parsed = |words: &[&str]| parse(Called::Etcdctl, words.iter().map(OsString::from));
+        assert!(parsed(&["etcdctl", "get", "k"]).is_ok());
+        assert!(parsed(&["etcdctl", "--endpoints", "a:1", "member", "list"]).is_ok());
+        for command in ["serve", "playground", "cert", "config", "bench"] {
+            let words = ["etcdctl", command].map(OsString::from);
+            let error = parse(Called::Etcdctl, words.clone()).unwrap_err();
+            let told = mistyped::told(&error, &grammar(Called::Etcdctl), &words).unwrap();
+            let text = format!("unknown command \"{command}\" for \"etcdctl\"");
+            assert_eq!(told.text.lines().next(), Some(text.as_str()));
+        }
+        let environment = |name: &str| vec![(name.to_owned(), "a:1".to_owned())];
+        assert_eq!(endpoints_without_folder(&environment("ETCDCTL_ENDPOINTS")), None);
+        let found = endpoints_without_folder(&environment("ETCD_NAME"));
+        assert_eq!(found.as_deref(), Some("127.0.0.1:2379"));
     }
 }

@@ -99,8 +99,9 @@ impl Serve {
         }
     }
 
-    pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
-        let is_plain = self.is_plain(environment);
+    /// `is_etcd`: without a setting it starts as etcd does, and not as we would have it.
+    pub(super) fn run(self, environment: &[(String, String)], is_etcd: bool) -> Result<(), Exit> {
+        let is_plain = !is_etcd && self.is_plain(environment);
         let mut start = config::load(&self.sources(environment))
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
         logging::start(&start.logging);
