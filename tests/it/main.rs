@@ -12,6 +12,7 @@ mod defragment;
 mod faults;
 mod harness;
 mod http;
+mod interop;
 #[allow(dead_code, reason = "the simulated world uses the rest of these files")]
 mod judge;
 mod leader_writes;

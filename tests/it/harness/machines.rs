@@ -33,7 +33,13 @@ impl Machines {
             );
             return None;
         }
-        let mut machines = Self { switch, machines: Vec::new(), dir: tempfile::tempdir().unwrap() };
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("bin")).unwrap();
+        for name in ["etcd", "etcdctl", "quorate"] {
+            let link = dir.path().join("bin").join(name);
+            std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_quorate"), link).unwrap();
+        }
+        let mut machines = Self { switch, machines: Vec::new(), dir };
         machines.wire(&unique, plan);
         Some(machines)
     }
@@ -74,11 +80,11 @@ impl Machines {
         self.home(at).join("log")
     }
 
-    /// A program with these words on a machine, in its working directory, with `quorate` in its path and none of this
-    /// shell's settings. The process is the program's own: it can be signalled.
+    /// A program with these words on a machine, in its working directory, with none of this shell's settings and with
+    /// `quorate` in its path, which is called `etcd` and `etcdctl`, too. The process is the program's own: it can be signalled.
     pub(crate) fn command(&self, at: usize, words: &[impl AsRef<OsStr>]) -> Command {
         let machine = &self.machines[at];
-        let program = Path::new(env!("CARGO_BIN_EXE_quorate")).parent().unwrap();
+        let programs = self.dir.path().join("bin");
         let mut command = Command::new("ip");
         command
             .args(["netns", "exec", &machine.namespace, "sh", "-c"])
@@ -87,7 +93,7 @@ impl Machines {
             .args(words)
             .current_dir(&machine.home)
             .env_clear()
-            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", program.display()));
+            .env("PATH", format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display()));
         command
     }
 }

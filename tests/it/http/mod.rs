@@ -7,7 +7,6 @@ mod client;
 mod etcdctl;
 mod gateway;
 mod hostile;
-mod interop;
 mod pages;
 mod program;
 mod recipes;
