@@ -129,7 +129,7 @@ const OPEN_MODULES: &[(&str, &[&str])] = &[
     ("base", &["clock", "limits", "meter"]),
     ("proto", &["frame", "hello", "mvccpb", "etcdserverpb", "v3lockpb", "v3electionpb", "quorate"]),
     ("consensus", &["wire"]),
-    ("state", &["check"]),
+    ("state", &["check", "v2"]),
     ("tls", &["make"]),
 ];
 

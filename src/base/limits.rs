@@ -296,6 +296,25 @@ pub const HTTP_UNFINISHED_BYTES_MAX: usize = 256 << 20;
 /// Bytes of unary answers that one connection has not taken, at which its further calls wait.
 pub const HTTP_UNSENT_BYTES_MAX: usize = 8 << 20;
 
+/// Length of a key of the v2 tree, bytes: with what stands around it in a row's key it fits into LMDB's.
+pub const V2_KEY_BYTES_MAX: usize = 1_900;
+
+/// Events of the v2 tree that are kept for watchers (etcd's).
+pub const V2_HISTORY_EVENTS: usize = 1_000;
+
+/// Bytes of keys and values among them that are kept in RAM; with large values the history is shorter.
+pub const V2_HISTORY_BYTES_MAX: usize = 64 << 20;
+
+/// Nodes of the v2 tree that expire by one entry; the rest by the next one at once. Part of what an entry means.
+pub const V2_EXPIRED_PER_ENTRY_MAX: usize = 1_000;
+
+/// Paths that are named when a directory of the v2 tree goes; of a larger one every watcher below it is told.
+pub const V2_REMOVED_PATHS_MAX: usize = 1_000;
+
+/// Time for a request to the v2 API (etcd's: 5 seconds and two election timeouts).
+pub const V2_REQUEST_DEADLINE: Duration = Duration::from_secs(7);
+
+const _: () = assert!(V2_KEY_BYTES_MAX + 16 <= 1_982);
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);

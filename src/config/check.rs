@@ -93,6 +93,7 @@ pub(super) fn check(
         http_listens: tcp.http,
         metrics_listens: tcp.metrics,
         gateway: settings.enable_grpc_gateway,
+        v2: settings.enable_v2,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,
         keychain: KeychainFiles { peer, client },

@@ -81,6 +81,8 @@ settings! {
         listen_metrics_urls "listen-metrics-urls": List = List::default();
         /// Serve etcd's JSON gateway, the paths under /v3/.
         enable_grpc_gateway "enable-grpc-gateway": Switch = true;
+        /// Serve etcd's v2 API, the paths under /v2/: a tree of its own, in the same log and snapshots.
+        enable_v2 "enable-v2": Switch = true;
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;
         /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.

@@ -53,7 +53,7 @@ const REFUSED: &[(&str, &[&str])] = &[
          peer-cert-allowed-hostname are stricter",
         &["peer-skip-client-san-verification"],
     ),
-    ("etcd 2's REST API is not built yet", &["enable-v2", "enable-v2v3"]),
+    ("the v2 API has a tree of its own here, as in etcd without this flag", &["enable-v2v3"]),
     (
         "pages of any origin may ask, under any name of this host, as by etcd's defaults",
         &["cors", "host-whitelist"],
@@ -268,7 +268,6 @@ mod tests {
     fn a_value_that_asks_for_nothing_is_no_reason_to_refuse() {
         let refuses = |name, value| matches!(answer_to(name, value), Some(Answer::Refused(_)));
         for (name, value) in [
-            ("enable-v2", "false"),
             ("unsafe-no-fsync", "false"),
             ("log-outputs", "stderr"),
             ("auto-compaction-retention", "0"),
@@ -276,9 +275,11 @@ mod tests {
         ] {
             assert!(!refuses(name, value) && answer_to(name, value).is_some(), "{name}={value}");
         }
-        for (name, value) in
-            [("enable-v2", "true"), ("log-outputs", "/var/log/x"), ("discovery", "https://d")]
-        {
+        for (name, value) in [
+            ("experimental-enable-v2v3", "/v2"),
+            ("log-outputs", "/var/log/x"),
+            ("discovery", "https://d"),
+        ] {
             assert!(refuses(name, value), "{name}={value}");
         }
         assert_eq!(answer_to("nmae", ""), None);

@@ -46,6 +46,7 @@ struct Collected {
     changes: Vec<Change>,
     compact_to: Option<i64>,
     members_changed: bool,
+    tree_index: Option<u64>,
 }
 
 impl Applier {
@@ -184,6 +185,10 @@ impl Applier {
             matches!(outcome.result, Ok(Reply::Members { .. } | Reply::Published));
         collected.compact_to = outcome.compact_to.or(collected.compact_to);
         collected.events.extend(outcome.events.map(Arc::new));
+        collected.tree_index = outcome.v2_index.or(collected.tree_index);
+        if let Ok(reply) = &outcome.result {
+            self.shared.tree_meters.applied(reply);
+        }
         if !outcome.leases.is_empty() {
             self.note_leases(&outcome.leases, now);
         }
@@ -232,6 +237,9 @@ impl Applier {
             shared.hub.push_internal(HubMessage::Compacted(revision));
             shared.checkpoint.push_internal(CheckpointMessage::Compact(revision));
         }
+        if let Some(index) = collected.tree_index {
+            shared.tree_index.send_replace(index);
+        }
         let changes = collected.changes;
         shared.driver.push_internal(DriverMessage::Applied { index: self.applied, changes });
         if collected.members_changed {
@@ -265,6 +273,7 @@ impl Applier {
         shared.applied.store(self.applied, Ordering::Release);
         answer(collected.decided);
         shared.release_reads();
+        shared.tree_index.send_replace(shared.state.v2_index());
         shared.members_version.send_modify(|version| *version += 1);
         shared.driver.push_internal(DriverMessage::Checkpointed(self.mark()));
         shared.log_inbox.push_internal(LogMessage::Installed);

@@ -258,5 +258,6 @@ fn is_priority(command: &Command) -> bool {
             | Command::Alarm(_)
             | Command::MemberChange(_)
             | Command::MemberPublish(_)
+            | Command::V2Sync(_)
     )
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::shared::lock;
-use crate::base::meter::{Counter, Histogram};
+use crate::base::meter::{Counter, Histogram, Latency};
 use crate::base::{MemberId, limits};
 use crate::mvcc::EventBatch;
 use crate::state::LeaseNote;
@@ -37,6 +37,8 @@ pub struct Meters {
     pub leases_revoked: Counter,
     /// Counted by whoever serves.
     pub leases_renewed: Counter,
+    /// Raft's appends of other members.
+    pub received_appends: Counter,
     pub log_bytes: Counter,
     pub compacted_versions: Counter,
     /// What the hub has now.
@@ -58,8 +60,13 @@ pub struct PeerMeters {
     /// Raft's bytes to it and from it.
     pub sent_bytes: Counter,
     pub received_bytes: Counter,
+    /// Appends that were handed to the network, and how often it was found out of reach.
+    pub sent_appends: Counter,
+    pub unreachable: Counter,
     /// Sampled now and then, by whoever knows the connection.
     pub round_trips: Histogram,
+    /// The same samples.
+    pub latency: Latency,
 }
 
 impl Default for PeerMeters {
@@ -67,6 +74,9 @@ impl Default for PeerMeters {
         Self {
             sent_bytes: Counter::default(),
             received_bytes: Counter::default(),
+            sent_appends: Counter::default(),
+            unreachable: Counter::default(),
+            latency: Latency::default(),
             // etcd's buckets: 0.1 ms to 3.2 s.
             round_trips: Histogram::new(Duration::from_micros(100), 16),
         }
@@ -92,6 +102,7 @@ impl Default for Meters {
             leases_granted: count(),
             leases_revoked: count(),
             leases_renewed: count(),
+            received_appends: count(),
             log_bytes: count(),
             compacted_versions: count(),
             watch_streams: count(),

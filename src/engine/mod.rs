@@ -36,6 +36,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tree;
 mod trim;
 mod waiters;
 mod watchdog;
@@ -57,4 +58,5 @@ pub use shared::{AskReply, Finished, ReadDone};
 pub use snapshots::Snapshots;
 pub use status::{RaftStatus, Status};
 pub use threads::Threads;
+pub use tree::{Outcomes, TreeMeters};
 pub use waiters::{Applied, Done};

@@ -21,6 +21,7 @@ use super::readers::Readers;
 use super::shared::{DRIVER_INBOX_MAX, Shared};
 use super::snapshots::Snapshots;
 use super::status::RaftStatus;
+use super::tree::TreeMeters;
 use super::waiters::Waiters;
 use crate::base::{Clock, limits};
 use crate::consensus::{self, CheckpointMark, Core};
@@ -87,6 +88,8 @@ impl Parts {
             status: RwLock::new(RaftStatus::default()),
             reads_waiting: Mutex::new(BTreeMap::new()),
             members_version: tokio::sync::watch::Sender::new(0),
+            tree_index: tokio::sync::watch::Sender::new(0),
+            tree_meters: TreeMeters::default(),
             counter: AtomicU64::new(1),
             watch_streams: AtomicU64::new(1),
             applied: AtomicU64::new(stamp.applied),

@@ -66,6 +66,7 @@ impl Handle {
     }
 
     pub fn peer_unreachable(&self, peer: MemberId) {
+        self.shared.meters.peer(peer).unreachable.increment();
         self.shared.driver.push_internal(DriverMessage::Unreachable(peer));
     }
 

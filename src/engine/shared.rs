@@ -25,6 +25,7 @@ use super::meters::Meters;
 use super::outbox::{Lost, Outbox};
 use super::readers::Readers;
 use super::status::RaftStatus;
+use super::tree::TreeMeters;
 use super::waiters::{Done, Waiters};
 use crate::base::{Clock, Index, MemberId, Moment, Sabotage, Term, limits};
 use crate::consensus::{Change, CheckpointMark, Fetch, wire};
@@ -138,6 +139,9 @@ pub(super) struct Shared {
     pub(super) reads_waiting: Mutex<BTreeMap<Index, Vec<ReadDone>>>,
     /// Grows whenever the members table changes.
     pub(super) members_version: tokio::sync::watch::Sender<u64>,
+    /// The v2 tree's index.
+    pub(super) tree_index: tokio::sync::watch::Sender<u64>,
+    pub(super) tree_meters: TreeMeters,
 
     pub(super) counter: AtomicU64,
     pub(super) watch_streams: AtomicU64,
@@ -235,6 +239,7 @@ impl Shared {
             done(Err(Error::Stopped));
         }
         self.members_version.send_modify(|version| *version += 1);
+        self.tree_index.send_modify(|_| {});
     }
 
     pub(super) fn is_stopping(&self) -> bool {

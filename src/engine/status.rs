@@ -7,6 +7,8 @@ use crate::base::{ClusterId, Index, MemberId, Term};
 pub struct RaftStatus {
     pub term: Term,
     pub leader: Option<MemberId>,
+    /// Since when it is this one, or none: milliseconds since 1970.
+    pub leader_since_ms: i64,
     pub is_leader: bool,
     pub is_learner: bool,
     pub commit: Index,

@@ -5,6 +5,8 @@
 
 mod leases;
 mod run;
+mod tree;
 
 pub use leases::{EXPIRY_INTERVAL, Expiry, RECORD_INTERVAL, Recorder};
 pub use run::{Keeper, run};
+pub use tree::{TREE_EXPIRY_INTERVAL, TreeExpiry};

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use crate::base::MemberId;
 use crate::engine::Handle;
-use crate::keepers::{self, Expiry, Recorder};
+use crate::keepers::{self, Expiry, Recorder, TreeExpiry};
 use crate::proto::etcdserverpb::Member;
 use crate::proto::quorate::log::MemberPublish;
 use crate::state::{Command, Members};
@@ -51,6 +51,7 @@ impl Chores {
                 self.publish(),
                 keepers::run(self.engine.clone(), Expiry::default()),
                 keepers::run(self.engine.clone(), Recorder::default()),
+                keepers::run(self.engine.clone(), TreeExpiry::default()),
                 self.sample_round_trips(),
                 self.reloading.clone().run(),
             )
@@ -143,7 +144,9 @@ impl Chores {
         while !self.engine.is_stopped() {
             for peer in self.transport.status() {
                 if let Some(rtt) = peer.rtt {
-                    self.engine.meters().peer(peer.member).round_trips.observe(rtt);
+                    let meters = self.engine.meters().peer(peer.member);
+                    meters.round_trips.observe(rtt);
+                    meters.latency.observe(rtt);
                 }
             }
             tokio::time::sleep(ROUND_TRIPS_AGAIN).await;

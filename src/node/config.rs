@@ -23,6 +23,8 @@ pub struct Config {
     pub http_listens: Vec<TcpUrl>,
     /// Whether the JSON gateway is served.
     pub gateway: bool,
+    /// Whether etcd's v2 API is served.
+    pub v2: bool,
     /// Addresses of TCP for metrics and health alone.
     pub metrics_listens: Vec<TcpUrl>,
     /// Where the other members find this one.
@@ -77,6 +79,7 @@ impl Config {
             http_listens: Vec::new(),
             metrics_listens: Vec::new(),
             gateway: true,
+            v2: true,
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),
             keychain: KeychainFiles::default(),

@@ -17,6 +17,7 @@ pub(super) struct About {
     pub request_bytes_max: usize,
     pub quota_bytes: u64,
     pub gateway: bool,
+    pub v2: bool,
     /// What TCP is for where clients are let in over QUIC.
     pub clients: Purpose,
     /// Addresses of TCP alone.
@@ -52,8 +53,8 @@ impl Doors {
             quota_bytes: about.quota_bytes,
         };
         let message_bytes_max = about.request_bytes_max + limits::REQUEST_OVERHEAD_BYTES;
-        let http_config =
-            HttpConfig { message_bytes_max, gateway: about.gateway, vitals: Some(vitals) };
+        let (gateway, v2) = (about.gateway, about.v2);
+        let http_config = HttpConfig { message_bytes_max, gateway, v2, vitals: Some(vitals) };
         let http = Arc::new(Http::new(service, http_config));
         let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })

@@ -337,6 +337,7 @@ fn about(config: &Config, engine: &Handle) -> About {
         request_bytes_max: config.request_bytes_max,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         gateway: config.gateway,
+        v2: config.v2,
         clients: if http.is_empty() { Purpose::Clients } else { Purpose::Grpc },
         listens: http
             .into_iter()

@@ -78,11 +78,13 @@ fn is_of_clients(command: &Command) -> bool {
         | Command::Txn(_)
         | Command::Compact(_)
         | Command::LeaseGrant(_)
-        | Command::LeaseRevoke(_) => true,
+        | Command::LeaseRevoke(_)
+        | Command::V2(_) => true,
         Command::LeaseCheckpoint(_)
         | Command::Alarm(_)
         | Command::MemberChange(_)
-        | Command::MemberPublish(_) => false,
+        | Command::MemberPublish(_)
+        | Command::V2Sync(_) => false,
     }
 }
 

@@ -10,11 +10,11 @@ use super::alarms;
 use super::envelope::{self, Command, Envelope};
 use super::leases::{self, Lease};
 use super::members;
-use super::reply::{LeaseNote, Outcome, Rejection, Reply};
-use super::shared::{Caches, Change};
+use super::reply::{LeaseNote, Outcome, Rejection, Reply, V2Reply};
+use super::shared::{Caches, Change, V2Change};
 use super::stop::{Stop, answer};
 use super::transaction::Transaction;
-use super::{txn, wire};
+use super::{txn, v2, wire};
 use crate::base::{LeaseId, MemberId, RequestId, Sabotage, limits};
 use crate::mvcc::{EventBatch, Writer};
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
@@ -22,7 +22,9 @@ use crate::proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeResponse,
 };
-use crate::proto::quorate::log::{LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish};
+use crate::proto::quorate::log::{
+    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Request, V2Sync,
+};
 use crate::storage::{Batch, Fault, Read, Stamp, Table};
 
 /// Applies `data`; `before` has the entry's index and term already, and the revision before it.
@@ -51,19 +53,27 @@ struct Entry<'a, R> {
     events: Option<EventBatch>,
     members_changed: Option<MemberChange>,
     compact_to: Option<i64>,
+    v2_index: Option<u64>,
     change: Change,
 }
 
 impl<'a, R: Read> Entry<'a, R> {
     fn new(caches: &'a Caches, base: &'a R, stamp: Stamp) -> Self {
-        let change =
-            Change { stamp, counts: None, leases: Vec::new(), members: None, alarms: None };
+        let change = Change {
+            stamp,
+            counts: None,
+            leases: Vec::new(),
+            members: None,
+            alarms: None,
+            v2: None,
+        };
         Self {
             caches,
             batch: Batch::new(base),
             events: None,
             members_changed: None,
             compact_to: None,
+            v2_index: None,
             change,
         }
     }
@@ -79,6 +89,7 @@ impl<'a, R: Read> Entry<'a, R> {
             members_changed: self.members_changed,
             leases: self.change.leases.clone(),
             compact_to: self.compact_to,
+            v2_index: self.v2_index,
         };
         (outcome, self.change)
     }
@@ -110,6 +121,8 @@ impl<'a, R: Read> Entry<'a, R> {
             Command::Alarm(request) => Ok(self.alarm(*request)),
             Command::MemberChange(change) => self.change_member(change),
             Command::MemberPublish(publish) => self.publish_member(publish),
+            Command::V2(request) => Ok(self.change_tree(request, envelope.proposed_at_ms)?),
+            Command::V2Sync(sync) => Ok(self.expire_nodes(*sync, envelope.proposed_at_ms)?),
         }
     }
 
@@ -259,5 +272,38 @@ impl<'a, R: Read> Entry<'a, R> {
         self.batch.put(Table::Members, key, value);
         self.change.members = Some(changed);
         Ok(Reply::Published)
+    }
+
+    /// An error of the tree is its answer: it changed nothing.
+    fn change_tree(&mut self, request: &V2Request, now_ms: i64) -> Result<Reply, Fault> {
+        let method = request.method();
+        let (result, index) = match v2::apply(&mut self.batch, request, now_ms)? {
+            Ok((event, done)) => {
+                let index = done.index;
+                self.tree_changed(done)?;
+                (Ok(event), index)
+            }
+            Err(error) => {
+                let index = error.index;
+                (Err(error), index)
+            }
+        };
+        Ok(Reply::V2(Box::new(V2Reply { method, result, index })))
+    }
+
+    fn expire_nodes(&mut self, sync: V2Sync, now_ms: i64) -> Result<Reply, Fault> {
+        let done = v2::expire(&mut self.batch, sync.time_ms, now_ms)?;
+        let expired = done.told.len();
+        if expired > 0 {
+            self.tree_changed(done)?;
+        }
+        Ok(Reply::V2Synced(expired))
+    }
+
+    fn tree_changed(&mut self, done: v2::Done) -> Result<(), Fault> {
+        self.v2_index = Some(done.index);
+        let next_expiry_ms = v2::next_expiry(&self.batch)?;
+        self.change.v2 = Some(V2Change { told: done.told, next_expiry_ms });
+        Ok(())
     }
 }

@@ -10,8 +10,15 @@ use bytes::Bytes;
 
 use crate::storage::{Direction, Fault, Read, Table};
 
-const TABLES: [Table; 6] =
-    [Table::Revisions, Table::Keys, Table::Leases, Table::LeaseKeys, Table::Members, Table::Alarms];
+const TABLES: [Table; 7] = [
+    Table::Revisions,
+    Table::Keys,
+    Table::Leases,
+    Table::LeaseKeys,
+    Table::Members,
+    Table::Alarms,
+    Table::V2,
+];
 
 /// The checksum on its way.
 #[derive(Debug, Default)]
@@ -92,6 +99,6 @@ mod tests {
         assert_eq!(Some(&sum(&batch, 100)), seen.last());
         seen.sort_unstable();
         seen.dedup();
-        assert_eq!(seen.len(), 14);
+        assert_eq!(seen.len(), 16);
     }
 }

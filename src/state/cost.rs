@@ -3,6 +3,8 @@
 use super::envelope::Command;
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
+use crate::proto::quorate::log::V2Request;
+use crate::proto::quorate::log::v2_request::Method;
 
 /// What a version costs beside its key and value, bytes (etcd's estimate).
 const VERSION_BYTES: u64 = 256;
@@ -15,12 +17,21 @@ pub fn cost(command: &Command) -> u64 {
         Command::Put(put) => put_cost(put),
         Command::Txn(txn) => txn_cost(txn),
         Command::LeaseGrant(_) => LEASE_BYTES,
+        Command::V2(request) => v2_cost(request),
         _ => 0,
     }
 }
 
 fn put_cost(put: &PutRequest) -> u64 {
     VERSION_BYTES + (put.key.len() + put.value.len()) as u64
+}
+
+/// What removes is free; everything else is kept twice, as a node and in the history.
+fn v2_cost(request: &V2Request) -> u64 {
+    match request.method() {
+        Method::Delete | Method::CompareAndDelete => 0,
+        _ => VERSION_BYTES + 2 * (request.path.len() + request.value.len()) as u64,
+    }
 }
 
 /// The more expensive branch: which one is taken is not known before apply.

@@ -9,6 +9,7 @@ use prost::Message;
 use crate::base::{Index, MemberId, RequestId, Term};
 use crate::proto::quorate::log::MemberChange;
 use crate::proto::quorate::log::member_change::Kind;
+use crate::proto::quorate::log::v2_request::Method;
 use crate::storage::Fault;
 
 pub use crate::proto::quorate::log::entry::Command;
@@ -66,6 +67,9 @@ pub fn decode(index: Index, data: &[u8]) -> Result<Envelope, Fault> {
         None => Err(unknown("its command is none that this binary knows".to_owned())),
         Some(Command::MemberChange(change)) if Kind::try_from(change.kind).is_err() => {
             Err(unknown(format!("its change of members is of kind {}", change.kind)))
+        }
+        Some(Command::V2(request)) if Method::try_from(request.method).is_err() => {
+            Err(unknown(format!("its request to the v2 tree is of kind {}", request.method)))
         }
         Some(_) => Ok(envelope),
     }

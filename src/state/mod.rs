@@ -31,6 +31,7 @@ mod shared;
 mod stop;
 mod transaction;
 mod txn;
+pub mod v2;
 mod wire;
 
 pub use alarms::Alarms;
@@ -42,7 +43,7 @@ pub use machine::Machine;
 pub use members::Members;
 pub use query::{HashRun, KvHash, Query};
 pub use range::{Budget, RangeRun};
-pub use reply::{LeaseNote, Outcome, Rejection, Reply};
+pub use reply::{LeaseNote, Outcome, Rejection, Reply, V2Reply};
 pub use shared::Shared;
 pub use stop::Answer;
 pub use wire::to_wire;

@@ -15,7 +15,7 @@ use super::range::{Budget, RangeRun, Source, whole_range};
 use super::reply::Rejection;
 use super::shared::Shared;
 use super::stop::{Answer, answer};
-use super::txn;
+use super::{txn, v2};
 use crate::base::{KeyRange, LeaseId, Revision};
 use crate::mvcc::{self, Event, EventBatch, Hasher, History, KeyValue, Reader, Whole};
 use crate::proto::etcdserverpb::{RangeRequest, RangeResponse, TxnRequest, TxnResponse};
@@ -151,6 +151,16 @@ impl<R: Read> Query<R> {
         rows_max: usize,
     ) -> Result<Option<u32>, Fault> {
         run.slice(&self.view, rows_max)
+    }
+
+    /// A node of the v2 tree at a clean path, with what is in it; `now_ms` is the time from which its TTL is told.
+    pub fn v2(
+        &self,
+        path: &[u8],
+        recursive: bool,
+        now_ms: i64,
+    ) -> Result<Result<v2::Listed, v2::Error>, Fault> {
+        v2::listed(&self.view, path, recursive, now_ms)
     }
 
     /// All leases, by id.

@@ -1,12 +1,14 @@
 //! What comes back from an entry: a reply, or a rejection that is the same on every member.
 
+use super::v2;
 use crate::base::{Index, LeaseId, RequestId};
 use crate::mvcc::EventBatch;
 use crate::proto::etcdserverpb::{
     AlarmResponse, CompactionResponse, DeleteRangeResponse, LeaseGrantResponse,
     LeaseRevokeResponse, Member, PutResponse, TxnResponse,
 };
-use crate::proto::quorate::log::MemberChange;
+use crate::proto::quorate::log::v2_request::Method;
+use crate::proto::quorate::log::{MemberChange, V2Event};
 use crate::storage::{Rows, Stamp};
 
 /// The answer of one command. Headers carry the revision alone; the door that answers fills in the rest.
@@ -28,6 +30,19 @@ pub enum Reply {
         members: Vec<Member>,
     },
     Published,
+    /// What happened to the tree of the v2 API, or why nothing did.
+    V2(Box<V2Reply>),
+    /// How many of its nodes expired.
+    V2Synced(usize),
+}
+
+/// The answer of one request to the v2 tree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct V2Reply {
+    pub method: Method,
+    pub result: Result<V2Event, v2::Error>,
+    /// The tree's index afterwards.
+    pub index: u64,
 }
 
 /// Why a command changed nothing: a function of state and entry, so every member says the same. The texts are
@@ -108,4 +123,6 @@ pub struct Outcome {
     pub leases: Vec<LeaseNote>,
     /// Versions below are readable no more, and may be deleted from the database.
     pub compact_to: Option<i64>,
+    /// The v2 tree's index, when the entry changed it.
+    pub v2_index: Option<u64>,
 }

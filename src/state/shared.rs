@@ -13,11 +13,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
+
 use super::alarms::Alarms;
 use super::envelope::Command;
 use super::leases::{Lease, Leases};
 use super::members::Members;
 use super::reply::{LeaseNote, Rejection};
+use super::v2;
 use crate::base::{KeyRange, LeaseId};
 use crate::mvcc::{Counts, CountsDelta, Whole};
 use crate::storage::{Fault, Read, Stamp};
@@ -35,6 +38,7 @@ pub(super) struct Caches {
     pub(super) leases: Leases,
     pub(super) members: Arc<Members>,
     pub(super) alarms: Arc<Alarms>,
+    pub(super) v2: V2,
     /// The rows are being exchanged under them: counts say nothing.
     suspended: bool,
 }
@@ -47,6 +51,21 @@ pub(super) struct Change {
     pub(super) leases: Vec<LeaseNote>,
     pub(super) members: Option<Members>,
     pub(super) alarms: Option<Alarms>,
+    pub(super) v2: Option<V2Change>,
+}
+
+/// What is known of the v2 tree without its rows.
+#[derive(Debug, Default)]
+pub(super) struct V2 {
+    history: v2::History,
+    /// When its first node expires, milliseconds since 1970.
+    next_expiry_ms: Option<i64>,
+}
+
+#[derive(Debug)]
+pub(super) struct V2Change {
+    pub(super) told: Vec<v2::Told>,
+    pub(super) next_expiry_ms: Option<i64>,
 }
 
 impl Shared {
@@ -90,6 +109,26 @@ impl Shared {
         self.read().counts.total()
     }
 
+    /// The v2 tree's index.
+    pub fn v2_index(&self) -> u64 {
+        self.read().v2.history.index()
+    }
+
+    /// When the first node of the v2 tree expires, milliseconds since 1970.
+    pub fn v2_next_expiry_ms(&self) -> Option<i64> {
+        self.read().v2.next_expiry_ms
+    }
+
+    /// A watcher of the v2 tree from `since` on (0: from now on).
+    pub fn v2_watch(&self, path: Bytes, recursive: bool, since: u64) -> v2::Watch {
+        v2::Watch::new(path, recursive, since, self.v2_index())
+    }
+
+    /// What it is told next.
+    pub fn v2_find(&self, watch: &mut v2::Watch) -> v2::Found {
+        self.read().v2.history.find(watch)
+    }
+
     pub(super) fn whole(&self, range: &KeyRange, view_revision: i64) -> Option<Whole> {
         let caches = self.read();
         if caches.suspended { None } else { caches.counts.whole(range, view_revision) }
@@ -115,6 +154,10 @@ impl Shared {
         if let Some(alarms) = change.alarms {
             caches.alarms = Arc::new(alarms);
         }
+        if let Some(changed) = change.v2 {
+            caches.v2.history.extend(changed.told);
+            caches.v2.next_expiry_ms = changed.next_expiry_ms;
+        }
     }
 
     pub(super) fn suspend(&self) {
@@ -139,6 +182,7 @@ impl Caches {
             leases: Leases::load(read)?,
             members: Arc::new(Members::load(read)?),
             alarms: Arc::new(Alarms::load(read)?),
+            v2: V2 { history: v2::History::load(read)?, next_expiry_ms: v2::next_expiry(read)? },
             suspended: false,
         })
     }

@@ -19,10 +19,12 @@ pub enum Table {
     Members,
     /// Member id | alarm -> nothing.
     Alarms,
+    /// The tree of etcd's v2 API: nodes, expiry times, the last events, its index.
+    V2,
 }
 
 impl Table {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Meta,
         Self::Revisions,
         Self::Keys,
@@ -31,6 +33,7 @@ impl Table {
         Self::LeaseKeys,
         Self::Members,
         Self::Alarms,
+        Self::V2,
     ];
 
     /// The name in LMDB; part of the format.
@@ -44,6 +47,7 @@ impl Table {
             Self::LeaseKeys => "lease_keys",
             Self::Members => "members",
             Self::Alarms => "alarms",
+            Self::V2 => "v2",
         }
     }
 

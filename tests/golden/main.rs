@@ -10,6 +10,7 @@ mod mvcc;
 mod sim_disk;
 mod state;
 mod state_print;
+mod state_tree;
 mod store;
 mod wal;
 mod watch;

@@ -20,7 +20,7 @@ use quorate::proto::etcdserverpb::{
 };
 use quorate::proto::quorate::log::member_change::Kind;
 use quorate::proto::quorate::log::{
-    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, lease_checkpoint::Remaining,
+    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Sync, lease_checkpoint::Remaining,
 };
 use quorate::state::check;
 use quorate::state::{
@@ -31,6 +31,7 @@ use quorate::storage::{Batch, Nothing, Read, Row, Table};
 use crate::state_print::{
     malformed_line, print_answer, print_kv, print_member, print_range, print_reply, print_txn, text,
 };
+use crate::state_tree;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -53,6 +54,8 @@ struct World {
     machine: Machine,
     term: u64,
     counter: u64,
+    /// Time of the proposals.
+    now_ms: i64,
     /// Transactions being written down, outermost first, with the branch that each inner one goes to.
     open: Vec<(TxnRequest, bool)>,
 }
@@ -64,7 +67,7 @@ impl World {
         let mut world = Batch::new(&Nothing);
         merge(&mut world, rows);
         let machine = Machine::load(&world, stamp).unwrap();
-        Self { rows: world, machine, term: 1, counter: 0, open: Vec::new() }
+        Self { rows: world, machine, term: 1, counter: 0, now_ms: 0, open: Vec::new() }
     }
 
     fn query(&self) -> Query<&Batch<'static, Nothing>> {
@@ -74,7 +77,8 @@ impl World {
     fn apply(&mut self, line: &Line, command: Command, leader_term: u64) -> Result<String> {
         self.counter += 1;
         let request = RequestId { member: MemberId(1), nonce: 7, counter: self.counter };
-        let envelope = Envelope { leader_term, ..Envelope::new(request, command) };
+        let proposed_at_ms = self.now_ms;
+        let envelope = Envelope { leader_term, proposed_at_ms, ..Envelope::new(request, command) };
         let index = self.machine.stamp().applied + 1;
         let before = self.machine.stamp();
         let outcome = self.machine.apply(&self.rows, index, self.term, &encode(&envelope))?;
@@ -104,6 +108,8 @@ impl World {
         assert_eq!(again.leases(), shared.leases());
         assert_eq!(again.alarms(), shared.alarms());
         assert_eq!(again.key_count(), shared.key_count());
+        assert_eq!(again.v2_index(), shared.v2_index());
+        assert_eq!(again.v2_next_expiry_ms(), shared.v2_next_expiry_ms());
     }
 
     fn print_outcome(&self, line: &Line, outcome: &Outcome) -> Result<String> {
@@ -358,6 +364,13 @@ impl World {
         })
     }
 
+    fn tree(&mut self, line: &Line) -> Result<String> {
+        let mut words = line.consume_args();
+        self.now_ms = words.lookup_parse("now")?.unwrap_or(self.now_ms);
+        let request = state_tree::request(&mut words)?;
+        self.apply(line, Command::V2(request), 0)
+    }
+
     fn table(&self, line: &Line) -> Result<String> {
         let name = positional(&mut line.consume_args())?;
         let table =
@@ -420,6 +433,18 @@ impl goldenscript::Runner for World {
             "hash" => self.hash(line),
             "history" => self.history(line),
             "table" => self.table(line),
+            "v2" => self.tree(line),
+            "expire" => {
+                let sync = V2Sync { time_ms: number(&mut words)? };
+                let term = words.lookup_parse("term")?.unwrap_or(self.term);
+                self.now_ms = sync.time_ms;
+                self.apply(line, Command::V2Sync(sync), term)
+            }
+            "ls" => {
+                let (path, recursive) = (key(&mut words), words.next_pos().is_some());
+                Ok(state_tree::print(self.query().v2(&path, recursive, self.now_ms)?))
+            }
+            "heard" => state_tree::heard(&mut words, &self.machine.shared()),
             "term" => {
                 self.term = number(&mut words)?;
                 let index = self.machine.stamp().applied + 1;

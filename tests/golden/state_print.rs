@@ -11,6 +11,8 @@ use quorate::proto::mvccpb::KeyValue;
 use quorate::state::check::Malformed;
 use quorate::state::{Rejection, Reply};
 
+use crate::state_tree;
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 pub(crate) fn text(bytes: &[u8]) -> String {
@@ -126,5 +128,10 @@ pub(crate) fn print_reply(reply: &Reply) -> Result<String> {
         }
         Reply::Published => "published\n".to_owned(),
         Reply::Nothing => "nothing\n".to_owned(),
+        Reply::V2(reply) => match &reply.result {
+            Ok(event) => state_tree::print_event(event),
+            Err(error) => format!("{error}\n"),
+        },
+        Reply::V2Synced(expired) => format!("expired {expired}\n"),
     })
 }

@@ -180,6 +180,9 @@ impl Checker {
                 let told = publish.member.as_ref().expect("the world names the member");
                 self.roll.publish(told).map(|()| Reply::Published)
             }
+            Command::V2(_) | Command::V2Sync(_) => {
+                unreachable!("no world asks for the v2 tree")
+            }
             Command::Alarm(request) => {
                 let alarms = model.alarms.change(request);
                 Ok(Reply::Alarm(AlarmResponse { header: header(model.revision), alarms }))

@@ -28,6 +28,8 @@ pub(super) enum Answer {
     Placed { page: Option<Bytes>, _place: Place },
     /// One message, then the end; the call has its place until that is taken.
     Message { parts: Parts, ended: bool, _place: Option<Place> },
+    /// Text that comes bit by bit, until whoever writes it ends.
+    Lines(mpsc::Receiver<Bytes>),
     /// As many as there are, then how it ended.
     Stream(Stream),
 }
@@ -152,6 +154,7 @@ impl Body for Answer {
         match &mut *self {
             Self::Placed { page, .. } => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
             Self::Plain(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
+            Self::Lines(lines) => lines.poll_recv(context).map(|line| Some(Ok(Frame::data(line?)))),
             Self::Message { parts, ended, .. } => {
                 if let Some(bytes) = parts.next() {
                     return data(bytes);
@@ -204,7 +207,7 @@ impl Body for Answer {
             Self::Plain(page) | Self::Placed { page, .. } => {
                 SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Self::Message { .. } | Self::Stream(_) => SizeHint::default(),
+            Self::Lines(_) | Self::Message { .. } | Self::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -33,13 +33,15 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// Whether the JSON gateway is served.
     pub gateway: bool,
+    /// Whether etcd's v2 API is served; only where there are `vitals`.
+    pub v2: bool,
     /// What the pages tell of the member; without it they tell what the service answers.
     pub vitals: Option<Vitals>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { message_bytes_max: limits::FRAME_BYTES_MAX, gateway: true, vitals: None }
+        Self { message_bytes_max: limits::FRAME_BYTES_MAX, gateway: true, v2: true, vitals: None }
     }
 }
 
@@ -55,6 +57,8 @@ pub(super) struct Shared {
     pub tally: Arc<Tally>,
     /// Bytes of long request messages that may be on their way.
     pub unfinished: Arc<Semaphore>,
+    /// When it began to serve, milliseconds since 1970.
+    pub started_ms: i64,
     draining: watch::Sender<bool>,
     /// Connections being served.
     open: watch::Sender<usize>,
@@ -65,7 +69,8 @@ impl Http {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
         let unfinished = Arc::new(Semaphore::new(limits::HTTP_UNFINISHED_BYTES_MAX));
         let tally = Arc::default();
-        let shared = Shared { service, config, tally, unfinished, draining, open };
+        let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
+        let shared = Shared { service, config, tally, unfinished, started_ms, draining, open };
         Self { shared: Arc::new(shared) }
     }
 

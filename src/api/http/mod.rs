@@ -8,6 +8,7 @@
 //!   grpc_health gRPC's own question whether a server serves
 //!   pages       a request without gRPC: /health, /livez, /readyz, /version, /metrics, /debug/vars
 //!   gateway     the JSON gateway: /v3/...
+//!   v2          etcd's v2 API: /v2/...
 //!   health      what the probes ask, of the service as a client would
 //!   metrics     what the member counts (tally: what the door counts; process; exposition: the text)
 //!   messages    what a client sends, cut out of its body
@@ -32,6 +33,7 @@ mod process;
 mod session;
 mod sniff;
 mod tally;
+mod v2;
 mod words;
 
 pub use door::{Config, Http};

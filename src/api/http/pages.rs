@@ -13,6 +13,7 @@ use super::health;
 use super::metrics;
 use super::process;
 use super::session::Session;
+use super::v2;
 use crate::api::local::API_VERSION;
 use crate::transport::Purpose;
 
@@ -31,15 +32,26 @@ pub(super) async fn respond(
     session: &Arc<Session>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
+    let request = match *request.method() {
+        Method::OPTIONS => request,
+        _ if session.purpose == Purpose::Metrics => request,
+        _ => match v2::respond(session, request).await {
+            Ok(answered) => return for_any_origin(answered),
+            Err(request) => request,
+        },
+    };
     let is_gateway = session.shared.config.gateway && session.purpose != Purpose::Metrics;
-    let mut response = match *request.method() {
-        Method::OPTIONS => page(StatusCode::OK, PLAIN, String::new()),
+    for_any_origin(match *request.method() {
+        Method::OPTIONS => Response::new(Answer::Plain(None)),
         _ if is_gateway => match gateway::respond(session, request).await {
             Ok(answered) => answered,
             Err(request) => get(session, &request).await,
         },
         _ => get(session, &request).await,
-    };
+    })
+}
+
+fn for_any_origin(mut response: Response<Answer>) -> Response<Answer> {
     for (name, value) in CORS {
         let name = HeaderName::from_static(name);
         response.headers_mut().insert(name, HeaderValue::from_static(value));

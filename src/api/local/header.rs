@@ -80,7 +80,11 @@ impl Header {
                 change.encode(self.of_cluster(term), member, members)
             }
             // Nobody can ask for these through a door.
-            Reply::Nothing | Reply::LeaseCheckpoint | Reply::Published => Vec::new(),
+            Reply::Nothing
+            | Reply::LeaseCheckpoint
+            | Reply::Published
+            | Reply::V2(_)
+            | Reply::V2Synced(_) => Vec::new(),
         };
         bytes.into()
     }

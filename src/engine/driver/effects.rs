@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::Driver;
 use crate::base::{Index, MemberId, Moment, Sabotage};
+use crate::consensus::wire::Kind;
 use crate::consensus::{Class, Effects, Outgoing, Persist, Role, RoleKind};
 use crate::engine::shared::{ApplierMessage, LogMessage, SnapshotJob};
 use crate::engine::status::RaftStatus;
@@ -116,7 +117,12 @@ impl Driver {
                     self.shared.snapshots.push_internal(SnapshotJob { to, message });
                 }
                 Class::Control => control.entry(to).or_default().push(message.encode()),
-                Class::Append => append.entry(to).or_default().push(message.encode()),
+                Class::Append => {
+                    if message.known_kind() == Ok(Kind::Append) {
+                        self.shared.meters.peer(to).sent_appends.increment();
+                    }
+                    append.entry(to).or_default().push(message.encode());
+                }
             }
         }
         for (to, messages) in control {
@@ -151,9 +157,15 @@ impl Driver {
         let status = self.core.status();
         let members = self.shared.state.members();
         let is_learner = members.member(status.id).is_some_and(|member| member.is_learner);
+        let before = self.shared.raft_status();
+        let leader_since_ms = match before.leader == status.leader && before.leader_since_ms != 0 {
+            true => before.leader_since_ms,
+            false => self.shared.clock.wall_ms(),
+        };
         let published = RaftStatus {
             term: status.term,
             leader: status.leader,
+            leader_since_ms,
             is_leader: status.role == RoleKind::Leader,
             is_learner,
             commit: status.commit,

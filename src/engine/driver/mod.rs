@@ -158,8 +158,12 @@ impl Driver {
 
     fn step_all(&mut self, from: MemberId, messages: Vec<Bytes>) {
         for bytes in messages {
-            let stepped =
-                wire::RaftMessage::decode(bytes).and_then(|message| self.core.step(from, message));
+            let stepped = wire::RaftMessage::decode(bytes).and_then(|message| {
+                if message.known_kind() == Ok(wire::Kind::Append) {
+                    self.shared.meters.received_appends.increment();
+                }
+                self.core.step(from, message)
+            });
             if let Err(invalid) = stepped {
                 tracing::warn!(peer = %from, %invalid, "refused a Raft message");
             }

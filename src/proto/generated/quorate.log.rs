@@ -28,7 +28,10 @@ pub struct Entry {
     /// Wall clock at the proposal, milliseconds since 1970; for v2 TTL and nothing else.
     #[prost(int64, tag = "10")]
     pub proposed_at_ms: i64,
-    #[prost(oneof = "entry::Command", tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41")]
+    #[prost(
+        oneof = "entry::Command",
+        tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43"
+    )]
     pub command: ::core::option::Option<entry::Command>,
 }
 /// Nested message and enum types in `Entry`.
@@ -57,6 +60,11 @@ pub mod entry {
         MemberChange(super::MemberChange),
         #[prost(message, tag = "41")]
         MemberPublish(super::MemberPublish),
+        #[prost(message, tag = "42")]
+        V2(super::V2Request),
+        /// Given by a leader alone (leader_term set).
+        #[prost(message, tag = "43")]
+        V2Sync(super::V2Sync),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -150,4 +158,186 @@ pub mod member_change {
 pub struct MemberPublish {
     #[prost(message, optional, tag = "1")]
     pub member: ::core::option::Option<super::super::etcdserverpb::Member>,
+}
+/// A change of the tree of etcd's v2 API.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Request {
+    #[prost(enumeration = "v2_request::Method", tag = "1")]
+    pub method: i32,
+    /// Clean and absolute; "/" is the root.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub path: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub value: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "4")]
+    pub dir: bool,
+    #[prost(bool, tag = "5")]
+    pub recursive: bool,
+    /// Empty is not compared.
+    #[prost(bytes = "bytes", tag = "6")]
+    pub prev_value: ::prost::bytes::Bytes,
+    /// 0 is not compared.
+    #[prost(uint64, tag = "7")]
+    pub prev_index: u64,
+    /// The value stays, and watchers are not told.
+    #[prost(bool, tag = "8")]
+    pub refresh: bool,
+    /// Seconds from the envelope's proposed_at_ms; absent is for ever.
+    #[prost(int64, optional, tag = "9")]
+    pub ttl_s: ::core::option::Option<i64>,
+}
+/// Nested message and enum types in `V2Request`.
+pub mod v2_request {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Method {
+        Set = 0,
+        Create = 1,
+        /// A child whose name is the index of its creation.
+        CreateInOrder = 2,
+        Update = 3,
+        CompareAndSwap = 4,
+        Delete = 5,
+        CompareAndDelete = 6,
+    }
+    impl Method {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Set => "SET",
+                Self::Create => "CREATE",
+                Self::CreateInOrder => "CREATE_IN_ORDER",
+                Self::Update => "UPDATE",
+                Self::CompareAndSwap => "COMPARE_AND_SWAP",
+                Self::Delete => "DELETE",
+                Self::CompareAndDelete => "COMPARE_AND_DELETE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "SET" => Some(Self::Set),
+                "CREATE" => Some(Self::Create),
+                "CREATE_IN_ORDER" => Some(Self::CreateInOrder),
+                "UPDATE" => Some(Self::Update),
+                "COMPARE_AND_SWAP" => Some(Self::CompareAndSwap),
+                "DELETE" => Some(Self::Delete),
+                "COMPARE_AND_DELETE" => Some(Self::CompareAndDelete),
+                _ => None,
+            }
+        }
+    }
+}
+/// What has expired at this time goes, the earliest first, at most limits::V2_EXPIRED_PER_ENTRY_MAX.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Sync {
+    /// Milliseconds since 1970, by the leader's clock.
+    #[prost(int64, tag = "1")]
+    pub time_ms: i64,
+}
+/// A node of the v2 tree: a row of table v2 (then without key and ttl_s), or as an event tells of it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Node {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub key: ::prost::bytes::Bytes,
+    #[prost(bool, tag = "2")]
+    pub dir: bool,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub value: ::prost::bytes::Bytes,
+    /// An event that tells of a file without its value: it is gone.
+    #[prost(bool, tag = "4")]
+    pub valueless: bool,
+    #[prost(uint64, tag = "5")]
+    pub created: u64,
+    #[prost(uint64, tag = "6")]
+    pub modified: u64,
+    /// Milliseconds since 1970; 0 is never.
+    #[prost(int64, tag = "7")]
+    pub expires_at_ms: i64,
+    /// What was left when the event happened, seconds, rounded up.
+    #[prost(int64, tag = "8")]
+    pub ttl_s: i64,
+}
+/// What happened to a node of the v2 tree.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Event {
+    #[prost(enumeration = "v2_event::Action", tag = "1")]
+    pub action: i32,
+    #[prost(message, optional, tag = "2")]
+    pub node: ::core::option::Option<V2Node>,
+    #[prost(message, optional, tag = "3")]
+    pub prev_node: ::core::option::Option<V2Node>,
+    /// A TTL was renewed: in the history, and told to nobody.
+    #[prost(bool, tag = "4")]
+    pub refresh: bool,
+}
+/// Nested message and enum types in `V2Event`.
+pub mod v2_event {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Action {
+        Get = 0,
+        Set = 1,
+        Create = 2,
+        Update = 3,
+        CompareAndSwap = 4,
+        Delete = 5,
+        CompareAndDelete = 6,
+        Expire = 7,
+    }
+    impl Action {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Get => "GET",
+                Self::Set => "SET",
+                Self::Create => "CREATE",
+                Self::Update => "UPDATE",
+                Self::CompareAndSwap => "COMPARE_AND_SWAP",
+                Self::Delete => "DELETE",
+                Self::CompareAndDelete => "COMPARE_AND_DELETE",
+                Self::Expire => "EXPIRE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "GET" => Some(Self::Get),
+                "SET" => Some(Self::Set),
+                "CREATE" => Some(Self::Create),
+                "UPDATE" => Some(Self::Update),
+                "COMPARE_AND_SWAP" => Some(Self::CompareAndSwap),
+                "DELETE" => Some(Self::Delete),
+                "COMPARE_AND_DELETE" => Some(Self::CompareAndDelete),
+                "EXPIRE" => Some(Self::Expire),
+                _ => None,
+            }
+        }
+    }
 }

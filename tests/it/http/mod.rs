@@ -11,7 +11,9 @@ mod pages;
 mod program;
 mod recipes;
 mod streams;
+mod three;
 mod transcripts;
+mod v2;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

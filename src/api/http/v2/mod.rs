@@ -1,0 +1,27 @@
+//! etcd's v2 API: plain HTTP and JSON on `/v2/...`, over the tree that `state` keeps beside the versioned keys.
+//!
+//! ```text
+//!   routes    a path -> one of the pages below; what is not clean is sent to what is
+//!   form      parameters of query and body, by Go's rules
+//!   request   a form -> what is asked of the tree, or etcd's error
+//!   keys      /v2/keys: reads, writes
+//!   watch     /v2/keys?wait=true: long polls and streams
+//!   members   /v2/members, /v2/machines
+//!   stats     /v2/stats
+//!   auth      /v2/auth, which is never on
+//!   json      etcd's objects, written as Go writes them
+//! ```
+//!
+//! Promises: etcd 3.4's statuses, headers and texts. Knows nothing of: what a change of the tree means.
+
+mod auth;
+mod form;
+mod json;
+mod keys;
+mod members;
+mod request;
+mod routes;
+mod stats;
+mod watch;
+
+pub(super) use routes::respond;

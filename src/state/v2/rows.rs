@@ -1,0 +1,180 @@
+//! Table `v2`. The first byte of a key says what the row is:
+//!
+//! ```text
+//!   i                          -> the tree's index (8 BE)
+//!   n directory // name        -> the node (V2Node without key and ttl_s); the root is not stored
+//!   t expires_at_ms (8 BE) path -> nothing
+//!   h index (8 BE)             -> the event of that index (V2Event), for the last V2_HISTORY_EVENTS
+//! ```
+//!
+//! A clean path has no `//`, so the children of a directory, and they alone, stand behind one prefix, in the order of
+//! their names.
+
+use std::ops::{Bound, ControlFlow};
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::path;
+use crate::proto::quorate::log::{V2Event, V2Node};
+use crate::storage::{Batch, Direction, Fault, Read, Table};
+
+const INDEX: &[u8] = b"i";
+const NODE: u8 = b'n';
+/// Prefix, and the first key behind it.
+const EXPIRIES: (&[u8], &[u8]) = (b"t", b"u");
+const EVENTS: (&[u8], &[u8]) = (b"h", b"i");
+
+fn unreadable(what: &str, key: &[u8]) -> Fault {
+    Fault::corrupt(format!("no {what} in row {:?}", String::from_utf8_lossy(key)), "table v2")
+}
+
+/// The index of the last change; 0 of a tree that was never changed.
+pub(super) fn index<R: Read>(read: &R) -> Result<u64, Fault> {
+    let Some(row) = read.get(Table::V2, INDEX)? else { return Ok(0) };
+    let bytes = row.as_ref().try_into().map_err(|_| unreadable("index", INDEX))?;
+    Ok(u64::from_be_bytes(bytes))
+}
+
+pub(super) fn put_index<R: Read>(batch: &mut Batch<'_, R>, index: u64) {
+    batch.put(Table::V2, INDEX, Bytes::copy_from_slice(&index.to_be_bytes()));
+}
+
+/// The prefix of a directory's children.
+fn children_row(directory: &[u8]) -> Vec<u8> {
+    let directory = if path::is_root(directory) { &b""[..] } else { directory };
+    [&[NODE][..], directory, b"//"].concat()
+}
+
+/// None for the root.
+fn node_row(node: &[u8]) -> Option<Vec<u8>> {
+    let (directory, name) = path::split(node)?;
+    Some([&children_row(directory), name].concat())
+}
+
+/// The node at a clean path; the root is always there.
+pub(super) fn node<R: Read>(read: &R, path: &[u8]) -> Result<Option<V2Node>, Fault> {
+    let Some(row) = node_row(path) else {
+        return Ok(Some(V2Node { dir: true, ..V2Node::default() }));
+    };
+    let Some(value) = read.get(Table::V2, &row)? else { return Ok(None) };
+    V2Node::decode(value).map(Some).map_err(|_| unreadable("node", &row))
+}
+
+/// The node is as given from now on, and its expiry stands where it is looked for; `before` is what it replaces.
+pub(super) fn put_node<R: Read>(
+    batch: &mut Batch<'_, R>,
+    path: &[u8],
+    node: &V2Node,
+    before: Option<&V2Node>,
+) {
+    let Some(row) = node_row(path) else { return };
+    if let Some(before) = before {
+        delete_expiry(batch, path, before);
+    }
+    if node.expires_at_ms != 0 {
+        batch.put(Table::V2, expiry_row(node.expires_at_ms, path), Bytes::new());
+    }
+    batch.put(Table::V2, row, node.encode_to_vec());
+}
+
+pub(super) fn delete_node<R: Read>(batch: &mut Batch<'_, R>, path: &[u8], node: &V2Node) {
+    if let Some(row) = node_row(path) {
+        delete_expiry(batch, path, node);
+        batch.delete(Table::V2, row);
+    }
+}
+
+fn delete_expiry<R: Read>(batch: &mut Batch<'_, R>, path: &[u8], node: &V2Node) {
+    if node.expires_at_ms != 0 {
+        batch.delete(Table::V2, expiry_row(node.expires_at_ms, path));
+    }
+}
+
+/// Names and nodes of a directory, by name; at most `count_max`.
+pub(super) fn children<R: Read>(
+    read: &R,
+    directory: &[u8],
+    count_max: usize,
+) -> Result<Vec<(Vec<u8>, V2Node)>, Fault> {
+    let prefix = children_row(directory);
+    let (mut found, mut failed) = (Vec::new(), None);
+    let low = Bound::Included(prefix.as_slice());
+    read.scan(Table::V2, low, Bound::Unbounded, Direction::Ascending, &mut |row| {
+        let Some(name) = row.key.strip_prefix(prefix.as_slice()) else {
+            return ControlFlow::Break(());
+        };
+        match V2Node::decode(row.value) {
+            Ok(node) => found.push((name.to_vec(), node)),
+            Err(_) => failed = Some(unreadable("node", row.key)),
+        }
+        if failed.is_some() || found.len() >= count_max {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or(Ok(found), Err)
+}
+
+fn expiry_row(at_ms: i64, path: &[u8]) -> Vec<u8> {
+    [EXPIRIES.0, &at_ms.to_be_bytes()[..], path].concat()
+}
+
+/// Time and path of what expires, the earliest first, up to `until_ms`; at most `count_max`.
+pub(super) fn expiries<R: Read>(
+    read: &R,
+    until_ms: i64,
+    count_max: usize,
+) -> Result<Vec<(i64, Vec<u8>)>, Fault> {
+    let (mut found, mut failed) = (Vec::new(), None);
+    let (low, high) = (Bound::Included(EXPIRIES.0), Bound::Excluded(EXPIRIES.1));
+    read.scan(Table::V2, low, high, Direction::Ascending, &mut |row| {
+        let Some((at, path)) = row.key.get(1..).and_then(<[u8]>::split_first_chunk::<8>) else {
+            failed = Some(unreadable("time", row.key));
+            return ControlFlow::Break(());
+        };
+        let at_ms = i64::from_be_bytes(*at);
+        if at_ms > until_ms || found.len() >= count_max {
+            return ControlFlow::Break(());
+        }
+        found.push((at_ms, path.to_vec()));
+        ControlFlow::Continue(())
+    })?;
+    failed.map_or(Ok(found), Err)
+}
+
+/// When the first node expires, milliseconds since 1970.
+pub(in crate::state) fn next_expiry<R: Read>(read: &R) -> Result<Option<i64>, Fault> {
+    Ok(expiries(read, i64::MAX, 1)?.first().map(|(at_ms, _)| *at_ms))
+}
+
+fn event_row(index: u64) -> Vec<u8> {
+    [EVENTS.0, &index.to_be_bytes()[..]].concat()
+}
+
+pub(super) fn put_event<R: Read>(batch: &mut Batch<'_, R>, index: u64, event: &V2Event) {
+    batch.put(Table::V2, event_row(index), event.encode_to_vec());
+}
+
+pub(super) fn delete_event<R: Read>(batch: &mut Batch<'_, R>, index: u64) {
+    batch.delete(Table::V2, event_row(index));
+}
+
+/// The kept events, the newest first, until `each` has enough.
+pub(super) fn events<R: Read>(
+    read: &R,
+    each: &mut dyn FnMut(V2Event) -> ControlFlow<()>,
+) -> Result<(), Fault> {
+    let mut failed = None;
+    let (low, high) = (Bound::Included(EVENTS.0), Bound::Excluded(EVENTS.1));
+    read.scan(Table::V2, low, high, Direction::Descending, &mut |row| match V2Event::decode(
+        row.value,
+    ) {
+        Ok(event) => each(event),
+        Err(_) => {
+            failed = Some(unreadable("event", row.key));
+            ControlFlow::Break(())
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}

@@ -1,0 +1,398 @@
+//! etcd's v2 API: transcripts of a real etcd 3.4, replayed against a member, and what no transcript can say.
+//!
+//! A line is a request: a method, a path, and a form. Indexes are told as they are, for both trees begin at the same one;
+//! dates are left out. Recorded with `QUORATE_V2_TRANSCRIPTS_OF=/path/to/etcd-3.4 cargo test --test it http::v2`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use goldenscript::{Command as Line, Runner};
+use quorate::proto::etcdserverpb as pb;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::harness::{eventually, quorate, run};
+use super::alone::Alone;
+use super::calls::RANGE;
+use super::soon;
+use super::three::Three;
+
+/// The second article's commands; the others are told to one member.
+const ARTICLE: &str = "the_second_articles_commands_in_their_order";
+
+/// Where etcd 3.4's tree stands when it begins to serve: it keeps its members in it.
+const FIRST_INDEX: u64 = 3;
+
+#[test]
+fn etcds_v2_transcripts_are_ours() {
+    let recorded = std::env::var_os("QUORATE_V2_TRANSCRIPTS_OF").map(PathBuf::from);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/etcd_v2");
+    let mut scripts: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    scripts.sort();
+    assert!(!scripts.is_empty());
+    let (mut requests, mut differences) = (0, Vec::new());
+    for path in scripts {
+        let script = std::fs::read_to_string(&path).unwrap();
+        let mut talk = match &recorded {
+            Some(program) => Talk::alone(Command::new(program)),
+            // Told to members in turn, as the article tells it.
+            None if path.ends_with(ARTICLE) => Talk::three(),
+            None => Talk::alone(quorate()),
+        };
+        let found = goldenscript::generate(&mut talk, &script).unwrap();
+        requests += talk.requests;
+        if recorded.is_some() {
+            std::fs::write(&path, &found).unwrap();
+        } else if script != found {
+            let lines = script.lines().zip(found.lines()).filter(|(kept, found)| kept != found);
+            let lines = lines.map(|(kept, found)| format!("- {kept}\n+ {found}\n"));
+            differences.push(format!("{}:\n{}", path.display(), lines.collect::<String>()));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(requests >= 200, "only {requests} requests are recorded");
+}
+
+/// A fresh cluster, and the watches that are open.
+struct Talk {
+    runtime: Runtime,
+    cluster: Running,
+    watches: BTreeMap<String, Answer>,
+    requests: usize,
+}
+
+enum Running {
+    Alone(Box<Alone>),
+    Three(Three),
+}
+
+/// An answer of which the head is read.
+struct Answer {
+    head: String,
+    body: BufReader<TcpStream>,
+}
+
+impl Talk {
+    fn alone(program: Command) -> Self {
+        let start = async { Alone::of(program, &["--enable-v2=true"]).await.0 };
+        Self::start(async { Running::Alone(Box::new(start.await)) })
+    }
+
+    fn three() -> Self {
+        Self::start(async { Running::Three(Three::start().await) })
+    }
+
+    fn start(cluster: impl Future<Output = Running>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let cluster = runtime.block_on(cluster);
+        let talk = Self { runtime, cluster, watches: BTreeMap::new(), requests: 0 };
+        talk.runtime.block_on(align(talk.address(None)));
+        talk
+    }
+
+    /// Of the member that a line names by its number, or of the first.
+    fn address(&self, prefix: Option<&str>) -> SocketAddr {
+        let number: usize = prefix.map_or(1, |prefix| prefix.parse().unwrap());
+        match &self.cluster {
+            Running::Alone(alone) => alone.address,
+            Running::Three(three) => three.addresses[number - 1],
+        }
+    }
+
+    async fn request(&self, line: &Line) -> String {
+        let mut words = line.consume_args();
+        let path = words.next_pos().unwrap().value.clone();
+        let kind = words.lookup("type").map(|arg| arg.value.clone());
+        let raw = words.lookup("raw").map(|arg| arg.value.clone());
+        let parameters = words.rest_key();
+        let form = parameters.iter().map(|arg| {
+            let name = arg.key.clone().unwrap_or_default();
+            format!("{}={}", escaped(&name), escaped(&arg.value))
+        });
+        let form = form.collect::<Vec<_>>().join("&");
+        words.reject_rest().unwrap();
+        let kind = kind.unwrap_or_else(|| "application/x-www-form-urlencoded".to_owned());
+        let body = raw.unwrap_or(form);
+        let address = self.address(line.prefix.as_deref());
+        told(send(address, &line.name, &path, &kind, &body).await).await
+    }
+}
+
+/// Brings our tree to where etcd's begins, with nothing in it.
+async fn align(address: SocketAddr) {
+    if index(address).await == 0 {
+        for method in ["PUT", "PUT", "DELETE"] {
+            say(address, method, "/v2/keys/_first", "").await;
+        }
+    }
+    eventually("the tree stands where it begins", || async {
+        (index(address).await == FIRST_INDEX).then_some(())
+    })
+    .await;
+}
+
+/// Where the tree stands.
+async fn index(address: SocketAddr) -> u64 {
+    let answer = send(address, "GET", "/v2/keys", "", "").await;
+    answer.header("x-etcd-index").unwrap().parse().unwrap()
+}
+
+async fn send(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let mut text = format!("{method} {path} HTTP/1.0\r\nhost: h\r\ncontent-length: {length}\r\n");
+    if !kind.is_empty() {
+        text += &format!("content-type: {kind}\r\n");
+    }
+    stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
+    let mut body = BufReader::new(stream);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert!(soon("the head", body.read_line(&mut head)).await.unwrap() > 0, "{head}");
+    }
+    Answer { head, body }
+}
+
+/// A request with a form: its status and its body.
+async fn say(address: SocketAddr, method: &str, path: &str, form: &str) -> (u16, String) {
+    let mut answer = send(address, method, path, "application/x-www-form-urlencoded", form).await;
+    let mut text = String::new();
+    soon("the body", answer.body.read_to_string(&mut text)).await.unwrap();
+    (answer.status().parse().unwrap(), text)
+}
+
+impl Answer {
+    fn status(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap().trim()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (found, value) = line.split_once(": ")?;
+            found.eq_ignore_ascii_case(name).then_some(value)
+        })
+    }
+
+    /// What is told of the head.
+    fn summary(&self) -> String {
+        let mut text = self.status().to_owned();
+        for (name, shown) in [
+            ("content-type", ""),
+            ("allow", "allow="),
+            ("location", "location="),
+            ("x-etcd-index", "index="),
+        ] {
+            if let Some(value) = self.header(name) {
+                text += &format!(" {shown}{value}");
+            }
+        }
+        if self.header("x-etcd-cluster-id").is_some() {
+            text += " cluster";
+        }
+        let is_logged =
+            self.header("x-raft-index").is_some() && self.header("x-raft-term").is_some();
+        text + if is_logged { " raft\n" } else { "\n" }
+    }
+}
+
+async fn told(mut answer: Answer) -> String {
+    let mut text = String::new();
+    soon("the body", answer.body.read_to_string(&mut text)).await.unwrap();
+    let mut out = answer.summary() + &without_dates(&text);
+    if !out.ends_with('\n') {
+        out += "\\\n";
+    }
+    out
+}
+
+fn without_dates(text: &str) -> String {
+    const BEFORE: &str = "\"expiration\":\"";
+    let mut parts = text.split(BEFORE);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (date, rest) = part.split_once('"').unwrap();
+        assert!(date.starts_with("20") && date.ends_with('Z'), "{date}");
+        out += &format!("{BEFORE}...\"{rest}");
+    }
+    out
+}
+
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let escape =
+        |byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(escape).collect()
+}
+
+impl Runner for Talk {
+    fn run(&mut self, line: &Line) -> Result<String, Box<dyn Error>> {
+        let mut words = line.consume_args();
+        match line.name.as_str() {
+            "watch" => {
+                let (name, path) = (words.next_pos().ok_or("a name")?, words.next_pos());
+                let path = &path.ok_or("a path")?.value;
+                let address = self.address(line.prefix.as_deref());
+                let answer = self.runtime.block_on(send(address, "GET", path, "", ""));
+                self.requests += 1;
+                let summary = answer.summary();
+                self.watches.insert(name.value.clone(), answer);
+                Ok(summary)
+            }
+            "hear" => {
+                let name = &words.next_pos().ok_or("a name")?.value;
+                let answer = self.watches.get_mut(name).ok_or("no such watch")?;
+                let mut text = String::new();
+                let heard = soon("an event", answer.body.read_line(&mut text));
+                self.runtime.block_on(heard)?;
+                Ok(without_dates(&text))
+            }
+            "gone" => {
+                let path = words.next_pos().ok_or("a path")?.value.clone();
+                let address = self.address(line.prefix.as_deref());
+                self.runtime.block_on(eventually("it expires", || async {
+                    (say(address, "GET", &path, "").await.0 == 404).then_some(())
+                }));
+                Ok(String::new())
+            }
+            _ => {
+                self.requests += 1;
+                Ok(self.runtime.block_on(self.request(line)))
+            }
+        }
+    }
+}
+
+#[test]
+fn a_hundred_clients_that_swap_one_key_lose_no_change() {
+    run(async {
+        let (alone, _) = Alone::start(&[]).await;
+        let address = alone.address;
+        say(address, "PUT", "/v2/keys/n", "value=0").await;
+        let mut clients = JoinSet::new();
+        for _ in 0..100 {
+            clients.spawn(async move {
+                loop {
+                    let (_, text) = say(address, "GET", "/v2/keys/n?quorum=true", "").await;
+                    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    let value: u64 = read["node"]["value"].as_str().unwrap().parse().unwrap();
+                    let index = &read["node"]["modifiedIndex"];
+                    let form = format!("value={}&prevIndex={index}", value + 1);
+                    match say(address, "PUT", "/v2/keys/n", &form).await {
+                        (200, _) => return,
+                        (412, text) => assert!(text.contains("Compare failed"), "{text}"),
+                        other => panic!("{other:?}"),
+                    }
+                }
+            });
+        }
+        while let Some(ended) = clients.join_next().await {
+            ended.unwrap();
+        }
+        let (_, text) = say(address, "GET", "/v2/keys/n", "").await;
+        assert!(text.contains(r#""value":"100""#), "{text}");
+    });
+}
+
+#[test]
+fn a_hundred_long_polls_hear_every_event_once_and_in_order() {
+    const EVENTS: u64 = 60;
+    run(async {
+        let (alone, _) = Alone::start(&[]).await;
+        let address = alone.address;
+        let begun = index(address).await;
+        let mut watchers = JoinSet::new();
+        for _ in 0..100 {
+            watchers.spawn(async move {
+                let (mut next, mut heard) = (begun + 1, Vec::new());
+                while heard.len() < EVENTS as usize {
+                    let path = format!("/v2/keys/q?wait=true&recursive=true&waitIndex={next}");
+                    let (status, text) = say(address, "GET", &path, "").await;
+                    assert_eq!(status, 200, "{text}");
+                    let event: serde_json::Value = serde_json::from_str(&text).unwrap();
+                    next = event["node"]["modifiedIndex"].as_u64().unwrap() + 1;
+                    heard.push(event["node"]["value"].as_str().unwrap().to_owned());
+                }
+                heard
+            });
+        }
+        for value in 0..EVENTS {
+            let (status, text) =
+                say(address, "POST", "/v2/keys/q", &format!("value={value}")).await;
+            assert_eq!(status, 201, "{text}");
+        }
+        let expected: Vec<String> = (0..EVENTS).map(|value| value.to_string()).collect();
+        while let Some(heard) = watchers.join_next().await {
+            assert_eq!(heard.unwrap(), expected);
+        }
+    });
+}
+
+#[test]
+fn history_older_than_a_thousand_events_is_cleared() {
+    run(async {
+        let (alone, _) = Alone::start(&[]).await;
+        let address = alone.address;
+        for _ in 0..1_002 {
+            assert!(say(address, "PUT", "/v2/keys/k", "").await.0 < 300);
+        }
+        let (status, text) = say(address, "GET", "/v2/keys/k?wait=true&waitIndex=2", "").await;
+        let cause = r#""cause":"the requested history has been cleared [3/2]","index":1002}"#;
+        assert!(status == 400 && text.contains(cause), "{status} {text}");
+        let (status, _) = say(address, "GET", "/v2/keys/k?wait=true&waitIndex=3", "").await;
+        assert_eq!(status, 200);
+    });
+}
+
+#[test]
+fn the_v2_api_can_be_turned_off() {
+    run(async {
+        let (alone, _) = Alone::of(quorate(), &["--enable-v2=false"]).await;
+        assert_eq!(say(alone.address, "GET", "/v2/keys", "").await.0, 404);
+    });
+}
+
+#[test]
+fn the_tree_is_not_seen_through_v3() {
+    run(async {
+        let (alone, client) = Alone::of(quorate(), &[]).await;
+        assert_eq!(say(alone.address, "PUT", "/v2/keys/k", "value=v").await.0, 201);
+        let (key, range_end) = ("\0".into(), "\0".into());
+        let all = pb::RangeRequest { key, range_end, ..Default::default() };
+        let found: pb::RangeResponse = client.call(RANGE, &[], &all).await.unwrap();
+        assert_eq!((found.count, found.header.unwrap().revision), (0, 1));
+    });
+}
+
+#[test]
+fn a_ttl_ends_in_time_though_its_leader_has_died() {
+    run(async {
+        let mut three = Three::start().await;
+        let mut leader = None;
+        for (place, &address) in three.addresses.iter().enumerate() {
+            let (_, text) = say(address, "GET", "/v2/stats/self", "").await;
+            if text.contains("StateLeader") {
+                leader = Some(place);
+            }
+        }
+        let leader = leader.unwrap();
+        let address = three.addresses[(leader + 1) % 3];
+        let began = Instant::now();
+        let (status, text) = say(address, "PUT", "/v2/keys/short", "value=x&ttl=6").await;
+        assert_eq!(status, 201, "{text}");
+        let mut watch = send(address, "GET", "/v2/keys/short?wait=true", "", "").await;
+        three.kill(leader);
+        let mut line = String::new();
+        soon("its end", watch.body.read_line(&mut line)).await.unwrap();
+        let took = began.elapsed();
+        assert!(line.contains("expire"), "{line}");
+        // Never early; the other bound has room for a busy machine.
+        assert!((5.9..12.0).contains(&took.as_secs_f64()), "{took:?}");
+    });
+}
