@@ -36,6 +36,7 @@ func maintenance(client *clientv3.Client) {
 	ctx, cancel := site.Soon()
 	defer cancel()
 	written := site.Must(client.Put(ctx, "maintained", "x")).Header.Revision
+	site.Settle(ctx)
 	hashes := map[uint32]bool{}
 	var leader, other uint64
 	var leads string
@@ -47,8 +48,6 @@ func maintenance(client *clientv3.Client) {
 		} else {
 			other = status.Header.MemberId
 		}
-		// A read there, so that it has what was written.
-		site.Must(site.Dial(func(config *clientv3.Config) { config.Endpoints = []string{endpoint} }).Get(ctx, "maintained"))
 		hashes[site.Must(client.HashKV(ctx, endpoint, written)).Hash] = true
 		site.Must(client.Defragment(ctx, endpoint))
 	}

@@ -64,7 +64,7 @@ func failover(client *clientv3.Client) {
 		panic("the session ended with a member")
 	default:
 	}
-	site.That(site.Must(client.Txn(ctx).If(held.IsOwner()).Commit()).Succeeded, "the lock is held")
+	site.That(site.Must(client.Txn(ctx).If(held.IsOwner()).Then(clientv3.OpGet("f/n")).Commit()).Succeeded, "the lock is held")
 	site.Ok(held.Unlock(ctx))
 	site.Ok(holder.Close())
 }

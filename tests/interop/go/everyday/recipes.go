@@ -43,7 +43,7 @@ func mutexes(client *clientv3.Client) {
 	held, wanted := concurrency.NewMutex(one, "m"), concurrency.NewMutex(two, "m")
 	site.Ok(held.Lock(ctx))
 	site.That(errors.Is(wanted.TryLock(ctx), concurrency.ErrLocked), "it is held")
-	site.That(site.Must(client.Txn(ctx).If(held.IsOwner()).Commit()).Succeeded, "who holds it owns it")
+	site.That(site.Must(client.Txn(ctx).If(held.IsOwner()).Then(clientv3.OpGet("m")).Commit()).Succeeded, "who holds it owns it")
 	got := make(chan error, 1)
 	go func() { got <- wanted.Lock(ctx) }()
 	select {

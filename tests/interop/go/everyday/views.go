@@ -41,6 +41,7 @@ func views(client *clientv3.Client) {
 	}
 
 	ordered := ordering.NewKV(client.KV, ordering.NewOrderViolationSwitchEndpointClosure(client))
+	site.Must(ordered.Get(ctx, "ns/a"))
 	site.Equal(pairs(site.Must(ordered.Get(ctx, "ns/a", clientv3.WithSerializable()))), "ns/a=1")
 
 	owned, done, err := leasing.NewKV(client, "leasing/")

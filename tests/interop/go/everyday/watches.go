@@ -87,6 +87,7 @@ func watchesOfThePast(client *clientv3.Client) {
 		site.Equal(each, fmt.Sprintf("PUT p=%d", n))
 	}
 	site.Must(client.Compact(ctx, begin+50, clientv3.WithCompactPhysical()))
+	site.Settle(ctx)
 	site.Equal(hear(client.Watch(ctx, "p", clientv3.WithRev(begin+50)), 50)[0], "PUT p=50")
 	gone := site.Next("a refusal", client.Watch(ctx, "p", clientv3.WithRev(begin)))
 	site.That(gone.Canceled && gone.CompactRevision == begin+50, "%v", gone)

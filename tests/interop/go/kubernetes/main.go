@@ -163,7 +163,7 @@ func pages(client *clientv3.Client) {
 func events(client *clientv3.Client) {
 	ctx, cancel := site.Soon()
 	defer cancel()
-	lease := site.Must(client.Grant(ctx, 3))
+	lease := site.Must(client.Grant(ctx, 8))
 	for n := range 20 {
 		create(ctx, client, fmt.Sprintf("/registry/events/%d", n), "x", clientv3.WithLease(lease.ID))
 	}
@@ -212,6 +212,7 @@ func compaction(client *clientv3.Client) {
 	site.Equal(one, int64(3))
 	_, err := client.Get(ctx, "/registry/", clientv3.WithPrefix(), clientv3.WithRev(early), clientv3.WithLimit(10))
 	site.That(err != nil && err.Error() == "etcdserver: mvcc: required revision has been compacted", "%v", err)
+	site.Settle(ctx)
 	refused := site.Next("a refusal", client.Watch(ctx, "/registry/", clientv3.WithPrefix(), clientv3.WithRev(early)))
 	site.Equal(refused.CompactRevision, later)
 

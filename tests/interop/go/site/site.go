@@ -39,6 +39,16 @@ func Dial(change ...func(*clientv3.Config)) *clientv3.Client {
 	return Must(clientv3.New(config))
 }
 
+// Settle returns when every member has applied all that was answered before: what one member knows by itself (leases,
+// what is compacted) is then known to each of them.
+func Settle(ctx context.Context) {
+	for _, endpoint := range Config().Endpoints {
+		one := Dial(func(config *clientv3.Config) { config.Endpoints = []string{endpoint} })
+		Must(one.Get(ctx, "settled"))
+		Ok(one.Close())
+	}
+}
+
 // Soon is the time that one step may take.
 func Soon() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), Patience)

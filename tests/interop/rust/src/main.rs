@@ -36,9 +36,16 @@ async fn main() -> Done {
     println!("keys");
     transactions(&mut client).await?;
     println!("transactions");
-    watches(&mut client).await?;
+    let settle = async || -> Done {
+        for endpoint in &endpoints {
+            let mut one = Client::connect([endpoint], Some(options.clone())).await?;
+            one.get("settled", None).await?;
+        }
+        Ok(())
+    };
+    watches(&mut client, &settle).await?;
     println!("watches");
-    leases(&mut client).await?;
+    leases(&mut client, &settle).await?;
     println!("leases");
     locks(&mut client).await?;
     println!("locks");
@@ -124,7 +131,8 @@ async fn hear(watch: &mut WatchStream, count: usize) -> Result<Vec<String>, Box<
     Ok(heard)
 }
 
-async fn watches(client: &mut Client) -> Done {
+/// `settle` returns when every member has applied all that was answered before.
+async fn watches(client: &mut Client, settle: &impl AsyncFn() -> Done) -> Done {
     let mut watch = client.watch("w", Some(WatchOptions::new().with_prefix())).await?;
     let created = timeout(PATIENCE, watch.message()).await??.ok_or("the stream ended")?;
     assert!(created.created());
@@ -143,23 +151,27 @@ async fn watches(client: &mut Client) -> Done {
     let mut again = client.watch("w", Some(past.clone())).await?;
     assert_eq!(hear(&mut again, 3).await?, ["put w=1", "put w1=2", "delete w="]);
     client.compact(first + 1, None).await?;
+    settle().await?;
     let mut gone = client.watch("w", Some(past)).await?;
     let refused = hear(&mut gone, 1).await.expect_err("its past is compacted").to_string();
     assert_eq!(refused, format!("compacted at {}", first + 1));
     Ok(())
 }
 
-async fn leases(client: &mut Client) -> Done {
-    let id = client.lease_grant(2, None).await?.id();
-    client.put("leased", "x", Some(PutOptions::new().with_lease(id))).await?;
+async fn leases(client: &mut Client, settle: &impl AsyncFn() -> Done) -> Done {
+    let slow = client.lease_grant(60, None).await?.id();
+    client.put("leased", "x", Some(PutOptions::new().with_lease(slow))).await?;
+    settle().await?;
     let keys = LeaseTimeToLiveOptions::new().with_keys();
-    assert_eq!(client.lease_time_to_live(id, Some(keys)).await?.keys(), [b"leased"]);
-    assert!(client.leases().await?.leases().iter().any(|lease| lease.id() == id));
+    assert_eq!(client.lease_time_to_live(slow, Some(keys)).await?.keys(), [b"leased"]);
+    assert!(client.leases().await?.leases().iter().any(|lease| lease.id() == slow));
+    let id = client.lease_grant(5, None).await?.id();
+    client.put("leased", "x", Some(PutOptions::new().with_lease(id))).await?;
     let (mut keeper, mut kept) = client.lease_keep_alive(id).await?;
     // Longer than it lives by itself.
-    for _ in 0..6 {
+    for _ in 0..12 {
         keeper.keep_alive().await?;
-        assert_eq!(timeout(PATIENCE, kept.message()).await??.ok_or("the stream ended")?.ttl(), 2);
+        assert_eq!(timeout(PATIENCE, kept.message()).await??.ok_or("the stream ended")?.ttl(), 5);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     assert_eq!(client.get("leased", None).await?.count(), 1);

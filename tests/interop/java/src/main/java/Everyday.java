@@ -46,6 +46,10 @@ public final class Everyday {
         void run(Client client) throws Exception;
     }
 
+    private interface Settle {
+        void run() throws Exception;
+    }
+
     private static final long PATIENCE_SECONDS = 60;
 
     public static void main(String[] words) throws Exception {
@@ -54,8 +58,9 @@ public final class Everyday {
         try (Client client = connect(endpoints, words)) {
             step("keys", Everyday::keys, client);
             step("transactions", Everyday::transactions, client);
-            step("watches", Everyday::watches, client);
-            step("leases", Everyday::leases, client);
+            Settle settle = () -> settle(endpoints, words);
+            step("watches", each -> watches(each, settle), client);
+            step("leases", each -> leases(each, settle), client);
             step("locks", Everyday::locks, client);
             step("elections", Everyday::elections, client);
             step("cluster", each -> cluster(each, endpoints), client);
@@ -75,6 +80,15 @@ public final class Everyday {
                 .endpoints(endpoints.toArray(new String[0]))
                 .sslContext(tls -> tls.trustManager(new File(words[1])).keyManager(new File(words[2]), new File(words[3])))
                 .build();
+    }
+
+    /** Returns when every member has applied all that was answered before. */
+    private static void settle(List<String> endpoints, String[] words) throws Exception {
+        for (String endpoint : endpoints) {
+            try (Client one = connect(List.of(endpoint), words)) {
+                soon(one.getKVClient().get(bytes("settled")));
+            }
+        }
     }
 
     private static void step(String name, Step step, Client client) throws Exception {
@@ -126,7 +140,7 @@ public final class Everyday {
                 .commit());
     }
 
-    private static void watches(Client client) throws Exception {
+    private static void watches(Client client, Settle settle) throws Exception {
         var kv = client.getKVClient();
         BlockingQueue<String> heard = new LinkedBlockingQueue<>();
         var option = WatchOption.builder().isPrefix(true).withPrevKV(true).withCreateNotify(true).build();
@@ -146,6 +160,7 @@ public final class Everyday {
         }
         long now = soon(kv.put(bytes("w"), bytes("3"))).getHeader().getRevision();
         soon(kv.compact(now));
+        settle.run();
         BlockingQueue<String> refused = new LinkedBlockingQueue<>();
         try (Watch.Watcher watcher = client.getWatchClient().watch(bytes("w"), past, hearing(refused))) {
             that(next(refused).contains("required revision has been compacted"), "revision " + first + " is gone");
@@ -169,19 +184,22 @@ public final class Everyday {
         return event.getEventType() + " " + text(now.getKey()) + "=" + text(now.getValue()) + " before " + before;
     }
 
-    private static void leases(Client client) throws Exception {
+    private static void leases(Client client, Settle settle) throws Exception {
         var leases = client.getLeaseClient();
         var kv = client.getKVClient();
-        long id = soon(leases.grant(2)).getID();
-        soon(kv.put(bytes("leased"), bytes("x"), PutOption.builder().withLeaseId(id).build()));
+        long slow = soon(leases.grant(60)).getID();
+        soon(kv.put(bytes("leased"), bytes("x"), PutOption.builder().withLeaseId(slow).build()));
+        settle.run();
         var attached = LeaseOption.builder().withAttachedKeys().build();
-        equal(soon(leases.timeToLive(id, attached)).getKeys().size(), 1);
-        equal(soon(leases.keepAliveOnce(id)).getTTL(), 2L);
+        equal(soon(leases.timeToLive(slow, attached)).getKeys().size(), 1);
+        long id = soon(leases.grant(5)).getID();
+        equal(soon(leases.keepAliveOnce(id)).getTTL(), 5L);
+        soon(kv.put(bytes("leased"), bytes("x"), PutOption.builder().withLeaseId(id).build()));
         BlockingQueue<String> kept = new LinkedBlockingQueue<>();
         try (CloseableClient keeping = leases.keepAlive(id, keeping(kept))) {
             // Longer than it lives by itself.
             for (int answers = 0; answers < 4; answers++) {
-                equal(next(kept), "2");
+                equal(next(kept), "5");
             }
             equal(soon(kv.get(bytes("leased"))).getCount(), 1L);
         }
