@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::load;
-use crate::rows::{self, By, Row};
+use crate::rows::{self, By, Driver, Row};
 
 /// A key and a value, as both programs have them when nothing else is said.
 const PUT_BYTES: f64 = 32.0 + 256.0;
@@ -17,6 +17,7 @@ const PUT_BYTES: f64 = 32.0 + 256.0;
 pub(crate) fn written(cluster: &Cluster, seconds: u64) -> Outcome<Option<f64>> {
     let row = Row {
         name: "written",
+        driver: Driver::Ours,
         title: String::new(),
         load: "put",
         words: rows::words(&["--in-flight=256", "--warm-up=0s"]),

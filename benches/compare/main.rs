@@ -7,7 +7,7 @@
 //! ```
 //!
 //! etcd is driven by its own gRPC client (benches/etcd), Quorate by `quorate bench`: two programs with the same words,
-//! the same keys and the same report. Both servers run with their default settings but for the room in the database.
+//! the same keys and the same report. In the rows named grpc, etcd's client drives both. Both servers run with their default settings but for the room in the database.
 
 mod cluster;
 mod disk;

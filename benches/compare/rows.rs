@@ -9,10 +9,20 @@ pub(crate) enum By {
     Median,
 }
 
+/// Who drives Quorate; etcd is driven by its own client in every row.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Driver {
+    /// `quorate bench`, over our native protocol.
+    Ours,
+    /// The same program that drives etcd, over gRPC.
+    Etcds,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     /// For `--only`.
     pub name: &'static str,
+    pub driver: Driver,
     pub title: String,
     pub load: &'static str,
     pub words: Vec<String>,
@@ -37,6 +47,7 @@ pub(crate) fn all(quick: bool) -> Vec<Row> {
         for (in_flight, aim) in [1, 64, 256, 1_000].into_iter().zip(aim) {
             rows.push(Row {
                 name,
+                driver: Driver::Ours,
                 title: format!("{title}, {in_flight} in flight"),
                 load,
                 words: words(&[&format!("--in-flight={in_flight}"), extra]),
@@ -50,6 +61,7 @@ pub(crate) fn all(quick: bool) -> Vec<Row> {
     }
     rows.push(Row {
         name: "mixed",
+        driver: Driver::Ours,
         title: "mixed 1:3, linearizable, 256 in flight".to_owned(),
         load: "mixed",
         words: words(&["--in-flight=256", "--reads=3"]),
@@ -59,8 +71,33 @@ pub(crate) fn all(quick: bool) -> Vec<Row> {
         seconds: None,
         pairs: None,
     });
+    rows.extend(grpc());
     rows.extend(large(quick));
     rows
+}
+
+/// What a user of etcd's client gets who changes nothing but the server.
+fn grpc() -> Vec<Row> {
+    [
+        ("put, 1 in flight", "put", "--in-flight=1", "", None),
+        ("put, 256 in flight", "put", "--in-flight=256", "", Some(3.0)),
+        ("get, linearizable, 256 in flight", "get", "--in-flight=256", "", Some(3.0)),
+        ("get, serializable, 256 in flight", "get", "--in-flight=256", "--serializable", Some(3.0)),
+    ]
+    .into_iter()
+    .map(|(title, load, in_flight, extra, aim)| Row {
+        name: "grpc",
+        driver: Driver::Etcds,
+        title: format!("gRPC: {title}"),
+        load,
+        words: words(&[in_flight, extra]),
+        by: if in_flight == "--in-flight=1" { By::Median } else { By::Throughput },
+        aim,
+        prepares: load == "get",
+        seconds: None,
+        pairs: None,
+    })
+    .collect()
 }
 
 fn large(quick: bool) -> Vec<Row> {
@@ -69,6 +106,7 @@ fn large(quick: bool) -> Vec<Row> {
     vec![
         Row {
             name: "watch",
+            driver: Driver::Ours,
             title: format!("{watchers} watchers of one prefix"),
             load: "watch",
             words: words(&["--in-flight=1", &format!("--watchers={watchers}"), "--connections=10"]),
@@ -80,6 +118,7 @@ fn large(quick: bool) -> Vec<Row> {
         },
         Row {
             name: "page",
+            driver: Driver::Ours,
             title: format!("page of 100 keys with the count of {keys}, 8 in flight"),
             load: "get",
             words: words(&[
@@ -96,6 +135,7 @@ fn large(quick: bool) -> Vec<Row> {
         },
         Row {
             name: "lease",
+            driver: Driver::Ours,
             title: format!("{leases} leases of 60 s kept alive"),
             load: "lease",
             words: words(&[
