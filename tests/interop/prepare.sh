@@ -75,7 +75,10 @@ rust_program() {
     cp "$out/rust/target/debug/everyday" "$out/rust/everyday"
 }
 
+etcdctl_3_6() { "$here/etcdctl/prepare" "$out"; }
+
 part go_programs go
+part etcdctl_3_6 go
 part python_venv python3
 part node_modules node npm
 part java_program java mvn

@@ -14,10 +14,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::authority::Mended;
 use super::body::Answer;
 use super::metrics::Vitals;
 use super::session::Session;
-use super::sniff::sniff;
+use super::sniff::{PREFACE, sniff};
 use super::tally::Tally;
 use super::{grpc, pages};
 use crate::base::limits;
@@ -127,11 +128,12 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
         }
         session.leaving.send_replace(true);
     };
-    let stream = TokioIo::new(stream);
     let ended = if is_http2 {
+        let stream = TokioIo::new(Mended::new(stream, PREFACE.len()));
         let connection = pin!(over_http2().serve_connection(stream, service));
         run(connection, http2::Connection::graceful_shutdown, leaving).await
     } else {
+        let stream = TokioIo::new(stream);
         let connection = pin!(over_http1().serve_connection(stream, service));
         run(connection, http1::Connection::graceful_shutdown, leaving).await
     };

@@ -3,6 +3,7 @@
 //! ```text
 //!   door        takes connections, serves HTTP/2 or HTTP/1.1 on each, lets them end when the member stops
 //!   sniff       which of the two a connection speaks
+//!   authority   a URL where a name belongs, as etcd's clients of 2019 send it
 //!   session     what one connection has under way, and its bounds
 //!   grpc        a request under /package.Service/Method -> Service
 //!   grpc_health gRPC's own question whether a server serves
@@ -19,6 +20,7 @@
 //! Promises: the same handlers as the native door; a client that goes away is noticed; nothing is read that is longer
 //! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
 
+mod authority;
 mod body;
 mod door;
 mod exposition;

@@ -14,7 +14,7 @@ pub(super) struct Alone {
     pub address: SocketAddr,
     // Before its folder, which has its log.
     _process: Process,
-    pub dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     _seat: Seat,
 }
 
@@ -44,10 +44,6 @@ impl Alone {
             client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
         })
         .await;
-        (Self { address, dir, _process: process, _seat: seat }, client)
-    }
-
-    pub(super) fn url(&self) -> String {
-        format!("http://{}", self.address)
+        (Self { address, _process: process, _dir: dir, _seat: seat }, client)
     }
 }

@@ -1,112 +1,143 @@
-//! The real etcdctl, as it is found on this machine: 3.4 and newer.
+//! The real etcdctl, 3.4 and 3.6, through all of its commands but those of authentication: the scripts of
+//! `tests/interop/etcdctl`, and beside them what it was told by a real etcd.
+//!
+//! `QUORATE_TRANSCRIPTS_OF=/path/to/etcd cargo test --test it etcdctl` records that anew; the difference is read by eye.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use super::super::harness::{Process, eventually, run};
-use super::alone::Alone;
+use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Where the tool is: `QUORATE_ETCDCTL`, or on the path. None, and a line that says so, where it is not.
-fn etcdctl() -> Option<String> {
-    let tool = std::env::var("QUORATE_ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned());
-    let found = Command::new(&tool).arg("version").env("ETCDCTL_API", "3").output();
-    if found.is_ok_and(|output| output.status.success()) {
-        return Some(tool);
-    }
-    let is_required = std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required");
-    assert!(!is_required, "{tool} is not here, and QUORATE_CLIENTS says that it must be");
-    // Not by println: that of a test that passes is not shown.
-    let _ = writeln!(std::io::stderr(), "SKIPPED: etcd's clients need {tool}");
-    None
-}
+use super::super::harness::{Seat, free_ports};
 
-struct Tool<'a> {
-    path: &'a str,
-    alone: &'a Alone,
-}
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/etcdctl");
 
-impl Tool<'_> {
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(self.path);
-        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.address()]).args(words);
-        command.current_dir(self.alone.dir.path()).stdin(Stdio::null());
-        command
-    }
+/// Longest time for a script; on an idle machine each takes less than 30 seconds, but the checks take a minute and a half.
+const SCRIPT_MAX: Duration = Duration::from_secs(280);
 
-    /// Without `http://`, which 3.4 would send as a part of the authority (docs/compatibility.md).
-    fn address(&self) -> String {
-        self.alone.url().trim_start_matches("http://").to_owned()
-    }
-
-    /// What it prints, and it must succeed.
-    fn ok(&self, words: &[&str]) -> String {
-        let output = self.command(words).output().unwrap();
-        let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{words:?}: {out}{err}");
-        out.into_owned()
-    }
-
-    /// The last line of what it says when it fails.
-    fn fails(&self, words: &[&str]) -> String {
-        let output = self.command(words).output().unwrap();
-        assert!(!output.status.success(), "{words:?}");
-        let err = String::from_utf8_lossy(&output.stderr).into_owned();
-        err.lines().rfind(|line| line.starts_with("Error")).unwrap_or_default().to_owned()
-    }
+#[test]
+fn etcdctl_3_4_is_told_what_etcd_tells_it() {
+    compare("3.4", &std::env::var("QUORATE_ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned()));
 }
 
 #[test]
-fn etcdctl_does_its_everyday_work() {
-    let Some(path) = etcdctl() else { return };
-    run(async {
-        let (alone, _client) = Alone::start(&[]).await;
-        let tool = Tool { path: &path, alone: &alone };
-        assert_eq!(tool.ok(&["put", "foo", "bar"]), "OK\n");
-        assert_eq!(tool.ok(&["get", "foo"]), "foo\nbar\n");
-        assert_eq!(tool.ok(&["put", "foo", "baz", "--prev-kv"]), "OK\nfoo\nbar\n");
-        assert_eq!(tool.ok(&["get", "--rev", "3", "foo", "--print-value-only"]), "bar\n");
-        assert_eq!(tool.ok(&["--user", "root:pw", "get", "foo"]), "foo\nbaz\n");
-        let lease = tool.ok(&["lease", "grant", "60"]);
-        let id = lease.split(' ').nth(1).unwrap();
-        assert_eq!(tool.ok(&["put", "leased", "x", "--lease", id]), "OK\n");
-        assert!(
-            tool.ok(&["lease", "timetolive", id, "--keys"]).contains("attached keys([leased])")
-        );
-        assert!(
-            tool.ok(&["lease", "keep-alive", "--once", id]).contains("keepalived with TTL(60)")
-        );
-        assert!(tool.ok(&["lease", "revoke", id]).contains("revoked"));
-        assert_eq!(tool.ok(&["get", "leased"]), "");
-        assert!(tool.ok(&["member", "list"]).contains("started, n0"));
-        tool.ok(&["endpoint", "health"]);
-        assert!(tool.ok(&["endpoint", "status"]).contains("3.6.0"));
-        assert!(tool.ok(&["endpoint", "hashkv"]).contains(&tool.address()));
-        tool.ok(&["snapshot", "save", "s.db"]);
-        assert_eq!(alone.dir.path().join("s.db").metadata().unwrap().len() % 512, 32);
-        assert_eq!(tool.ok(&["compact", "3"]), "compacted revision 3\n");
-        let gone = tool.fails(&["get", "--rev", "2", "foo"]);
-        assert!(gone.ends_with("mvcc: required revision has been compacted"), "{gone}");
-        assert!(tool.ok(&["defrag"]).contains("Finished defragmenting"));
-        assert_eq!(tool.ok(&["alarm", "list"]), "");
-        assert_eq!(tool.ok(&["lock", "l", "echo", "held"]), "held\n");
-        let refused = tool.fails(&["move-leader", "1"]);
-        assert!(refused.contains("bad leader transferee"), "{refused}");
-        watches(&tool).await;
-        assert_eq!(tool.ok(&["del", "foo"]), "1\n");
-    });
+fn etcdctl_3_6_is_told_what_etcd_tells_it() {
+    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/etcdctl-3.6");
+    compare("3.6", &std::env::var("QUORATE_ETCDCTL_36").unwrap_or_else(|_| built.to_owned()));
 }
 
-async fn watches(tool: &Tool<'_>) {
-    let log = tool.alone.dir.path().join("watch.log");
-    let watch = Process::spawn(tool.command(&["watch", "--prefix", "w"]), &log);
-    eventually("the watch", || async {
-        tool.ok(&["put", "w probe", ""]);
-        watch.log().contains("probe").then_some(())
-    })
-    .await;
-    tool.ok(&["put", "w", "1"]);
-    tool.ok(&["del", "w"]);
-    let expected = "PUT\nw\n1\nDELETE\nw\n\n";
-    eventually("its events", || async { watch.log().ends_with(expected).then_some(()) }).await;
+fn compare(version: &str, tool: &str) {
+    if !is_there(version, tool) {
+        return;
+    }
+    let recorded = std::env::var_os("QUORATE_TRANSCRIPTS_OF").map(PathBuf::from);
+    let server = recorded.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_quorate").into());
+    let mut different = String::new();
+    let mut scripts = vec!["keys", "leases", "cluster", "copies"];
+    if is_required() || recorded.is_some() {
+        scripts.push("checks");
+    }
+    for script in scripts {
+        let told = transcript(script, tool, &server);
+        let kept = Path::new(FOLDER).join(version).join(format!("{script}.txt"));
+        if recorded.is_some() {
+            std::fs::write(&kept, &told).unwrap();
+        }
+        let kept = std::fs::read_to_string(&kept).unwrap();
+        if kept != told {
+            different += &format!("{script} with {version}:\n{}", difference(&kept, &told));
+        }
+    }
+    assert!(different.is_empty(), "- etcd, + Quorate\n{different}");
+}
+
+/// Whether the tool is here, and of this version; a line says so where it is not.
+fn is_there(version: &str, tool: &str) -> bool {
+    let found = Command::new(tool).arg("version").env("ETCDCTL_API", "3").output();
+    let says = format!("API version: {version}");
+    let is_it = |text: &[u8]| String::from_utf8_lossy(text).lines().any(|line| line == says);
+    if found.is_ok_and(|output| is_it(&output.stdout)) {
+        return true;
+    }
+    assert!(
+        !is_required(),
+        "{tool} is no etcdctl {version}, and QUORATE_CLIENTS says that there must be one: \
+         bash tests/interop/etcdctl/prepare"
+    );
+    // Not by println: that of a test that passes is not shown.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {tool} is no etcdctl {version}");
+    false
+}
+
+fn is_required() -> bool {
+    std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required")
+}
+
+/// A script, and whatever it has started: all of it ends with this.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+            // Whoever ended by himself is not there any more.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let _ = self.0.wait();
+    }
+}
+
+fn transcript(script: &str, tool: &str, server: &Path) -> String {
+    let _seat = Seat::take();
+    let dir = tempfile::tempdir().unwrap();
+    let work = dir.path().join("work");
+    std::fs::create_dir(&work).unwrap();
+    let ports: Vec<String> = free_ports(10).iter().map(u16::to_string).collect();
+    let (out, err) = (dir.path().join("out"), dir.path().join("err"));
+    let mut command = Command::new("bash");
+    command.arg(Path::new(FOLDER).join("run"));
+    command.arg(Path::new(FOLDER).join(format!("{script}.sh"))).arg(tool).arg(server).arg(&work);
+    command.arg(ports.join(" ")).process_group(0).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("ETCD") || text.starts_with("QUORATE") {
+            command.env_remove(name);
+        }
+    }
+    command.stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+    let mut group = Group(command.spawn().unwrap());
+    let began = Instant::now();
+    let status = loop {
+        if let Some(status) = group.0.try_wait().unwrap() {
+            break Some(status);
+        }
+        if began.elapsed() > SCRIPT_MAX {
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    drop(group);
+    let told = String::from_utf8_lossy(&std::fs::read(out).unwrap()).into_owned();
+    assert!(
+        status.is_some_and(|status| status.success()),
+        "{script} did not come to its end ({status:?}): {}\n{}",
+        told.lines().rev().take(20).collect::<Vec<_>>().join("\n"),
+        std::fs::read_to_string(err).unwrap()
+    );
+    told
+}
+
+/// The first lines that differ, and the call that they answer.
+fn difference(kept: &str, told: &str) -> String {
+    let (kept, told): (Vec<_>, Vec<_>) = (kept.lines().collect(), told.lines().collect());
+    let same = kept.iter().zip(&told).take_while(|(kept, told)| kept == told).count();
+    let call = kept[..same].iter().rfind(|line| line.starts_with("$ ")).unwrap_or(&"");
+    let rest = |lines: &[&str], mark: &str| -> String {
+        let rest = lines[same..].iter().take_while(|line| !line.starts_with("$ ")).take(20);
+        rest.map(|line| format!("{mark} {line}\n")).collect()
+    };
+    format!("{call}\n{}{}", rest(&kept, "-"), rest(&told, "+"))
 }
