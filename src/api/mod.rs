@@ -18,7 +18,7 @@ mod native;
 mod recipes;
 mod status;
 
-pub use http::{Config as HttpConfig, Http, Vitals};
+pub use http::{Access as HttpAccess, Config as HttpConfig, Http, Vitals};
 pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};
 pub use recipes::Recipes;

@@ -1,10 +1,12 @@
 //! The ground floor: the words, numbers and limits that every other room uses.
 //!
-//! Nothing here does anything: ids and how they are printed, revisions, key ranges, the clock as an argument, and
+//! Nothing here does anything: ids and how they are printed, revisions, key ranges, durations, the clock as an argument, and
 //! every bound of the system with its unit and its reason.
 
 mod backoff;
 pub mod clock;
+#[cfg(feature = "server")]
+mod duration;
 mod ids;
 pub mod limits;
 pub mod meter;
@@ -15,6 +17,8 @@ mod sabotage;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, Moment, SystemClock};
+#[cfg(feature = "server")]
+pub use duration::parse_duration;
 pub use ids::{ClusterId, Index, LeaseId, MemberId, ParseIdError, RequestId, Term};
 pub use range::KeyRange;
 pub use revision::Revision;

@@ -75,6 +75,7 @@ pub(super) fn check(
         limits::REQUEST_BYTES_MAX,
         &mut mistakes,
     );
+    let tcp_rules = super::tcp::rules(settings, &mut mistakes);
     always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut mistakes);
     always_on("pre-vote", settings.pre_vote, &mut mistakes);
     let logging = logging(settings, &mut mistakes);
@@ -94,6 +95,7 @@ pub(super) fn check(
         metrics_listens: tcp.metrics,
         gateway: settings.enable_grpc_gateway,
         v2: settings.enable_v2,
+        tcp: tcp_rules,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,
         keychain: KeychainFiles { peer, client },

@@ -83,6 +83,12 @@ settings! {
         enable_grpc_gateway "enable-grpc-gateway": Switch = true;
         /// Serve etcd's v2 API, the paths under /v2/: a tree of its own, in the same log and snapshots.
         enable_v2 "enable-v2": Switch = true;
+        /// Calls and streams of gRPC that one connection over TCP may have open; more wait at the client.
+        max_concurrent_streams "max-concurrent-streams": Number = 10_000;
+        /// Silence after which a connection over TCP is asked whether it lives; 0: never.
+        grpc_keepalive_interval "grpc-keepalive-interval": Text = "1m".to_owned();
+        /// Time for its answer; without one it is closed.
+        grpc_keepalive_timeout "grpc-keepalive-timeout": Text = "20s".to_owned();
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;
         /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.
@@ -121,6 +127,10 @@ settings! {
         client_crl_file "client-crl-file": Text = String::new();
         /// DNS names or addresses of which a client's certificate must carry one; empty: any.
         client_cert_allowed_hostname "client-cert-allowed-hostname": List = List::default();
+        /// Origins (scheme://host:port) whose pages a browser lets ask over HTTP; *: any.
+        cors "cors": List = list("*");
+        /// Names by which HTTP without TLS may call this member; *: any.
+        host_whitelist "host-whitelist": List = list("*");
         /// Certificate shown to members, good for both ends of a connection (PEM).
         peer_cert_file "peer-cert-file": Text = String::new();
         /// Its private key (PEM).

@@ -4,6 +4,7 @@
 //!   keys      one table: name, default, help        -> flags, config/default.toml, docs, unknown-key hints
 //!   unbuilt   etcd's other flags                    -> an answer each
 //!   sources   file, variables, flags: every key     -> layers (figment) -> Settings (as written), each with its place
+//!   tcp       what TCP may do                       -> node::TcpRules
 //!   check     etcd's start-up checks                -> node::Config (as meant)
 //!   effective all of it, with every mistake at once
 //! ```
@@ -21,6 +22,7 @@ mod profile;
 #[cfg(test)]
 mod reference;
 mod sources;
+mod tcp;
 mod types;
 mod unbuilt;
 

@@ -54,10 +54,6 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["peer-skip-client-san-verification"],
     ),
     ("the v2 API has a tree of its own here, as in etcd without this flag", &["enable-v2v3"]),
-    (
-        "pages of any origin may ask, under any name of this host, as by etcd's defaults",
-        &["cors", "host-whitelist"],
-    ),
     ("there is nothing of Go's to profile", &["enable-pprof"]),
     (
         "traces are not built yet",
@@ -147,14 +143,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("there is one logger", &["logger"]),
     ("there is one set of metrics", &["metrics"]),
     (
-        "a connection over TCP has 10000 calls and streams at most, is asked after a minute of silence whether it lives, \
-         and its own questions are answered however often they come",
-        &[
-            "max-concurrent-streams",
-            "grpc-keepalive-min-time",
-            "grpc-keepalive-interval",
-            "grpc-keepalive-timeout",
-        ],
+        "a client's pings are answered however often they come: each waits for the answer to the one before",
+        &["grpc-keepalive-min-time"],
     ),
     (
         "there is one cluster version so far",
@@ -203,8 +193,6 @@ const ASKS_NOTHING: &[(&str, &[&str])] = &[
     ("auto-compaction-mode", &["periodic", "revision"]),
     ("auto-compaction-retention", &["0s", "0h"]),
     ("corrupt-check-time", &["0s"]),
-    ("cors", &["*"]),
-    ("host-whitelist", &["*"]),
     ("log-outputs", &["default", "stderr"]),
     ("max-learners", &["1"]),
     ("max-txn-ops", &["128"]),

@@ -3,6 +3,7 @@
 //! Paths, addresses and bounds as they are meant, not as they were written; `config` makes it from files, environment
 //! and flags, the playground and the tests make it by hand. Knows nothing of where a value came from.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub struct Config {
     pub gateway: bool,
     /// Whether etcd's v2 API is served.
     pub v2: bool,
+    pub tcp: TcpRules,
     /// Addresses of TCP for metrics and health alone.
     pub metrics_listens: Vec<TcpUrl>,
     /// Where the other members find this one.
@@ -41,6 +43,33 @@ pub struct Config {
 
 /// Where TCP is listened on, and how it is spoken to.
 pub type TcpUrl = (SocketAddr, Scheme);
+
+/// What one connection over TCP may do, and who may ask without gRPC.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TcpRules {
+    /// Calls and streams of gRPC that it may have open.
+    pub streams_max: u32,
+    /// Silence after which it is asked whether it lives; none: never.
+    pub keep_alive: Option<Duration>,
+    /// Time for its answer.
+    pub keep_alive_timeout: Duration,
+    /// Origins whose pages may ask; empty: any.
+    pub origins: BTreeSet<String>,
+    /// Names by which the member may be called without TLS; empty: any.
+    pub hosts: BTreeSet<String>,
+}
+
+impl Default for TcpRules {
+    fn default() -> Self {
+        Self {
+            streams_max: limits::HTTP2_STREAMS_MAX,
+            keep_alive: Some(limits::HTTP2_KEEP_ALIVE),
+            keep_alive_timeout: limits::HTTP2_KEEP_ALIVE_TIMEOUT,
+            origins: BTreeSet::new(),
+            hosts: BTreeSet::new(),
+        }
+    }
+}
 
 /// Who founds the cluster, or whom a joining member asks. Read only while the data directory is empty.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -80,6 +109,7 @@ impl Config {
             metrics_listens: Vec::new(),
             gateway: true,
             v2: true,
+            tcp: TcpRules::default(),
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),
             keychain: KeychainFiles::default(),

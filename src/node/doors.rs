@@ -4,12 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Http, HttpConfig, Native, NativeConfig, Vitals};
+use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Vitals};
 use crate::base::limits;
 use crate::engine::Handle;
 use crate::proto::Service;
 use crate::tls::Keychain;
 use crate::transport::{self, Listener, PeerInbound, Purpose, Tcp, TcpListen, Transport};
+
+use super::config::TcpRules;
 
 /// What the HTTP door is and tells, beside what the service does.
 pub(super) struct About {
@@ -18,6 +20,7 @@ pub(super) struct About {
     pub quota_bytes: u64,
     pub gateway: bool,
     pub v2: bool,
+    pub rules: TcpRules,
     /// What TCP is for where clients are let in over QUIC.
     pub clients: Purpose,
     /// Addresses of TCP alone.
@@ -53,8 +56,17 @@ impl Doors {
             quota_bytes: about.quota_bytes,
         };
         let message_bytes_max = about.request_bytes_max + limits::REQUEST_OVERHEAD_BYTES;
-        let (gateway, v2) = (about.gateway, about.v2);
-        let http_config = HttpConfig { message_bytes_max, gateway, v2, vitals: Some(vitals) };
+        let rules = about.rules;
+        let http_config = HttpConfig {
+            message_bytes_max,
+            gateway: about.gateway,
+            v2: about.v2,
+            streams_max: rules.streams_max,
+            keep_alive: rules.keep_alive,
+            keep_alive_timeout: rules.keep_alive_timeout,
+            access: HttpAccess { origins: rules.origins, hosts: rules.hosts },
+            vitals: Some(vitals),
+        };
         let http = Arc::new(Http::new(service, http_config));
         let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })

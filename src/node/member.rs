@@ -338,6 +338,7 @@ fn about(config: &Config, engine: &Handle) -> About {
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         gateway: config.gateway,
         v2: config.v2,
+        rules: config.tcp.clone(),
         clients: if http.is_empty() { Purpose::Clients } else { Purpose::Grpc },
         listens: http
             .into_iter()

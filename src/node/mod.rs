@@ -30,7 +30,7 @@ mod stop;
 mod versions;
 
 pub use check::check;
-pub use config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
+pub use config::{ClusterState, Config, Roster, RosterMember, TcpRules, TcpUrl};
 pub use error::Error;
 pub use member::Node;
 pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};

@@ -53,6 +53,8 @@ pub struct TcpConnection {
     pub remote: SocketAddr,
     /// `None` where nobody is authenticated, or without a certificate where that is allowed.
     pub identity: Option<Arc<Identity>>,
+    /// It came over TLS.
+    pub is_secure: bool,
     /// Becomes the reason why the client is admitted no more; after [`limits::REFUSED_GRACE`] it is to be closed.
     pub refused: watch::Receiver<Option<Arc<str>>>,
     _held: OwnedSemaphorePermit,
@@ -191,12 +193,13 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let (refuse, refused) = watch::channel(None);
-    let purpose = door.purpose;
+    let (purpose, is_secure) = (door.purpose, door.tls.is_some());
     let taken = |stream, identity| TcpConnection {
         purpose,
         stream,
         remote,
         identity,
+        is_secure,
         refused,
         _held: held,
     };

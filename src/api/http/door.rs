@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
+use super::access::Access;
 use super::authority::Mended;
 use super::body::Answer;
 use super::metrics::Vitals;
@@ -36,13 +37,30 @@ pub struct Config {
     pub gateway: bool,
     /// Whether etcd's v2 API is served; only where there are `vitals`.
     pub v2: bool,
+    /// Calls and streams that one HTTP/2 connection may have open.
+    pub streams_max: u32,
+    /// Silence after which an HTTP/2 connection is asked whether it lives; none: never.
+    pub keep_alive: Option<Duration>,
+    /// Time for its answer.
+    pub keep_alive_timeout: Duration,
+    /// From where the paths without gRPC may be asked.
+    pub access: Access,
     /// What the pages tell of the member; without it they tell what the service answers.
     pub vitals: Option<Vitals>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { message_bytes_max: limits::FRAME_BYTES_MAX, gateway: true, v2: true, vitals: None }
+        Self {
+            message_bytes_max: limits::FRAME_BYTES_MAX,
+            gateway: true,
+            v2: true,
+            streams_max: limits::HTTP2_STREAMS_MAX,
+            keep_alive: Some(limits::HTTP2_KEEP_ALIVE),
+            keep_alive_timeout: limits::HTTP2_KEEP_ALIVE_TIMEOUT,
+            access: Access::default(),
+            vitals: None,
+        }
     }
 }
 
@@ -105,7 +123,7 @@ impl TcpInbound for Http {
 }
 
 async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
-    let TcpConnection { purpose, stream, remote, identity, mut refused, .. } = client;
+    let TcpConnection { purpose, stream, remote, identity, is_secure, mut refused, .. } = client;
     // Who says nothing is not waited for: a place is few.
     let Ok(Ok((is_http2, stream))) = timeout(limits::HTTP1_HEAD_DEADLINE, sniff(stream)).await
     else {
@@ -113,7 +131,7 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     };
     let common_name = identity.as_ref().and_then(|identity| identity.common_name.clone());
     let caller = Caller { address: Some(remote), common_name, ..Caller::default() };
-    let session = Arc::new(Session::new(Arc::clone(shared), purpose, caller));
+    let session = Arc::new(Session::new(Arc::clone(shared), purpose, caller, is_secure));
     let answering = Arc::clone(&session);
     let service = service_fn(move |request| {
         let session = Arc::clone(&answering);
@@ -130,7 +148,7 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     };
     let ended = if is_http2 {
         let stream = TokioIo::new(Mended::new(stream, PREFACE.len()));
-        let connection = pin!(over_http2().serve_connection(stream, service));
+        let connection = pin!(over_http2(&shared.config).serve_connection(stream, service));
         run(connection, http2::Connection::graceful_shutdown, leaving).await
     } else {
         let stream = TokioIo::new(stream);
@@ -167,20 +185,20 @@ async fn refusal(refused: &mut watch::Receiver<Option<Arc<str>>>) {
     }
 }
 
-fn over_http2() -> http2::Builder<TokioExecutor> {
+fn over_http2(config: &Config) -> http2::Builder<TokioExecutor> {
     let headers_bytes_max = u32::try_from(limits::HTTP_HEADERS_BYTES_MAX).unwrap_or(u32::MAX);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::HTTP2_STREAMS_MAX)
+        .max_concurrent_streams(config.streams_max)
         // Callers give up in bursts; what they pay is their own connection's.
         .max_pending_accept_reset_streams(limits::HTTP2_RESETS_MAX)
         .max_header_list_size(headers_bytes_max)
         .max_send_buf_size(limits::HTTP2_SEND_BYTES_MAX)
         .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW_BYTES)
         .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW_BYTES)
-        .keep_alive_interval(limits::HTTP2_KEEP_ALIVE)
-        .keep_alive_timeout(limits::HTTP2_KEEP_ALIVE_TIMEOUT);
+        .keep_alive_interval(config.keep_alive)
+        .keep_alive_timeout(config.keep_alive_timeout);
     builder
 }
 

@@ -183,6 +183,11 @@ fn peers(page: &mut Exposition, vitals: &Vitals) {
         let labels = [("Local", local.as_str()), ("Remote", &peer.member.to_string())];
         page.sample(active, &labels, u8::from(peer.connected));
     }
+    let failed = "etcd_network_peer_sent_failures_total";
+    page.family(failed, Kind::Counter, "Messages to this member that were dropped.");
+    for peer in &peers {
+        page.sample(failed, &[("To", &peer.member.to_string())], peer.dropped);
+    }
     let known = "etcd_network_known_peers";
     page.family(known, Kind::Gauge, "Members that are dialled.");
     for peer in &peers {

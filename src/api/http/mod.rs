@@ -8,6 +8,7 @@
 //!   grpc        a request under /package.Service/Method -> Service
 //!   grpc_health gRPC's own question whether a server serves
 //!   pages       a request without gRPC: /health, /livez, /readyz, /version, /metrics, /debug/vars
+//!   access      from which pages and under which names they may be asked
 //!   gateway     the JSON gateway: /v3/...
 //!   v2          etcd's v2 API: /v2/...
 //!   health      what the probes ask, of the service as a client would
@@ -20,6 +21,7 @@
 //! Promises: the same handlers as the native door; a client that goes away is noticed; nothing is read that is longer
 //! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
 
+mod access;
 mod authority;
 mod body;
 mod door;
@@ -38,5 +40,6 @@ mod tally;
 mod v2;
 mod words;
 
+pub use access::Access;
 pub use door::{Config, Http};
 pub use metrics::Vitals;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use super::access::is_preflight;
 use super::body::Answer;
 use super::gateway;
 use super::health;
@@ -17,46 +18,48 @@ use super::v2;
 use crate::api::local::API_VERSION;
 use crate::transport::Purpose;
 
-/// etcd's, for scripts in pages of any origin; nothing here is told to a browser that is not told to everybody.
-const CORS: [(&str, &str); 3] = [
-    ("access-control-allow-headers", "accept, content-type, authorization"),
-    ("access-control-allow-methods", "POST, GET, OPTIONS, PUT, DELETE"),
-    ("access-control-allow-origin", "*"),
-];
-
 const JSON: &str = "application/json";
-const PLAIN: &str = "text/plain; charset=utf-8";
+pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 pub(super) async fn respond(
     session: &Arc<Session>,
     request: Request<Incoming>,
 ) -> Response<Answer> {
-    let request = match *request.method() {
-        Method::OPTIONS => request,
-        _ if session.purpose == Purpose::Metrics => request,
-        _ => match v2::respond(session, request).await {
-            Ok(answered) => return for_any_origin(answered),
-            Err(request) => request,
-        },
-    };
-    let is_gateway = session.shared.config.gateway && session.purpose != Purpose::Metrics;
-    for_any_origin(match *request.method() {
-        Method::OPTIONS => Response::new(Answer::Plain(None)),
-        _ if is_gateway => match gateway::respond(session, request).await {
-            Ok(answered) => answered,
-            Err(request) => get(session, &request).await,
-        },
-        _ => get(session, &request).await,
-    })
+    let is_metrics = session.purpose == Purpose::Metrics;
+    let access = &session.shared.config.access;
+    if let Some(refused) = access.refusal(session.is_secure || is_metrics, &request) {
+        return refused;
+    }
+    let mut granted = HeaderMap::new();
+    access.grant(request.headers(), &mut granted);
+    let mut response = answer(session, request, is_metrics).await;
+    response.headers_mut().extend(granted);
+    response
 }
 
-fn for_any_origin(mut response: Response<Answer>) -> Response<Answer> {
-    for (name, value) in CORS {
-        let name = HeaderName::from_static(name);
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+async fn answer(
+    session: &Arc<Session>,
+    request: Request<Incoming>,
+    is_metrics: bool,
+) -> Response<Answer> {
+    if is_preflight(&request) {
+        return Response::new(Answer::Plain(None));
     }
-    response
+    if is_metrics {
+        return get(session, &request).await;
+    }
+    let request = match v2::respond(session, request).await {
+        Ok(answered) => return answered,
+        Err(request) => request,
+    };
+    if !session.shared.config.gateway {
+        return get(session, &request).await;
+    }
+    match gateway::respond(session, request).await {
+        Ok(answered) => answered,
+        Err(request) => get(session, &request).await,
+    }
 }
 
 async fn get(session: &Arc<Session>, request: &Request<Incoming>) -> Response<Answer> {

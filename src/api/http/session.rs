@@ -19,6 +19,8 @@ pub(super) struct Session {
     /// Of the address it came to.
     pub purpose: Purpose,
     pub caller: Caller,
+    /// It came over TLS.
+    pub is_secure: bool,
     /// Becomes true when the connection is to end: streams end, nothing new begins.
     pub leaving: watch::Sender<bool>,
     calls: Arc<Semaphore>,
@@ -34,11 +36,17 @@ pub(super) struct Place {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, purpose: Purpose, caller: Caller) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        purpose: Purpose,
+        caller: Caller,
+        is_secure: bool,
+    ) -> Self {
         Self {
             shared,
             purpose,
             caller,
+            is_secure,
             leaving: watch::Sender::new(false),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
             unsent: Arc::new(watch::Sender::new(0)),
@@ -100,7 +108,7 @@ mod tests {
 
     fn session() -> Session {
         let http = Http::new(Arc::new(Nobody), Config::default());
-        Session::new(http.shared, Purpose::Clients, Caller::default())
+        Session::new(http.shared, Purpose::Clients, Caller::default(), false)
     }
 
     fn waits<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {

@@ -4,12 +4,14 @@
 mod alone;
 mod calls;
 mod client;
+mod dashboards;
 mod etcdctl;
 mod gateway;
 mod hostile;
 mod pages;
 mod program;
 mod recipes;
+mod rules;
 mod streams;
 mod three;
 mod transcripts;
