@@ -5,36 +5,46 @@ use std::sync::{Arc, Mutex, PoisonError};
 use prost::Message;
 use tokio::sync::oneshot;
 
+use super::desk::Desk;
 use crate::proto::{Answers, Call, Caller, Code, Method, Outcome, Reply, Retry, Service, Status};
 
 /// One call's way back, which knows whether somebody still waits.
-struct Asked(Mutex<Option<oneshot::Sender<Outcome>>>);
+struct Asked {
+    asker: Mutex<Option<oneshot::Sender<Outcome>>>,
+    desk: Option<Arc<Desk>>,
+}
 
 impl Answers for Asked {
     fn answer(&self, _: u64, outcome: Outcome) {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
-            // Whoever hung up wants no answer.
-            let _ = sender.send(outcome);
+        let asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (asker, &self.desk) {
+            (Some(asker), Some(desk)) => desk.put(asker, outcome),
+            (Some(asker), None) => {
+                // Whoever hung up wants no answer.
+                let _ = asker.send(outcome);
+            }
+            (None, _) => {}
         }
     }
 
     fn is_wanted(&self, _: u64) -> bool {
-        let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.as_ref().is_some_and(|sender| !sender.is_closed())
+        let asker = self.asker.lock().unwrap_or_else(PoisonError::into_inner);
+        asker.as_ref().is_some_and(|asker| !asker.is_closed())
     }
 }
 
-/// The encoded answer to an encoded request; who drops the future wants none.
+/// The encoded answer to an encoded request, over the asker's desk if he has one; who drops the future wants none.
 pub(super) async fn bytes(
     service: &dyn Service,
+    desk: Option<&Arc<Desk>>,
     caller: &Caller,
     method: Method,
     body: bytes::Bytes,
     deadline_ms: u32,
 ) -> Outcome {
     let (done, outcome) = oneshot::channel();
-    let reply = Reply::new(Arc::new(Asked(Mutex::new(Some(done)))), 0);
+    let reply =
+        Reply::new(Arc::new(Asked { asker: Mutex::new(Some(done)), desk: desk.cloned() }), 0);
     service.call(caller, vec![Call { method, body, deadline_ms, reply }]);
     outcome.await.unwrap_or_else(|_| Err(stopped()))
 }
@@ -46,7 +56,7 @@ pub(super) async fn message<R: Message + Default>(
     method: Method,
     request: &impl Message,
 ) -> Result<R, Status> {
-    let answer = bytes(service, caller, method, request.encode_to_vec().into(), 0).await?;
+    let answer = bytes(service, None, caller, method, request.encode_to_vec().into(), 0).await?;
     R::decode(answer).map_err(|error| {
         let text = format!("quorate: the answer of {} cannot be read: {error}", method.path());
         Status::new(Code::Internal, text, Retry::Never)

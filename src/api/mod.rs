@@ -5,13 +5,14 @@
 //!   http     TCP, every etcd client   -> Service
 //!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
 //!   recipes  Service with etcd's locks and elections, above one without
-//!   ask      a Service asked from inside
+//!   ask      a Service asked from inside (desk: where its answers wait for the asker's thread)
 //!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
 //! ```
 //!
 //! Knows nothing of: consensus, storage, what keys mean.
 
 mod ask;
+mod desk;
 mod http;
 mod local;
 mod native;

@@ -132,6 +132,7 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     let common_name = identity.as_ref().and_then(|identity| identity.common_name.clone());
     let caller = Caller { address: Some(remote), common_name, ..Caller::default() };
     let session = Arc::new(Session::new(Arc::clone(shared), purpose, caller, is_secure));
+    tokio::spawn(Arc::clone(&session.desk).serve());
     let answering = Arc::clone(&session);
     let service = service_fn(move |request| {
         let session = Arc::clone(&answering);

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::door::Shared;
 pub(super) use crate::api::ask::stopped;
+use crate::api::desk::Desk;
 use crate::base::limits;
 use crate::proto::{Caller, Status};
 use crate::transport::Purpose;
@@ -23,6 +24,8 @@ pub(super) struct Session {
     pub is_secure: bool,
     /// Becomes true when the connection is to end: streams end, nothing new begins.
     pub leaving: watch::Sender<bool>,
+    /// Closed when the last of its calls has ended.
+    pub desk: Arc<Desk>,
     calls: Arc<Semaphore>,
     /// Bytes of answers that are not taken.
     unsent: Arc<watch::Sender<usize>>,
@@ -48,6 +51,7 @@ impl Session {
             caller,
             is_secure,
             leaving: watch::Sender::new(false),
+            desk: Desk::new(),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
             unsent: Arc::new(watch::Sender::new(0)),
         }
@@ -66,6 +70,12 @@ impl Session {
     pub(super) async fn left(&self) {
         // The sender lives in `self`.
         let _ = self.leaving.subscribe().wait_for(|leaving| *leaving).await;
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.desk.close();
     }
 }
 
