@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use crate::base::{ClusterId, MemberId};
 use crate::proto::etcdserverpb::Member;
@@ -50,8 +51,28 @@ pub(super) fn begin(
     Ok(())
 }
 
-/// Opens what is there.
+/// Opens what is there, and looks at all of the database while it reads the log: nothing is served of a damaged one.
 pub(super) fn open(
+    dir: &DataDir,
+    cluster: ClusterId,
+    member: MemberId,
+    quota_bytes: Option<u64>,
+) -> Result<Opened, Error> {
+    let check = Store::check(&dir.db_dir())?;
+    let check = thread::Builder::new()
+        .name("check".to_owned())
+        .spawn(|| check.finish())
+        .map_err(Error::Thread)?;
+    let opened = open_unchecked(dir, cluster, member, quota_bytes);
+    let is_sound = check.join().unwrap_or_else(|_| {
+        Err(Fault::corrupt("pages that end the check of them", dir.db_dir().display().to_string()))
+    });
+    // Damage may be why the rest could not be opened.
+    is_sound?;
+    opened
+}
+
+fn open_unchecked(
     dir: &DataDir,
     cluster: ClusterId,
     member: MemberId,

@@ -75,27 +75,20 @@ impl DataDir {
     /// Makes it if need be, closes it to others (0700) and locks it.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, DataDirError> {
         let path = path.into();
-        for dir in [path.clone(), path.join("wal"), path.join("db")] {
-            let failed = |source| Fault::io("make the private directory", &dir, source);
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
-            fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(failed)?;
-        }
-        let lock_path = path.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(|source| Fault::io("open", &lock_path, source))?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataDirError::Locked { path }),
-            Err(errno) => return Err(Fault::io("lock", &lock_path, errno.into()).into()),
-        }
-        sync_dir(&path)?;
+        let lock = lock(&path)?;
         let identity = read_identity(&path.join(IDENTITY))?;
         Ok(Self { path, identity, _lock: lock })
+    }
+
+    /// The same where the identity may be damaged: then it has none, and the fault says why.
+    pub fn open_damaged(path: impl Into<PathBuf>) -> Result<(Self, Option<Fault>), DataDirError> {
+        let path = path.into();
+        let lock = lock(&path)?;
+        let (identity, fault) = match read_identity(&path.join(IDENTITY)) {
+            Ok(identity) => (identity, None),
+            Err(fault) => (None, Some(fault)),
+        };
+        Ok((Self { path, identity, _lock: lock }, fault))
     }
 
     pub fn path(&self) -> &Path {
@@ -179,6 +172,31 @@ impl DataDir {
     }
 }
 
+fn lock(path: &Path) -> Result<File, DataDirError> {
+    for dir in [path.to_owned(), path.join("wal"), path.join("db")] {
+        let failed = |source| Fault::io("make the private directory", &dir, source);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(failed)?;
+        fs::set_permissions(&dir, Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    let lock_path = path.join(LOCK);
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&lock_path)
+        .map_err(|source| Fault::io("open", &lock_path, source))?;
+    match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            return Err(DataDirError::Locked { path: path.to_owned() });
+        }
+        Err(errno) => return Err(Fault::io("lock", &lock_path, errno.into()).into()),
+    }
+    sync_dir(path)?;
+    Ok(lock)
+}
+
 fn sync_dir(path: &Path) -> Result<(), Fault> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
@@ -196,23 +214,32 @@ fn encode_identity(identity: &Identity) -> String {
 }
 
 fn read_identity(path: &Path) -> Result<Option<Identity>, Fault> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Fault::io("read", path, source)),
     };
     let place = path.display().to_string();
-    let version = text.lines().next().and_then(|line| line.strip_prefix("quorate identity "));
-    match version {
-        Some(FORMAT_VERSION) => {}
+    let damaged = || Fault::corrupt("a damaged identity", &place);
+    // Every format ends with the checksum, so that a flipped bit is not taken for another one.
+    let text = String::from_utf8(bytes).ok().filter(|text| is_whole(text)).ok_or_else(damaged)?;
+    match text.lines().next().and_then(|line| line.strip_prefix("quorate identity ")) {
+        Some(FORMAT_VERSION) => decode_identity(&text).map(Some).ok_or_else(damaged),
         Some(found) => {
             let what = format!("of format {found}, and this program reads {FORMAT_VERSION}");
-            return Err(Fault::Foreign { what, place });
+            Err(Fault::Foreign { what, place })
         }
-        None => return Err(Fault::corrupt("no identity of a member", place)),
+        None => Err(damaged()),
     }
-    let identity = decode_identity(&text);
-    identity.map(Some).ok_or_else(|| Fault::corrupt("a damaged identity", place))
+}
+
+/// Whether its last line is the checksum of the others.
+fn is_whole(text: &str) -> bool {
+    let end = text.strip_suffix('\n').and_then(|text| text.rfind('\n'));
+    end.is_some_and(|end| {
+        let (body, last) = text.split_at(end + 1);
+        last == format!("crc32c {:08x}\n", crc32c::crc32c(body.as_bytes()))
+    })
 }
 
 fn decode_identity(text: &str) -> Option<Identity> {
@@ -277,8 +304,31 @@ mod tests {
         fs::write(&path, text.replace("member 7", "member 8")).unwrap();
         let refused = DataDir::open(dir.path()).unwrap_err().to_string();
         assert!(refused.contains("a damaged identity"), "{refused}");
-        fs::write(&path, text.replace("identity 1", "identity 2")).unwrap();
+        let newer = text.replace("identity 1", "identity 2");
+        fs::write(&path, &newer).unwrap();
+        let refused = DataDir::open(dir.path()).unwrap_err().to_string();
+        assert!(refused.contains("a damaged identity"), "{refused}");
+        let body = newer.split_at(newer.find("crc32c").unwrap()).0;
+        let sum = crc32c::crc32c(body.as_bytes());
+        fs::write(&path, format!("{body}crc32c {sum:08x}\n")).unwrap();
         let refused = DataDir::open(dir.path()).unwrap_err().to_string();
         assert!(refused.contains("format 2, and this program reads 1"), "{refused}");
+    }
+
+    #[test]
+    fn any_flipped_bit_of_an_identity_is_damage_that_can_be_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        DataDir::open(dir.path()).unwrap().write_identity(&identity(7)).unwrap();
+        let path = dir.path().join(IDENTITY);
+        let whole = fs::read(&path).unwrap();
+        for bit in 0..whole.len() * 8 {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, flipped).unwrap();
+            let refused = DataDir::open(dir.path()).unwrap_err().to_string();
+            assert!(refused.starts_with("a damaged identity in "), "bit {bit}: {refused}");
+            let (damaged, fault) = DataDir::open_damaged(dir.path()).unwrap();
+            assert!(damaged.identity().is_none() && fault.unwrap().to_string() == refused);
+        }
     }
 }

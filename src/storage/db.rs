@@ -117,11 +117,7 @@ impl Database {
 
     fn verified<'v>(&self, table: Table, key: &[u8], value: &'v [u8]) -> Result<&'v [u8], Fault> {
         row_sum::verified(table, key, value).ok_or_else(|| {
-            let _ = self.damage.set(format!(
-                "a row of table {} fails its checksum: its key is {}",
-                table.name(),
-                key.escape_ascii()
-            ));
+            let _ = self.damage.set(row_sum::damage(table, &key.escape_ascii().to_string()));
             self.sound().err().unwrap_or_else(|| Fault::corrupt("a row", self.place()))
         })
     }

@@ -39,8 +39,8 @@ pub(super) fn copy_file(db_dir: &Path, number: u64) -> PathBuf {
 /// The live generation; none when there is no database yet.
 pub(super) fn current(db_dir: &Path) -> Result<Option<u64>, Fault> {
     let path = db_dir.join(CURRENT);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
+    let text = match fs::read(&path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Fault::io("read", path, error)),
     };
@@ -56,6 +56,20 @@ pub(super) fn current(db_dir: &Path) -> Result<Option<u64>, Fault> {
             path.display().to_string(),
         )),
     }
+}
+
+/// The generation that `CURRENT` names, and its directory. One that is not there is not what was written, and whatever
+/// is there instead must not be deleted for it.
+pub(super) fn named(db_dir: &Path) -> Result<(u64, PathBuf), Fault> {
+    let generation = current(db_dir)?.ok_or_else(|| {
+        Fault::corrupt("no CURRENT, so no database", db_dir.display().to_string())
+    })?;
+    let dir = generation_dir(db_dir, generation);
+    if dir.join(DATA_FILE).exists() {
+        return Ok((generation, dir));
+    }
+    let what = format!("generation {generation}, which is not there,");
+    Err(Fault::corrupt(what, db_dir.join(CURRENT).display().to_string()))
 }
 
 /// From here on `generation` is what a restart opens.

@@ -36,6 +36,11 @@ pub(super) fn verified<'a>(table: Table, key: &[u8], stored: &'a [u8]) -> Option
     (is_whole || Sabotage::RowDamageAccepted.is_on()).then_some(value)
 }
 
+/// What is said of a row that is not what was written; its key in letters.
+pub(super) fn damage(table: Table, key: &str) -> String {
+    format!("a row of table {} fails its checksum: its key is {key}", table.name())
+}
+
 fn stands_alone(table: Table, key: &[u8]) -> bool {
     table == Table::Meta && key == Stamp::FORMAT_KEY
 }

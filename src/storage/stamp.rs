@@ -101,6 +101,11 @@ impl Stamp {
         Self::decode(stamp)
     }
 
+    /// Whether this binary reads rows beside this row `format`.
+    pub(super) fn is_ours(format: &[u8]) -> bool {
+        format == FORMAT.to_be_bytes()
+    }
+
     fn decode(row: &[u8]) -> Result<Self, Fault> {
         let words = |at: usize| -> Option<[u8; 8]> { row.get(at..at + 8)?.try_into().ok() };
         match (row.len(), words(0), words(8), words(16), words(24)) {

@@ -16,9 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 
 use super::db::Database;
 use super::overlay::Layer;
+use super::pages::PageCheck;
 use super::snapshot::{SnapshotCopy, SnapshotHeader, Stage, Staged};
 use super::view::Layers;
-use super::{Fault, Rows, Stamp, StoreConfig, Sweep, View, directory};
+use super::{Fault, Rows, Stamp, StoreConfig, Sweep, View, directory, pages};
 use crate::base::{Moment, Sabotage};
 
 /// Overlay and current generation; shared by applier, readers and checkpoint thread.
@@ -112,11 +113,8 @@ impl Store {
 
     /// Opens the current generation and removes what a crash left beside it.
     pub fn open(db_dir: &Path, config: StoreConfig) -> Result<Arc<Self>, Fault> {
-        let generation = directory::current(db_dir)?.ok_or_else(|| {
-            Fault::corrupt("no CURRENT, so no database", db_dir.display().to_string())
-        })?;
+        let (generation, dir) = directory::named(db_dir)?;
         directory::remove_leftovers(db_dir, generation)?;
-        let dir = directory::generation_dir(db_dir, generation);
         let database = Database::open(&dir, generation, &config)?;
         let stamp = database.stamp(&database.read_txn()?)?.sabotaged();
         Ok(Arc::new(Self {
@@ -127,6 +125,12 @@ impl Store {
             generation_next: AtomicU64::new(generation + 1),
             copy_next: AtomicU64::new(1),
         }))
+    }
+
+    /// Begins to read every page and row of the current generation, which nobody has opened, so that no damage is met
+    /// later.
+    pub fn check(db_dir: &Path) -> Result<PageCheck, Fault> {
+        pages::begin(&directory::named(db_dir)?.1)
     }
 
     /// Whether there is a database to open.
