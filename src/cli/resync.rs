@@ -9,7 +9,7 @@
 //! Under its old id it never comes back: it has forgotten what it voted and promised. Interrupted, the same command
 //! goes on where it was.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -64,10 +64,23 @@ impl Resync {
         environment: &[(String, String)],
     ) -> Result<(), Exit> {
         let config = self.settings(environment)?;
-        let damaged = Damaged::lock(&config.data_dir).map_err(|error| {
-            Exit::error(format!("{error}; the member must have stopped: {}", config.name))
-        })?;
         let client = session.client().await?;
+        let damaged = match (Damaged::lock(&config.data_dir), Damaged::underway(&config.data_dir)) {
+            (Ok(damaged), _) => damaged,
+            // An earlier attempt was interrupted, and somebody has started the member since.
+            (Err(error), Some(member)) if error.is_in_use() => {
+                return promote(&client, member, &config.data_dir).await;
+            }
+            (Err(error), _) => {
+                let text = format!("{error}; the member must have stopped: {}", config.name);
+                return Err(Exit::error(text));
+            }
+        };
+        if let Some(fault) = damaged.unreadable() {
+            eprintln!(
+                "Its identity cannot be read ({fault}): the member is told by its peer URLs."
+            );
+        }
         let known = client.member_list(true).await?;
         let case = Case::new(config, damaged, known)?;
         if let Some(listed) = &case.listed {
@@ -75,8 +88,16 @@ impl Resync {
             let urls = own.chain(listed.client_ur_ls.iter().cloned());
             refuse_if_it_answers(session, listed.id, urls).await?;
         }
-        let member = if case.is_prepared() { case.own_id() } else { case.replace(&client).await? };
-        promote(&client, member).await
+        let dir = case.config.data_dir.clone();
+        let member = if case.is_prepared() {
+            let member = case.own_id();
+            println!("{member} waits to be promoted: start it now.");
+            drop(case); // whoever starts it locks the directory
+            member
+        } else {
+            case.replace(&client).await?
+        };
+        promote(&client, member, &dir).await
     }
 
     fn settings(&self, environment: &[(String, String)]) -> Result<node::Config, Exit> {
@@ -135,9 +156,8 @@ impl Case {
 
     /// An earlier attempt came so far that only the promotion is left.
     fn is_prepared(&self) -> bool {
-        self.listed
-            .as_ref()
-            .is_some_and(|listed| listed.is_learner && MemberId(listed.id) == self.own_id())
+        let is_ours = |listed: &Member| listed.is_learner && MemberId(listed.id) == self.own_id();
+        self.listed.as_ref().is_some_and(is_ours) && self.damaged.has_sound_data()
     }
 
     /// Out of the cluster, and in again as somebody else.
@@ -197,7 +217,7 @@ fn unusable(what: &str) -> Exit {
 }
 
 /// Until it votes; however long it takes to be started and to catch up. Each reason to wait is told once.
-async fn promote(client: &Client, member: MemberId) -> Result<(), Exit> {
+async fn promote(client: &Client, member: MemberId, data_dir: &Path) -> Result<(), Exit> {
     let mut told = String::new();
     loop {
         match client.member_promote(member.0).await {
@@ -219,6 +239,7 @@ async fn promote(client: &Client, member: MemberId) -> Result<(), Exit> {
             break;
         }
     }
+    Damaged::finished(data_dir);
     println!("{member} has caught up and votes.");
     Ok(())
 }

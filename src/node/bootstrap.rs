@@ -131,10 +131,15 @@ pub(super) fn check_directory(
     Ok(())
 }
 
-/// Refuses to found a member that somebody else has seen serving: its data directory was lost.
+/// Refuses to found a member that somebody else has seen serving: its data directory was lost; or one whose cluster
+/// runs without it.
 pub(super) fn check_not_bootstrapped(place: &Place, told: &MembersResponse) -> Result<(), Error> {
     let known = told.members.iter().find(|member| member.id == place.member.0);
+    let is_ours = ClusterId(told.cluster_id) == place.cluster && !told.members.is_empty();
     match known {
+        None if is_ours => {
+            Err(Error::NoMemberAnyMore { member: place.member, cluster: place.cluster })
+        }
         Some(member) if !member.client_ur_ls.is_empty() => {
             Err(Error::AlreadyBootstrapped { member: place.member })
         }
@@ -295,6 +300,13 @@ mod tests {
             ..member.clone()
         });
         assert!(!check(started.collect()));
+        let others = vec![place.members[0].clone(), Member { id: 5, ..Member::default() }];
+        let others: Vec<Member> =
+            others.into_iter().filter(|member| member.id != place.member.0).collect();
+        let told = MembersResponse { cluster_id: place.cluster.0, members: others.clone() };
+        let said = check_not_bootstrapped(&place, &told).unwrap_err().to_string();
+        assert!(said.contains("does not belong to cluster"), "{said}");
+        assert!(check(others), "of another cluster");
         assert!(check(place.members.clone()));
     }
 }

@@ -28,6 +28,12 @@ pub enum Error {
     AlreadyBootstrapped { member: MemberId },
 
     #[error(
+        "member {member} does not belong to cluster {cluster} any more, which runs: add it again with `member add`, and \
+         start it with what that prints"
+    )]
+    NoMemberAnyMore { member: MemberId, cluster: ClusterId },
+
+    #[error(
         "cannot fetch cluster info from peer urls: {}; start one of the members that are there, or check initial-cluster",
         tried.join("; ")
     )]
@@ -45,6 +51,21 @@ pub enum Error {
     )]
     NotAMember { name: String, urls: String, cluster: ClusterId },
 
+    #[error(
+        "force-new-cluster: member {member} has received nothing yet, so there is nothing to go on with; start a member that has"
+    )]
+    NothingToForce { member: MemberId },
+
+    #[error(
+        "force-new-cluster: {data_dir} holds no member; give the data directory of one that survived, or found a new cluster without force-new-cluster"
+    )]
+    NoSurvivor { data_dir: String },
+
+    #[error(
+        "force-new-cluster: the cluster had removed member {member}; start a member that belonged to it, or restore a snapshot"
+    )]
+    NotOneOfThem { member: MemberId },
+
     #[error("{0}")]
     DataDir(#[from] DataDirError),
     #[error("{0}")]
@@ -59,4 +80,11 @@ pub enum Error {
     Thread(io::Error),
     #[error("cannot draw random numbers: {0}")]
     Dice(getrandom::Error),
+}
+
+impl Error {
+    /// A member runs on this data directory.
+    pub fn is_in_use(&self) -> bool {
+        matches!(self, Self::DataDir(DataDirError::Locked { .. }))
+    }
 }
