@@ -103,6 +103,7 @@ pub(super) fn check(
         election_timeout,
         quota_bytes: quota(settings.quota_backend_bytes),
         request_bytes_max,
+        force_new_cluster: settings.force_new_cluster,
     };
     mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })
 }

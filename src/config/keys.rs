@@ -111,6 +111,8 @@ settings! {
         initial_cluster_token "initial-cluster-token": Text = "etcd-cluster".to_owned();
         /// Refuse membership changes that would cost the quorum; always on.
         strict_reconfig_check "strict-reconfig-check": Switch = true;
+        /// DANGEROUS: this member's data becomes a cluster of it alone; for when the majority is lost for ever.
+        force_new_cluster "force-new-cluster": Switch = false;
         /// Ask before an election whether it could be won, so that a member that comes back disturbs nobody; always on.
         pre_vote "pre-vote": Switch = true;
     }

@@ -103,7 +103,6 @@ const REFUSED: &[(&str, &[&str])] = &[
         &["watch-progress-notify-interval"],
     ),
     ("there are no feature gates", &["feature-gates"]),
-    ("a cluster that has lost its majority is restored from a snapshot", &["force-new-cluster"]),
     ("it would lose acknowledged writes", &["unsafe-no-fsync"]),
 ];
 

@@ -39,6 +39,8 @@ pub struct Config {
     /// Bytes of storage at which the NOSPACE alarm is raised; none = never.
     pub quota_bytes: Option<u64>,
     pub request_bytes_max: usize,
+    /// What the data directory holds becomes a cluster of this member alone.
+    pub force_new_cluster: bool,
 }
 
 /// Where TCP is listened on, and how it is spoken to.
@@ -117,6 +119,7 @@ impl Config {
             election_timeout: Duration::from_millis(1_000),
             quota_bytes: Some(limits::QUOTA_BYTES_DEFAULT),
             request_bytes_max: limits::REQUEST_BYTES_MAX,
+            force_new_cluster: false,
         }
     }
 }

@@ -24,6 +24,7 @@ use super::chores::{Chores, addresses};
 use super::config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 use super::doors::{About, Doors};
 use super::error::Error;
+use super::force;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
 use super::open::{Beginning, Opened, begin, open};
@@ -67,7 +68,7 @@ impl Node {
         let roster = roster(&config);
         let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
         let mut standing = settle(&config, &roster, &mut dir, &inquiry)?;
-        let opened = open(&dir, standing.cluster, standing.member, config.quota_bytes)?;
+        let opened = open_data(&config, &standing, &dir)?;
         let members = Members::load(&opened.store.view()?)?;
         bootstrap::check_directory(&dir, &members, &config.roster, &config.name)?;
         if opened.store.stamp() == Stamp::EMPTY && standing.first_peers.is_empty() {
@@ -223,6 +224,25 @@ fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> 
     Ok(keychain)
 }
 
+/// What the data directory holds; alone, if that is asked for.
+fn open_data(config: &Config, standing: &Standing, dir: &DataDir) -> Result<Opened, Error> {
+    let member = standing.member;
+    let mut opened = open(dir, standing.cluster, member, config.quota_bytes)?;
+    if !config.force_new_cluster {
+        return Ok(opened);
+    }
+    let (others, taken_over) = force::found_alone(&mut opened, member)?;
+    let others: Vec<String> = others.iter().map(ToString::to_string).collect();
+    tracing::warn!(
+        %member,
+        removed = others.join(", "),
+        entries_not_known_as_committed = taken_over,
+        "force-new-cluster: this member alone is the cluster now; remove the setting, or the next start removes whoever \
+         has joined since"
+    );
+    Ok(opened)
+}
+
 /// The roster as written; without one, this member alone.
 pub(super) fn roster(config: &Config) -> Roster {
     let mut roster = config.roster.clone();
@@ -247,6 +267,9 @@ fn settle(
             "the data directory is initialized: initial-cluster and its like are ignored"
         );
         return Ok(Standing { cluster, member, first_peers: Vec::new() });
+    }
+    if config.force_new_cluster {
+        return Err(Error::NoSurvivor { data_dir: config.data_dir.display().to_string() });
     }
     let own = bootstrap::own_entry(roster, &config.name, &config.advertise_peer_urls, &resolve)?;
     let place = match roster.state {

@@ -18,6 +18,7 @@ mod chores;
 mod config;
 mod doors;
 mod error;
+mod force;
 mod inbound;
 mod inquiry;
 mod member;

@@ -82,6 +82,17 @@ impl Machine {
         Ok(())
     }
 
+    /// The rows that make this member, as a voter, the only one, and remove all others for ever.
+    pub fn rows_of_one(&self, member: MemberId) -> Rows {
+        let rows = self.members().list().into_iter().map(|known| {
+            let id = MemberId(known.id);
+            let alone = Member { is_learner: false, ..known };
+            let (key, value) = members::to_row(id, (id == member).then_some(&alone));
+            ((Table::Members, key), Some(value))
+        });
+        rows.collect()
+    }
+
     /// The caches that readers use.
     pub fn shared(&self) -> Arc<Shared> {
         Arc::clone(&self.shared)
