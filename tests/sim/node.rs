@@ -322,6 +322,16 @@ impl Node {
     }
 }
 
+/// With its world: otherwise callbacks and what they are kept in would hold each other, and LMDB's map with them.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // What still holds the store then is told by a test of it.
+            let _ = self.crash(None);
+        }
+    }
+}
+
 impl Up {
     pub(crate) fn turn(&mut self, turn: Turn, now: Moment) -> Result<bool, Fault> {
         match turn {

@@ -139,6 +139,23 @@ fn a_seed_is_a_world() {
     }
 }
 
+#[test]
+fn a_world_leaves_no_database_open_behind_it() {
+    for seed in 20..24 {
+        let plan = Plan { operations: 300, faults: 4, ..Plan::of_seed(seed) };
+        let mut world = World::new(plan).unwrap_or_else(|violation| panic!("{violation}"));
+        world.run().unwrap_or_else(|violation| panic!("{violation}"));
+        let dir = world.dir.display().to_string();
+        let maps = || {
+            let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+            maps.lines().filter(|line| line.contains(&dir)).count()
+        };
+        assert!(maps() > 0, "its members run, and LMDB's files are mapped");
+        drop(world);
+        assert_eq!(maps(), 0, "seed {seed}");
+    }
+}
+
 /// A check that is wrong, as if the world had broken a promise: two crashes and three hundred operations are too much.
 fn too_much(world: &World) -> Result<(), Violation> {
     ensure(world.totals.crashes < 2 || world.clients.issued() < 300, "too_much", || {
