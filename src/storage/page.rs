@@ -171,7 +171,7 @@ impl<'p> Page<'p> {
         }
         let (lower, upper) = (u16_at(bytes, 12), u16_at(bytes, 14));
         let is_bounded = Self::HEAD_BYTES < lower && lower <= upper && upper <= bytes.len();
-        if !is_bounded || lower % 2 != 0 || upper % 2 != 0 {
+        if !is_bounded || !lower.is_multiple_of(2) || !upper.is_multiple_of(2) {
             return Err(format!("has its free room from {lower} to {upper}"));
         }
         let page = Self { bytes, len: (lower - Self::HEAD_BYTES) / 2 };
@@ -182,7 +182,7 @@ impl<'p> Page<'p> {
                 .contains(&start)
                 .then(|| page.size(at, is_leaf))
                 .flatten()
-                .filter(|size| start % 2 == 0 && start + size <= bytes.len());
+                .filter(|size| start.is_multiple_of(2) && start + size <= bytes.len());
             let left = size.and_then(|size| room.checked_sub(size.next_multiple_of(2)));
             room = left.ok_or_else(|| format!("has its entry {at} outside of it"))?;
         }

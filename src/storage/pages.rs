@@ -440,7 +440,12 @@ mod tests {
         let store = filled(dir.path());
         for round in 0..30_u32 {
             let at = round * 97 % 500;
-            merge(&store, Table::Keys, at..at + 150, (round % 3 != 0).then_some(b"other"));
+            merge(
+                &store,
+                Table::Keys,
+                at..at + 150,
+                (!round.is_multiple_of(3)).then_some(b"other"),
+            );
             merge(&store, Table::Revisions, at..at + 3, Some(&vec![1; 300 * round as usize]));
             check(dir.path()).unwrap();
         }

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod defragment;
 mod faults;
+mod force;
 mod harness;
 mod http;
 mod interop;

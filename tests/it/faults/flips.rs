@@ -8,37 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
+use super::resync::{OTHERS, VICTIM, resync};
 use super::{Stage, rounds, trials};
 use crate::dice::Dice;
-use crate::harness::{Cluster, Process, SOON, eventually, run};
+use crate::harness::{Cluster, SOON, run};
 use crate::recorded::Trial;
-
-/// Always the same: the logs of the others stay whole, and are the truth.
-const VICTIM: usize = 2;
-const OTHERS: [usize; 2] = [0, 1];
 
 /// Commands that the others are to acknowledge meanwhile.
 const WITHOUT_IT: u64 = 20;
-
-/// `member resync` beside the members that go on; the member is started when it says so, and votes when this returns.
-async fn resync(cluster: &mut Cluster) {
-    let config = cluster.members[VICTIM].config.clone();
-    let mut command = cluster.cli(&OTHERS);
-    command.args(["member", "resync", "--config-file"]).arg(config);
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let mut resyncing = Process::spawn(command, log.path());
-    eventually("the old data is put aside", || async {
-        let told = resyncing.log();
-        assert!(!told.contains("Error"), "{told}");
-        told.contains("start it now").then_some(())
-    })
-    .await;
-    cluster.spawn(VICTIM);
-    let status = resyncing.wait(Duration::from_secs(60));
-    let told = resyncing.log();
-    assert!(status.is_some_and(|status| status.success()), "{told}");
-    assert!(told.contains("has caught up and votes"), "{told}");
-}
 
 #[test]
 fn a_bit_that_flips_in_the_log_is_named_and_the_member_is_resynced() {
@@ -133,21 +110,6 @@ async fn whoever_reads_it_ends_it(cluster: &mut Cluster) -> ExitStatus {
         }
         assert!(began.elapsed() < SOON, "it goes on");
     }
-}
-
-#[test]
-fn a_member_that_runs_is_not_resynced() {
-    let cluster = Cluster::start(3);
-    let config = cluster.members[VICTIM].config.to_str().unwrap().to_owned();
-    let words = ["member", "resync", "--config-file", &config];
-    let told = crate::harness::failure(cluster.cli(&OTHERS).args(words).output().unwrap());
-    assert!(told.contains("the member must have stopped: n3"), "{told}");
-    // Somebody else's machine, with the member's settings.
-    let elsewhere = cluster.dir().join("elsewhere");
-    let elsewhere = ["--data-dir", elsewhere.to_str().unwrap()];
-    let words = [&words[..], &elsewhere[..]].concat();
-    let told = crate::harness::failure(cluster.cli(&OTHERS).args(words).output().unwrap());
-    assert!(told.contains("it runs, on another data directory"), "{told}");
 }
 
 fn files(dir: &Path, kind: &str) -> Vec<PathBuf> {

@@ -7,9 +7,13 @@ mod disk;
 mod disks;
 mod flips;
 mod kills;
+mod members;
+mod namespaces;
+mod pages;
 mod partitions;
 mod platter;
 mod power;
+mod resync;
 mod trials;
 
-use trials::{Stage, rounds, trials};
+use trials::{Stage, rounds, trials, trials_of};

@@ -30,10 +30,10 @@ fn seed() -> u64 {
     std::env::var("QUORATE_FAULT_SEED").map_or(7, |text| text.parse().unwrap())
 }
 
-/// Runs `rounds` rounds; `prepare` gives a cluster that runs, or none where the system does not let it. A round is told
-/// its number; when it returns, every member runs, and nothing is broken any more.
-pub(super) fn trials<E>(
+/// [`trials`] with so many rounds for each cluster.
+pub(super) fn trials_of<E>(
     fault: impl Display,
+    per_cluster: usize,
     rounds: usize,
     prepare: impl Fn() -> Option<Stage<E>>,
     round: impl AsyncFn(&mut Stage<E>, &Trial, &mut Dice, usize),
@@ -42,7 +42,7 @@ pub(super) fn trials<E>(
     let (mut total, mut done) = (Tally::default(), 0);
     while done < rounds {
         let Some(mut stage) = prepare() else { return };
-        let count = ROUNDS_PER_CLUSTER.min(rounds - done);
+        let count = per_cluster.min(rounds - done);
         let limit = SOON * 3 * u32::try_from(count + 2).unwrap();
         let recorded = within(limit, async {
             stage.cluster.leader().await;
@@ -57,17 +57,30 @@ pub(super) fn trials<E>(
             stage.cluster.same_hash().await;
             recorded
         });
-        for index in stage.cluster.running() {
+        // Who has been removed may have forgotten what was committed since, and remember what never was.
+        let running = stage.cluster.running();
+        for &index in &running {
             stage.cluster.stop(index);
         }
-        let dirs: Vec<&Path> =
-            stage.cluster.members.iter().map(|member| member.data.as_path()).collect();
+        let members = &stage.cluster.members;
+        let dirs: Vec<&Path> = running.iter().map(|&index| members[index].data.as_path()).collect();
         let tally = recorded.judge(&dirs);
         done += count;
         total += tally;
         println!("{fault}: round {done} of {rounds}: {tally}");
     }
     println!("{fault}: {rounds} rounds, every history is good: {total}");
+}
+
+/// Runs `rounds` rounds; `prepare` gives a cluster that runs, or none where the system does not let it. A round is told
+/// its number; when it returns, every member runs, and nothing is broken any more.
+pub(super) fn trials<E>(
+    fault: impl Display,
+    rounds: usize,
+    prepare: impl Fn() -> Option<Stage<E>>,
+    round: impl AsyncFn(&mut Stage<E>, &Trial, &mut Dice, usize),
+) {
+    trials_of(fault, ROUNDS_PER_CLUSTER, rounds, prepare, round);
 }
 
 fn within<T>(limit: Duration, test: impl Future<Output = T>) -> T {

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::client::{Client, ClientFiles, Config};
 
+use super::machines::Machines;
 use super::process::{Process, quorate, stdout};
 use super::seats::Seat;
 use super::{SOON, eventually, free_ports, run};
@@ -25,6 +27,8 @@ pub(crate) struct Member {
 pub(crate) struct Cluster {
     pub members: Vec<Member>,
     dir: tempfile::TempDir,
+    /// Where the members run; none for all on this one.
+    machines: Option<Arc<Machines>>,
     // Behind the members: they end before somebody else may start.
     _seat: Seat,
 }
@@ -42,17 +46,25 @@ impl Cluster {
 
     /// Files and ports, but no process.
     pub(crate) fn prepare(count: usize) -> Self {
+        let addresses = free_ports(count).into_iter().map(|port| format!("127.0.0.1:{port}"));
+        Self::prepare_at(addresses.collect(), None)
+    }
+
+    /// The same with each member on a machine of its own.
+    pub(crate) fn prepare_on(machines: &Arc<Machines>, count: usize) -> Self {
+        let addresses = (0..count).map(|at| format!("{}:2379", machines.address(at)));
+        Self::prepare_at(addresses.collect(), Some(Arc::clone(machines)))
+    }
+
+    fn prepare_at(addresses: Vec<String>, machines: Option<Arc<Machines>>) -> Self {
         let seat = Seat::take();
         let dir = tempfile::tempdir().unwrap();
         cert(dir.path(), &["ca"]);
         cert(dir.path(), &["client", "root"]);
-        let ports = free_ports(count);
-        let names: Vec<String> = (1..=count).map(|n| format!("n{n}")).collect();
-        let urls: Vec<String> =
-            ports.iter().map(|port| format!("https://127.0.0.1:{port}")).collect();
+        let urls = addresses.iter().map(|address| format!("https://{address}"));
         let initial: Vec<(String, String)> =
-            names.iter().cloned().zip(urls.iter().cloned()).collect();
-        let mut cluster = Self { members: Vec::new(), dir, _seat: seat };
+            urls.enumerate().map(|(at, url)| (format!("n{}", at + 1), url)).collect();
+        let mut cluster = Self { members: Vec::new(), dir, machines, _seat: seat };
         for (name, url) in initial.clone() {
             cluster.write_member(&name, &url, &initial, "new");
         }
@@ -71,8 +83,10 @@ impl Cluster {
 
     fn write_member(&mut self, name: &str, url: &str, initial: &[(String, String)], state: &str) {
         let dir = self.dir.path();
-        cert(dir, &["peer", name]);
-        cert(dir, &["server", name]);
+        let host = url.trim_start_matches("https://").split(':').next().unwrap();
+        for kind in ["peer", "server"] {
+            cert(dir, &[kind, name, "--host", &format!("localhost,{host}")]);
+        }
         let certs = dir.join("certs");
         let certs = certs.display();
         let data = dir.join(format!("data-{name}"));
@@ -145,10 +159,30 @@ impl Cluster {
         std::fs::write(config, text.replace("state = \"new\"", "state = \"existing\"")).unwrap();
     }
 
+    /// The same, and who is in it now, with names and URLs.
+    pub(crate) fn joins_as(&self, index: usize, roster: &[(String, String)]) {
+        self.joins(index);
+        let config = &self.members[index].config;
+        let text = std::fs::read_to_string(config).unwrap();
+        let mut text = text.split("[initial-cluster]\n").next().unwrap().to_owned();
+        text.push_str("[initial-cluster]\n");
+        for (name, url) in roster {
+            writeln!(text, "{name} = \"{url}\"").unwrap();
+        }
+        std::fs::write(config, text).unwrap();
+    }
+
     /// The command that runs a member.
     pub(crate) fn serve(&self, index: usize) -> Command {
-        let mut command = quorate();
-        command.arg("serve").arg("--config-file").arg(&self.members[index].config);
+        let words = ["serve", "--config-file", self.members[index].config.to_str().unwrap()];
+        let mut command = match &self.machines {
+            Some(machines) => machines.command(index, &[&["quorate"], &words[..]].concat()),
+            None => {
+                let mut command = quorate();
+                command.args(words);
+                command
+            }
+        };
         command.current_dir(self.dir.path());
         command
     }

@@ -2,10 +2,14 @@
 //! written for several machines runs as it was written.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A switch, and machines that are connected to it; gone when dropped. What runs on them must have ended by then.
 pub(crate) struct Machines {
@@ -17,6 +21,7 @@ pub(crate) struct Machines {
 struct Machine {
     namespace: String,
     home: PathBuf,
+    address: String,
 }
 
 impl Machines {
@@ -55,7 +60,9 @@ impl Machines {
             must(&["netns", "add", &namespace]);
             let home = self.dir.path().join(host);
             std::fs::create_dir(&home).unwrap();
-            self.machines.push(Machine { namespace: namespace.clone(), home });
+            let address = (*address).to_owned();
+            self.machines.push(Machine { namespace: namespace.clone(), home, address });
+            let address = &self.machines[self.machines.len() - 1].address;
             let cable = ["link", "add", "eth0", "type", "veth", "peer", "name", &port];
             must(&[&["-n", &namespace], &cable[..], &["netns", &switch]].concat());
             must(&["-n", &switch, "link", "set", &port, "master", "br0", "up"]);
@@ -74,6 +81,40 @@ impl Machines {
     /// The working directory of a machine.
     pub(crate) fn home(&self, at: usize) -> &Path {
         &self.machines[at].home
+    }
+
+    pub(crate) fn address(&self, at: usize) -> &str {
+        &self.machines[at].address
+    }
+
+    /// Takes this thread, and every thread and process that it starts from now on, to the switch, where it has this
+    /// address: it reaches all machines.
+    pub(crate) fn enter(&self, address: &str) {
+        must(&["-n", &self.switch, "address", "add", &format!("{address}/24"), "dev", "br0"]);
+        must(&["-n", &self.switch, "link", "set", "lo", "up"]);
+        let namespace = File::open(Path::new("/run/netns").join(&self.switch)).unwrap();
+        move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+    }
+
+    /// What happens on a machine to datagrams that come, and to those that leave: nft's statements, a line each. They
+    /// replace what was said before.
+    pub(crate) fn filter(&self, at: usize, incoming: &str, outgoing: &str) {
+        let rules = format!(
+            "add table ip faults\ndelete table ip faults\ntable ip faults {{\n\
+             chain incoming {{\ntype filter hook input priority 0;\n{incoming}\n}}\n\
+             chain outgoing {{\ntype filter hook output priority 0;\n{outgoing}\n}}\n}}\n"
+        );
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.machines[at].namespace, "nft", "-f", "-"]);
+        let mut nft = command.stdin(Stdio::piped()).spawn().unwrap();
+        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        assert!(nft.wait().unwrap().success(), "nft refuses {rules}");
+    }
+
+    /// Words behind `ip link set` and the machine's end of its cable.
+    pub(crate) fn cable(&self, at: usize, words: &[&str]) {
+        let set = ["-n", &self.machines[at].namespace, "link", "set", "eth0"];
+        must(&[&set, words].concat());
     }
 
     pub(crate) fn log(&self, at: usize) -> PathBuf {

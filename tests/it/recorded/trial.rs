@@ -33,8 +33,8 @@ const HEARD: &str = "k/end";
 const UNHEARD: &str = "end";
 
 /// What [`Trial::grow`] writes.
-const GROWING: &str = "growing";
-const LARGE_BYTES: usize = 64 << 10;
+const GROWING: &str = "growing/";
+const LARGE_BYTES: usize = 512 << 10;
 
 /// See the module.
 pub(crate) struct Trial {
@@ -93,7 +93,8 @@ impl Trial {
         let number = self.grown.fetch_add(1, Ordering::Relaxed);
         let mut value = number.to_string().into_bytes();
         value.resize(LARGE_BYTES, b' ');
-        let (key, value) = (GROWING.into(), value.into());
+        // A key of its own: what is there once stays, and no compaction frees a page.
+        let (key, value) = (format!("{GROWING}{number}").into(), value.into());
         let put = PutRequest { key, value, ..PutRequest::default() };
         ask(&self.recorder, &self.last, Op::Command(Command::Put(put))).await;
     }
