@@ -16,6 +16,7 @@ mod streams;
 mod three;
 mod transcripts;
 mod v2;
+mod v2_clients;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;

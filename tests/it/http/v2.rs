@@ -126,7 +126,7 @@ impl Talk {
 }
 
 /// Brings our tree to where etcd's begins, with nothing in it.
-async fn align(address: SocketAddr) {
+pub(super) async fn align(address: SocketAddr) {
     if index(address).await == 0 {
         for method in ["PUT", "PUT", "DELETE"] {
             say(address, method, "/v2/keys/_first", "").await;
@@ -161,7 +161,12 @@ async fn send(address: SocketAddr, method: &str, path: &str, kind: &str, body: &
 }
 
 /// A request with a form: its status and its body.
-async fn say(address: SocketAddr, method: &str, path: &str, form: &str) -> (u16, String) {
+pub(super) async fn say(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    form: &str,
+) -> (u16, String) {
     let mut answer = send(address, method, path, "application/x-www-form-urlencoded", form).await;
     let mut text = String::new();
     soon("the body", answer.body.read_to_string(&mut text)).await.unwrap();
@@ -374,14 +379,16 @@ fn the_tree_is_not_seen_through_v3() {
 fn a_ttl_ends_in_time_though_its_leader_has_died() {
     run(async {
         let mut three = Three::start().await;
-        let mut leader = None;
-        for (place, &address) in three.addresses.iter().enumerate() {
-            let (_, text) = say(address, "GET", "/v2/stats/self", "").await;
-            if text.contains("StateLeader") {
-                leader = Some(place);
+        let leader = eventually("a leader", || async {
+            for (place, &address) in three.addresses.iter().enumerate() {
+                let (_, text) = say(address, "GET", "/v2/stats/self", "").await;
+                if text.contains("StateLeader") {
+                    return Some(place);
+                }
             }
-        }
-        let leader = leader.unwrap();
+            None
+        })
+        .await;
         let address = three.addresses[(leader + 1) % 3];
         let began = Instant::now();
         let (status, text) = say(address, "PUT", "/v2/keys/short", "value=x&ttl=6").await;
@@ -393,6 +400,6 @@ fn a_ttl_ends_in_time_though_its_leader_has_died() {
         let took = began.elapsed();
         assert!(line.contains("expire"), "{line}");
         // Never early; the other bound has room for a busy machine.
-        assert!((5.9..12.0).contains(&took.as_secs_f64()), "{took:?}");
+        assert!((5.9..20.0).contains(&took.as_secs_f64()), "{took:?}");
     });
 }

@@ -19,7 +19,7 @@ fn prepared() -> PathBuf {
 }
 
 /// Says that a test is left out, unless `QUORATE_CLIENTS` says that none may be.
-fn skipped<T>(what: &str) -> Option<T> {
+pub(crate) fn skipped<T>(what: &str) -> Option<T> {
     let is_required = std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required");
     assert!(!is_required, "{what} is not here, and QUORATE_CLIENTS says that it must be");
     // Not by println: that of a test that passes is not shown.
