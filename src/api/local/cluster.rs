@@ -10,7 +10,7 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::log::MemberChange;
 use crate::proto::quorate::log::member_change::Kind;
 use crate::proto::{Method, Reply, Status};
-use crate::state::check;
+use crate::state::{Rejection, check};
 
 /// A change that lacks at most the new member's id.
 pub(super) struct Changing {
@@ -20,6 +20,11 @@ pub(super) struct Changing {
 
 pub(super) fn decode(method: Method, body: Bytes) -> Result<(Change, Changing), Status> {
     let of = |id| pb::Member { id, ..Default::default() };
+    // Nobody has this id, and the log takes no change of nobody: whoever read it there would stop.
+    let somebody = |member: pb::Member| match member.id {
+        0 => Err(status::of_rejection(Rejection::MemberNotFound)),
+        _ => Ok(member),
+    };
     let (change, kind, member) = match method {
         Method::MemberAdd => {
             let request: pb::MemberAddRequest = checked(method, body, check::member_add)?;
@@ -33,16 +38,16 @@ pub(super) fn decode(method: Method, body: Bytes) -> Result<(Change, Changing), 
         }
         Method::MemberRemove => {
             let request: pb::MemberRemoveRequest = decoded(method, body)?;
-            (Change::Remove, Kind::Remove, of(request.id))
+            (Change::Remove, Kind::Remove, somebody(of(request.id))?)
         }
         Method::MemberUpdate => {
             let request: pb::MemberUpdateRequest = checked(method, body, check::member_update)?;
             let member = pb::Member { peer_ur_ls: request.peer_ur_ls, ..of(request.id) };
-            (Change::Update, Kind::Update, member)
+            (Change::Update, Kind::Update, somebody(member)?)
         }
         _ => {
             let request: pb::MemberPromoteRequest = decoded(method, body)?;
-            (Change::Promote, Kind::Promote, of(request.id))
+            (Change::Promote, Kind::Promote, somebody(of(request.id))?)
         }
     };
     Ok((change, Changing { kind, member }))
