@@ -127,7 +127,19 @@ const HOMES: &[(&str, &[&str])] = &[
 /// Modules that a door leaves open: constants, codecs and pure functions that read better with their module's name.
 const OPEN_MODULES: &[(&str, &[&str])] = &[
     ("base", &["clock", "limits", "meter"]),
-    ("proto", &["frame", "hello", "mvccpb", "etcdserverpb", "v3lockpb", "v3electionpb", "quorate"]),
+    (
+        "proto",
+        &[
+            "frame",
+            "hello",
+            "authpb",
+            "mvccpb",
+            "etcdserverpb",
+            "v3lockpb",
+            "v3electionpb",
+            "quorate",
+        ],
+    ),
     ("consensus", &["wire"]),
     ("state", &["check", "v2"]),
     ("tls", &["make"]),

@@ -31,6 +31,18 @@ pub mod mvccpb {
     include!("generated/mvccpb.rs");
 }
 
+/// `authpb`: what etcd's requests say of users and roles.
+#[allow(
+    clippy::all,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    missing_docs,
+    reason = "generated"
+)]
+pub mod authpb {
+    include!("generated/authpb.rs");
+}
+
 /// `etcdserverpb`: etcd's v3 API.
 #[allow(
     clippy::all,

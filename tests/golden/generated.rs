@@ -7,7 +7,8 @@ use std::path::Path;
 
 use prost::Message;
 
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
+    "etcd/auth.proto",
     "etcd/election.proto",
     "etcd/kv.proto",
     "etcd/lock.proto",

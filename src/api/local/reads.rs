@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 
+use super::downgrade;
 use super::service::Member;
 use crate::api::status;
 use crate::base::Moment;
@@ -31,6 +32,10 @@ pub(super) enum Read {
     Status,
     /// There are no users yet.
     AuthStatus,
+    /// A list of users or of roles, or that there are none.
+    Nobody,
+    /// That no downgrade is under way.
+    Downgrade,
     HashKv(Box<HashRun>),
     Hash(Box<ContentRun>),
 }
@@ -169,11 +174,8 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
             Some(Ok(encoded(&pb::AlarmResponse { header, alarms })))
         }
         Read::Status => Some(status_of(member, query)),
-        Read::AuthStatus => {
-            let header = header.at(query.revision(), term);
-            // etcd's first revision of users and roles.
-            let status = pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 };
-            Some(Ok(encoded(&status)))
+        Read::AuthStatus | Read::Nobody | Read::Downgrade => {
+            Some(Ok(of_nobody(member, query, term, read)))
         }
         Read::HashKv(run) => match query.hash_slice(run, HASH_ROWS) {
             Ok(Ok(None)) => None,
@@ -194,6 +196,22 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
             }
             Err(fault) => Some(Err(status::of_fault(&fault))),
         },
+    }
+}
+
+/// What is said where there are no users, and no version to go back to.
+fn of_nobody(member: &Member, query: &Query, term: u64, read: &Read) -> Bytes {
+    let header = member.header.at(query.revision(), term);
+    match read {
+        // etcd's first revision of users and roles.
+        Read::AuthStatus => {
+            encoded(&pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 })
+        }
+        Read::Downgrade => {
+            let version = downgrade::cluster_version(&member.config.version).to_owned();
+            encoded(&pb::DowngradeResponse { header, version })
+        }
+        _ => encoded(&pb::AuthUserListResponse { header, users: Vec::new() }),
     }
 }
 

@@ -11,7 +11,7 @@ use super::events::Memo;
 use super::header::Header;
 use super::quota::Quota;
 use super::reads::{Read, ReadCall};
-use super::{cluster, leases, maintenance, reads, snapshot, watches, writes};
+use super::{auth, cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
@@ -128,7 +128,7 @@ impl Service for Local {
                 reply.send(Err(status::no_leader()));
                 continue;
             }
-            let request = match Request::decode(method, body) {
+            let request = match Request::decode(member, method, body) {
                 Ok(request) => request,
                 Err(status) => {
                     reply.send(Err(status));
@@ -225,7 +225,7 @@ enum Request {
 }
 
 impl Request {
-    fn decode(method: Method, body: Bytes) -> Result<Self, Status> {
+    fn decode(member: &Member, method: Method, body: Bytes) -> Result<Self, Status> {
         let read = |read, is_linearizable| Self::Read { read, is_linearizable };
         Ok(match method {
             Method::Range => {
@@ -271,8 +271,15 @@ impl Request {
             }
             Method::LeaseTimeToLive => Self::TimeToLive(decoded(method, body)?),
             Method::MoveLeader => Self::MoveLeader(decoded(method, body)?),
-            Method::AuthStatus => read(Read::AuthStatus, false),
-            Method::Authenticate => return Err(status::auth_not_enabled()),
+            Method::Downgrade => {
+                let request: pb::DowngradeRequest = decoded(method, body)?;
+                downgrade::check(&request, &member.config.version)?;
+                read(Read::Downgrade, true)
+            }
+            other if auth::is_auth(other) => {
+                let (answer, is_linearizable) = auth::decode(other, body)?;
+                read(answer, is_linearizable)
+            }
             other => Self::Write(writes::Write::decode(other, body)?),
         })
     }
