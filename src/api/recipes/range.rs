@@ -18,7 +18,8 @@ pub(super) async fn range(
     stream: &Duplex,
 ) -> Result<(), Status> {
     check(&request)?;
-    let mut next = request.clone();
+    // Pieces come in the order of keys; a target without an order asks for no other.
+    let mut next = pb::RangeRequest { sort_target: SortTarget::Key.into(), ..request.clone() };
     let mut keys = FIRST_KEYS;
     let mut told = 0;
     // Of the first piece, which saw the whole range.
@@ -62,7 +63,8 @@ fn check(request: &pb::RangeRequest) -> Result<(), Status> {
         Err(Status::new(Code::Unimplemented, text, Retry::Never))
     };
     let is_plain = match request.sort_order() {
-        SortOrder::None | SortOrder::Ascend => request.sort_target() == SortTarget::Key,
+        SortOrder::None => true,
+        SortOrder::Ascend => request.sort_target() == SortTarget::Key,
         SortOrder::Descend => false,
     };
     let filters = [
