@@ -66,6 +66,7 @@ impl Doors {
             keep_alive_timeout: rules.keep_alive_timeout,
             access: HttpAccess { origins: rules.origins, hosts: rules.hosts },
             vitals: Some(vitals),
+            ..HttpConfig::default()
         };
         let http = Arc::new(Http::new(service, http_config));
         let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;

@@ -67,7 +67,7 @@ impl Count {
         Self { tally: Arc::clone(tally), method, is_ended: false }
     }
 
-    fn ended(&mut self, code: Code) {
+    pub(super) fn ended(&mut self, code: Code) {
         if !std::mem::replace(&mut self.is_ended, true) {
             self.tally.handled(self.method, code);
         }

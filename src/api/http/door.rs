@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -21,7 +21,7 @@ use super::metrics::Vitals;
 use super::session::Session;
 use super::sniff::{PREFACE, sniff};
 use super::tally::Tally;
-use super::{grpc, pages};
+use super::{gateway, grpc, pages};
 use crate::base::limits;
 use crate::proto::{Caller, Service};
 use crate::transport::{Purpose, TcpConnection, TcpInbound};
@@ -33,6 +33,10 @@ const WHO: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
 pub struct Config {
     /// Longest request message, bytes; longer ones are refused unread.
     pub message_bytes_max: usize,
+    /// Time for the rest of a request message after its first byte.
+    pub message_deadline: Duration,
+    /// Bytes of long request messages that may be on their way, of all clients; not less than the longest one.
+    pub unfinished_bytes_max: usize,
     /// Whether the JSON gateway is served.
     pub gateway: bool,
     /// Whether etcd's v2 API is served; only where there are `vitals`.
@@ -53,6 +57,8 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             message_bytes_max: limits::FRAME_BYTES_MAX,
+            message_deadline: limits::HTTP_MESSAGE_DEADLINE,
+            unfinished_bytes_max: limits::HTTP_UNFINISHED_BYTES_MAX,
             gateway: true,
             v2: true,
             streams_max: limits::HTTP2_STREAMS_MAX,
@@ -86,7 +92,7 @@ pub(super) struct Shared {
 impl Http {
     pub fn new(service: Arc<dyn Service>, config: Config) -> Self {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
-        let unfinished = Arc::new(Semaphore::new(limits::HTTP_UNFINISHED_BYTES_MAX));
+        let unfinished = Arc::new(Semaphore::new(config.unfinished_bytes_max));
         let tally = Arc::default();
         let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
         let shared = Shared { service, config, tally, unfinished, started_ms, draining, open };
@@ -147,17 +153,27 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
         }
         session.leaving.send_replace(true);
     };
+    let mut leaving = pin!(leaving);
     let ended = if is_http2 {
         let stream = TokioIo::new(Mended::new(stream, PREFACE.len()));
         let connection = pin!(over_http2(&shared.config).serve_connection(stream, service));
-        run(connection, http2::Connection::graceful_shutdown, leaving).await
+        run(connection, http2::Connection::graceful_shutdown, leaving.as_mut()).await
     } else {
         let stream = TokioIo::new(stream);
-        let connection = pin!(over_http1().serve_connection(stream, service));
-        run(connection, http1::Connection::graceful_shutdown, leaving).await
+        let connection = pin!(over_http1().serve_connection(stream, service).with_upgrades());
+        run(connection, http1::UpgradeableConnection::graceful_shutdown, leaving.as_mut()).await
     };
     if let Err(error) = ended {
         tracing::debug!(%remote, %error, "a client's connection broke");
+        return;
+    }
+    let upgrade = session.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(upgrade) = upgrade
+        && !*session.leaving.borrow()
+    {
+        let serving = pin!(gateway::serve_websocket(&session, upgrade));
+        // Its streams end with the session; nothing more is to be told to it.
+        let _ended = run(serving, |_| {}, leaving).await;
     }
 }
 

@@ -40,8 +40,7 @@ pub(super) async fn respond(
 
 async fn answer(session: &Arc<Session>, request: Request<Incoming>) -> Result<Answer, Status> {
     let (head, body) = request.into_parts();
-    let unfinished = Arc::clone(&session.shared.unfinished);
-    let messages = Messages::new(body, session.shared.config.message_bytes_max, unfinished);
+    let messages = Messages::new(body, &session.shared);
     let path = head.uri.path();
     if let Some(asked) = grpc_health::Asked::of(path) {
         return grpc_health::answer(session, asked, messages).await;
@@ -102,7 +101,7 @@ async fn unary(
 
 /// The one message of a unary request. It comes with its headers, or its caller has no business here.
 pub(super) async fn only(messages: &mut Messages) -> Result<Bytes, Status> {
-    let first = timeout(limits::HTTP_MESSAGE_DEADLINE, messages.next()).await;
+    let first = timeout(messages.deadline, messages.next()).await;
     let slow =
         || Status::new(Code::DeadlineExceeded, "quorate: no message came", Retry::NotProposed);
     let missing = || Status::new(Code::Internal, "the request has no message", Retry::NotProposed);

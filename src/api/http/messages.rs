@@ -1,6 +1,7 @@
 //! What a client sends: messages with a flag and a length before each, cut out of a body that comes in pieces.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -8,6 +9,7 @@ use hyper::body::Incoming;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::door::Shared;
 use super::session::stopped;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
@@ -20,14 +22,24 @@ pub(super) struct Messages {
     body: Incoming,
     buffer: BytesMut,
     bytes_max: usize,
+    /// Time for the rest of a message.
+    pub deadline: Duration,
     /// Shared by everybody's long messages; one on its way holds its length.
     unfinished: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Messages {
-    pub(super) fn new(body: Incoming, bytes_max: usize, unfinished: Arc<Semaphore>) -> Self {
-        Self { body, buffer: BytesMut::new(), bytes_max, unfinished, held: None }
+    /// The bounds are those of `shared`.
+    pub(super) fn new(body: Incoming, shared: &Shared) -> Self {
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            bytes_max: shared.config.message_bytes_max,
+            deadline: shared.config.message_deadline,
+            unfinished: Arc::clone(&shared.unfinished),
+            held: None,
+        }
     }
 
     /// The next message; none when the client has finished. The status is for the client, if it is still there. A
@@ -39,7 +51,7 @@ impl Messages {
             }
         }
         let slow = || Err(refused(Code::DeadlineExceeded, "quorate: the message came too slowly"));
-        timeout(limits::HTTP_MESSAGE_DEADLINE, self.whole()).await.unwrap_or_else(|_| slow())
+        timeout(self.deadline, self.whole()).await.unwrap_or_else(|_| slow())
     }
 
     async fn whole(&mut self) -> Result<Option<Bytes>, Status> {

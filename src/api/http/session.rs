@@ -3,11 +3,12 @@
 //! A unary call has a place from before its message is read until its answer is taken, and places are few. A client that
 //! takes no answers asks nothing more once enough of them wait for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::door::Shared;
+use super::gateway::Upgrade;
 pub(super) use crate::api::ask::stopped;
 use crate::api::desk::Desk;
 use crate::base::limits;
@@ -26,6 +27,8 @@ pub(super) struct Session {
     pub leaving: watch::Sender<bool>,
     /// Closed when the last of its calls has ended.
     pub desk: Arc<Desk>,
+    /// What the connection is to become when its last request is answered.
+    pub upgrade: Mutex<Option<Upgrade>>,
     calls: Arc<Semaphore>,
     /// Bytes of answers that are not taken.
     unsent: Arc<watch::Sender<usize>>,
@@ -52,6 +55,7 @@ impl Session {
             is_secure,
             leaving: watch::Sender::new(false),
             desk: Desk::new(),
+            upgrade: Mutex::new(None),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
             unsent: Arc::new(watch::Sender::new(0)),
         }

@@ -1,6 +1,10 @@
 //! Clients that keep to no rule.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use prost::Message;
+use quorate::api::HttpConfig;
 use quorate::base::limits;
 use quorate::proto::Method;
 use quorate::proto::etcdserverpb as pb;
@@ -9,6 +13,7 @@ use tokio::net::TcpStream;
 
 use super::calls::{PUT, RANGE, get, put};
 use super::client::{Client, prefixed};
+use super::streams::{WATCH, watch};
 use super::{Memory, Server, soon, until};
 
 #[tokio::test]
@@ -37,6 +42,71 @@ async fn messages_that_are_none_are_refused_with_a_reason() {
     assert_eq!(memory.seen(Method::Put), 0);
     let answer: pb::PutResponse = client.call(PUT, &[], &put("k", "v")).await.unwrap();
     assert!(answer.header.is_some());
+}
+
+#[tokio::test]
+async fn a_message_that_comes_slowly_is_not_waited_for() {
+    let memory = Memory::new();
+    let message_deadline = Duration::from_millis(300);
+    let server = Server::with(&memory, HttpConfig { message_deadline, ..HttpConfig::default() });
+    let client = Client::dial(server.address).await;
+    let mut quiet = client.open(WATCH, &[]).await;
+    quiet.say(&watch("k"), false);
+    assert!(quiet.hear::<pb::WatchResponse>().await.created);
+    let begun = Bytes::from_static(&[0, 0, 0, 0, 9, 1]);
+    for (path, bytes, text) in [
+        (PUT, begun.clone(), "quorate: the message came too slowly"),
+        (WATCH, begun, "quorate: the message came too slowly"),
+        (PUT, Bytes::new(), "quorate: no message came"),
+    ] {
+        let mut stream = client.open(path, &[]).await;
+        stream.bytes(bytes, false);
+        assert_eq!(stream.next().await.unwrap_err(), (4, text.to_owned()), "{path}");
+    }
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let begun = b"POST /v3/kv/put HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n{";
+    stream.write_all(begun).await.unwrap();
+    let mut answer = [0; 12];
+    soon("the refusal", stream.read_exact(&mut answer)).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 504");
+    assert_eq!(memory.seen(Method::Put), 0);
+    // A stream may be silent between two messages.
+    memory.put("k", "v");
+    assert_eq!(quiet.hear::<pb::WatchResponse>().await.events.len(), 1);
+}
+
+#[tokio::test]
+async fn long_messages_on_their_way_share_a_bound() {
+    let memory = Memory::new();
+    let unfinished_bytes_max = limits::FRAME_BYTES_MAX;
+    let config = HttpConfig { unfinished_bytes_max, ..HttpConfig::default() };
+    let server = Server::with(&memory, config);
+    let long = put("k", &"x".repeat(unfinished_bytes_max * 2 / 3)).encode_to_vec();
+    let long = prefixed(0, &long);
+    let (one, other) = (Client::dial(server.address).await, Client::dial(server.address).await);
+    let mut first = one.open(PUT, &[]).await;
+    let half = long.len() / 2;
+    first.bytes(long.slice(..half), false);
+    // What is short is bounded otherwise; and this one comes behind the other on its connection.
+    let _: pb::PutResponse = one.call(PUT, &[], &put("k", "v")).await.unwrap();
+    let mut second = other.open(PUT, &[]).await;
+    second.bytes(long.clone(), true);
+    let _: pb::PutResponse = other.call(PUT, &[], &put("k", "v")).await.unwrap();
+    // Time enough for the second, if it were read.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(memory.seen(Method::Put), 2);
+    first.bytes(long.slice(half..), true);
+    first.hear::<pb::PutResponse>().await;
+    second.hear::<pb::PutResponse>().await;
+    assert_eq!(memory.seen(Method::Put), 4);
+    // Who hangs up gives it back.
+    let mut third = one.open(PUT, &[]).await;
+    third.bytes(long.slice(..half), false);
+    let _: pb::PutResponse = one.call(PUT, &[], &put("k", "v")).await.unwrap();
+    let mut fourth = other.open(PUT, &[]).await;
+    fourth.bytes(long, true);
+    third.reset();
+    fourth.hear::<pb::PutResponse>().await;
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod alone;
 mod calls;
 mod client;
+mod compatibility;
 mod dashboards;
 mod etcdctl;
 mod gateway;
@@ -17,6 +18,7 @@ mod three;
 mod transcripts;
 mod v2;
 mod v2_clients;
+mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -38,8 +40,12 @@ struct Server {
 
 impl Server {
     fn start(memory: &Arc<Memory>) -> Self {
+        Self::with(memory, HttpConfig::default())
+    }
+
+    fn with(memory: &Arc<Memory>, config: HttpConfig) -> Self {
         let service = Arc::new(InMemory(Arc::clone(memory)));
-        let http = Arc::new(Http::new(service, HttpConfig::default()));
+        let http = Arc::new(Http::new(service, config));
         let tcp = listen(Purpose::Clients, Arc::clone(&http));
         Self { http, address: tcp.addresses()[0], _tcp: tcp }
     }

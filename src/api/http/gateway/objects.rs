@@ -1,6 +1,7 @@
 //! JSON objects cut out of a body that comes in pieces.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
@@ -10,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::json::invalid;
+use crate::api::http::door::Shared;
 use crate::api::http::session::stopped;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
@@ -20,25 +22,34 @@ pub(super) struct Objects {
     buffer: BytesMut,
     is_ended: bool,
     bytes_max: usize,
+    deadline: Duration,
     /// As for gRPC's long messages: held while more than a little waits for its end.
     unfinished: Arc<Semaphore>,
     held: Option<OwnedSemaphorePermit>,
 }
 
 impl Objects {
-    /// No object is longer than `bytes_max`.
-    pub(super) fn new(body: Incoming, bytes_max: usize, unfinished: Arc<Semaphore>) -> Self {
-        let buffer = BytesMut::new();
-        Self { body, buffer, is_ended: false, bytes_max, unfinished, held: None }
+    /// No object is longer than `bytes_max`; the other bounds are those of `shared`.
+    pub(super) fn new(body: Incoming, bytes_max: usize, shared: &Shared) -> Self {
+        Self {
+            body,
+            buffer: BytesMut::new(),
+            is_ended: false,
+            bytes_max,
+            deadline: shared.config.message_deadline,
+            unfinished: Arc::clone(&shared.unfinished),
+            held: None,
+        }
     }
 
     /// The one object of a whole body; none of an empty one.
     pub(super) async fn only(&mut self) -> Result<Option<Value>, Status> {
+        let deadline = self.deadline;
         let all = async {
             while self.more().await? {}
             Ok(())
         };
-        timeout(limits::HTTP_MESSAGE_DEADLINE, all).await.unwrap_or_else(|_| Err(slow()))?;
+        timeout(deadline, all).await.unwrap_or_else(|_| Err(slow()))?;
         self.take()
     }
 
@@ -56,7 +67,7 @@ impl Objects {
             if let Some(object) = self.take()? {
                 return Ok(Some(object));
             }
-            let more = timeout(limits::HTTP_MESSAGE_DEADLINE, self.more()).await;
+            let more = timeout(self.deadline, self.more()).await;
             more.unwrap_or_else(|_| Err(slow()))?;
         }
     }

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::json;
 use super::objects::Objects;
 use super::routes;
+use super::websocket;
 use crate::api::ask;
 use crate::api::http::body::{Answer, Count, Stream};
 use crate::api::http::session::{Session, stopped};
@@ -18,10 +19,10 @@ use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
 /// Longest object of a stream: each is looked at again with every piece of it.
-const STREAM_OBJECT_BYTES_MAX: usize = 64 * 1024;
+pub(super) const STREAM_OBJECT_BYTES_MAX: usize = 64 * 1024;
 
 /// What base64 and names may add to a message, times its length.
-const TEXT_FACTOR: usize = 2;
+pub(super) const TEXT_FACTOR: usize = 2;
 
 /// None where the path is not the gateway's.
 pub(in crate::api::http) async fn respond(
@@ -29,6 +30,10 @@ pub(in crate::api::http) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Request<Incoming>> {
     let Some(rest) = routes::rest(request.uri().path()) else { return Err(request) };
+    if websocket::is_asked_for(request.headers()) {
+        let method = routes::method(rest);
+        return Ok(websocket::accept(session, method, request));
+    }
     let Some(method) = routes::method(rest) else {
         return Ok(failed(&Status::new(Code::NotFound, "Not Found", Retry::Never)));
     };
@@ -62,8 +67,26 @@ async fn unary(
     };
     let shared = &session.shared;
     let bytes_max = shared.config.message_bytes_max * TEXT_FACTOR;
-    let object = Objects::new(body, bytes_max, Arc::clone(&shared.unfinished)).only().await?;
-    let request = json::request(method, object.unwrap_or_else(empty))?;
+    let object = Objects::new(body, bytes_max, shared).only().await?;
+    let text = asked(session, caller, method, object.unwrap_or_else(empty)).await?;
+    Ok(succeeded(match place {
+        Some(mut place) => {
+            place.hold(text.len());
+            Answer::Placed { page: Some(text), _place: place }
+        }
+        None => Answer::Plain(Some(text)),
+    }))
+}
+
+/// The answer to the one object of a call, which is counted if it goes well.
+pub(super) async fn asked(
+    session: &Session,
+    caller: &Caller,
+    method: Method,
+    object: serde_json::Value,
+) -> Result<Bytes, Status> {
+    let shared = &session.shared;
+    let request = json::request(method, object)?;
     if request.len() > shared.config.message_bytes_max {
         let text = "etcdserver: request is too large";
         return Err(Status::new(Code::InvalidArgument, text, Retry::Never));
@@ -74,13 +97,7 @@ async fn unary(
     let text = Bytes::from(json::response(method, message)?);
     shared.tally.sent(method, length);
     shared.tally.handled(method, Code::Ok);
-    Ok(succeeded(match place {
-        Some(mut place) => {
-            place.hold(text.len());
-            Answer::Placed { page: Some(text), _place: place }
-        }
-        None => Answer::Plain(Some(text)),
-    }))
+    Ok(text)
 }
 
 async fn stream(
@@ -90,7 +107,7 @@ async fn stream(
     body: Incoming,
 ) -> Result<Response<Answer>, Status> {
     let shared = &session.shared;
-    let mut objects = Objects::new(body, STREAM_OBJECT_BYTES_MAX, Arc::clone(&shared.unfinished));
+    let mut objects = Objects::new(body, STREAM_OBJECT_BYTES_MAX, shared);
     let first = tokio::select! {
         first = objects.next() => first?,
         () = session.left() => return Err(stopped()),
@@ -100,16 +117,18 @@ async fn stream(
     let (duplex, DoorEnd { requests, mut answers }) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     shared.service.open(caller, method, first, duplex);
     let count = Count::new(&shared.tally, method);
+    // Not every object is answered: what follows is read before the first answer comes.
+    let (cutter, mut cut) = oneshot::channel();
+    tokio::spawn(follow(Arc::clone(session), method, objects, requests, cutter));
     // How it begins decides what it is answered.
     let begun = tokio::select! {
+        biased;
         begun = answers.recv() => begun.unwrap_or_else(|| Item::End(Err(stopped()))),
-        () = session.left() => return Err(stopped()),
+        why = &mut cut => return Err(why.unwrap_or_else(|_| stopped())),
     };
     if let Item::End(Err(status)) = begun {
         return Err(status);
     }
-    let (cutter, cut) = oneshot::channel();
-    tokio::spawn(follow(Arc::clone(session), method, objects, requests, cutter));
     let stream = Stream {
         cut: Some(cut),
         first: Some(begun),
@@ -157,13 +176,13 @@ async fn follow(
     let _ = cutter.send(why);
 }
 
-fn empty() -> serde_json::Value {
+pub(super) fn empty() -> serde_json::Value {
     serde_json::Value::Object(serde_json::Map::new())
 }
 
 /// The connection's caller, and what this request says of him. A certificate's name is no user here, as in etcd: its
 /// gateway asks in its own name.
-fn caller(caller: &Caller, headers: &HeaderMap) -> Caller {
+pub(super) fn caller(caller: &Caller, headers: &HeaderMap) -> Caller {
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
     let leader = headers.get("grpc-metadata-hasleader");
     Caller {
