@@ -100,7 +100,8 @@ impl Stream {
 
     async fn take(&mut self) -> Result<Option<Bytes>, End> {
         if let Some(response) = self.response.take() {
-            let (head, body) = response.await.unwrap().into_parts();
+            let response = response.await.map_err(|error| (1, error.to_string()))?;
+            let (head, body) = response.into_parts();
             assert_eq!(head.status, 200);
             self.headers = head.headers;
             self.body = Some(body);

@@ -17,7 +17,20 @@ use super::{InMemory, Memory, listen, soon};
 /// Status, and the answer.
 pub(super) async fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
     let (head, body) = ask(address, &format!("POST {path}"), body).await;
+    let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
+    let body = if is_chunked { whole(&body) } else { body };
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// What was cut into chunks; etcd cuts what is long.
+fn whole(mut chunks: &str) -> String {
+    let mut whole = String::new();
+    while let Some((length, rest)) = chunks.split_once("\r\n") {
+        let (chunk, rest) = rest.split_at(usize::from_str_radix(length, 16).unwrap());
+        whole.push_str(chunk);
+        chunks = rest.strip_prefix("\r\n").unwrap();
+    }
+    whole
 }
 
 /// An answer without what differs from member to member.
@@ -156,8 +169,9 @@ impl Lines {
     pub(super) async fn whole(address: SocketAddr, path: &str, body: &str) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
         let length = body.len();
-        let text =
-            format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n{body}");
+        let text = format!(
+            "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        );
         stream.write_all(text.as_bytes()).await.unwrap();
         Self { stream: BufReader::new(stream) }
     }
@@ -169,12 +183,19 @@ impl Lines {
 
     /// The next line of the answer; heads and lengths of chunks are passed over.
     pub(super) async fn next(&mut self) -> Value {
+        self.next_if_any().await.expect("the answer ended")
+    }
+
+    /// None at the end of what was posted whole.
+    pub(super) async fn next_if_any(&mut self) -> Option<Value> {
         loop {
             let mut line = String::new();
             soon("a line", self.stream.read_line(&mut line)).await.unwrap();
-            assert!(!line.is_empty(), "the answer ended");
+            if line.is_empty() {
+                return None;
+            }
             if line.starts_with('{') {
-                return serde_json::from_str(&line).unwrap();
+                return Some(serde_json::from_str(&line).unwrap());
             }
         }
     }

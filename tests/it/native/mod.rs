@@ -5,7 +5,7 @@ mod calls;
 mod leases;
 mod member;
 pub(crate) mod memory;
-mod raw;
+pub(crate) mod raw;
 mod watches;
 mod wire;
 

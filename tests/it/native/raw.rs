@@ -14,22 +14,36 @@ use quorate::transport::{Connection, DialOptions, Dialer, RecvStream, SendStream
 use super::{Server, soon};
 
 /// A connection, and what keeps it.
-pub(super) struct Raw {
+pub(crate) struct Raw {
     pub connection: Connection,
     _dialer: Dialer,
 }
 
 impl Raw {
     pub(super) async fn dial(server: &Server) -> Self {
+        Self::to(&server.url()).await
+    }
+
+    async fn to(url: &str) -> Self {
         let options = DialOptions { timeout: Duration::from_secs(5), ..Default::default() };
         let dialer = Dialer::new(&ClientFiles::default(), options).unwrap();
-        let connection = dialer.dial(&server.url().parse().unwrap()).await.unwrap();
+        let connection = dialer.dial(&url.parse().unwrap()).await.unwrap();
         Self { connection, _dialer: dialer }
     }
 
     /// Dialled and greeted.
     pub(super) async fn open(server: &Server) -> (Self, ServerHello, Stream) {
-        let raw = Self::dial(server).await;
+        Self::to(&server.url()).await.hello().await
+    }
+
+    /// The same with any server; its control stream is to be kept.
+    pub(crate) async fn greeted(url: &str) -> (Self, Stream) {
+        let (raw, _, control) = Self::to(url).await.hello().await;
+        (raw, control)
+    }
+
+    async fn hello(self) -> (Self, ServerHello, Stream) {
+        let raw = self;
         let mut control = raw.stream().await;
         let hello = ClientHello {
             versions: vec![PROTOCOL_VERSION],
@@ -44,12 +58,12 @@ impl Raw {
         (raw, hello, control)
     }
 
-    pub(super) async fn stream(&self) -> Stream {
+    pub(crate) async fn stream(&self) -> Stream {
         let (send, recv) = soon("a stream", self.connection.open_bi()).await.unwrap();
         Stream { send, recv }
     }
 
-    pub(super) async fn unary(&self) -> Stream {
+    pub(crate) async fn unary(&self) -> Stream {
         let mut stream = self.stream().await;
         let opening = Bytes::copy_from_slice(&UNARY_STREAM.to_be_bytes());
         stream.send.bytes(opening).await.unwrap();
@@ -62,13 +76,13 @@ impl Raw {
     }
 }
 
-pub(super) struct Stream {
+pub(crate) struct Stream {
     pub send: SendStream,
     pub recv: RecvStream,
 }
 
 impl Stream {
-    pub(super) async fn request(&mut self, request: Request) {
+    pub(crate) async fn request(&mut self, request: Request) {
         let mut bytes = BytesMut::new();
         request.encode(&mut bytes);
         self.send.bytes(bytes.freeze()).await.unwrap();
@@ -81,7 +95,7 @@ impl Stream {
         let _stopped = self.send.bytes(bytes.freeze()).await;
     }
 
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(crate) async fn answer(&mut self) -> Answer {
         let frame = soon("an answer", self.recv.frame(4 << 20)).await.unwrap().unwrap();
         Answer::parse(frame).unwrap()
     }
