@@ -11,7 +11,7 @@
 //!  floor 1  storage                the log (WAL), the database (LMDB), snapshots: bytes
 //!  ground   base     | proto       words, numbers, limits               | wire shapes (generated)
 //!
-//!  street side (wings, touch only the ground): tls, transport        client: the public Rust client
+//!  street side (wings, touch only the ground): tls, transport, discovery        client: the public Rust client
 //! ```
 //!
 //! Arrows point down only; rooms on one floor have no door between them; below floor 4 nothing awaits, reads a clock
@@ -27,6 +27,8 @@ pub mod proto;
 pub mod storage;
 
 pub mod client;
+#[doc(hidden)]
+pub mod discovery;
 #[doc(hidden)]
 pub mod tls;
 #[doc(hidden)]

@@ -10,7 +10,7 @@ mod source;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use source::{Source, closing, is_word, rust_files, text_files};
+use source::{Source, closing, is_word, rust_files, text_files, word_lines, words};
 
 /// A room of `src/`: what its files may import, and words that its code must not contain.
 struct Room {
@@ -45,7 +45,12 @@ const ROOMS: &[Room] = &[
     },
     Room { name: "tls", may_import: &["base"], forbidden: &[] },
     Room { name: "transport", may_import: &["base", "tls"], forbidden: &[] },
-    Room { name: "client", may_import: &["base", "proto", "tls", "transport"], forbidden: &[] },
+    Room { name: "discovery", may_import: &["base", "tls", "transport"], forbidden: &[] },
+    Room {
+        name: "client",
+        may_import: &["base", "proto", "tls", "transport", "discovery"],
+        forbidden: &[],
+    },
     Room {
         name: "api",
         may_import: &["base", "proto", "tls", "transport", "state", "watch", "engine"],
@@ -70,14 +75,19 @@ const ROOMS: &[Room] = &[
             "engine",
             "tls",
             "transport",
+            "discovery",
             "client",
             "api",
             "keepers",
         ],
         forbidden: &[],
     },
-    // transport: a checked configuration speaks of its URLs and listeners.
-    Room { name: "config", may_import: &["base", "tls", "transport", "node"], forbidden: &[] },
+    // transport, discovery: a checked configuration speaks of URLs and listeners, of a domain and of who is asked for it.
+    Room {
+        name: "config",
+        may_import: &["base", "tls", "transport", "discovery", "node"],
+        forbidden: &[],
+    },
     Room {
         name: "cli",
         may_import: &[
@@ -88,6 +98,7 @@ const ROOMS: &[Room] = &[
             "engine",
             "tls",
             "transport",
+            "discovery",
             "client",
             "node",
             "config",
@@ -104,6 +115,7 @@ const HOMES: &[(&str, &[&str])] = &[
     // cli: the profile of a folder's cluster, a client's settings.
     ("figment", &["config", "cli"]),
     ("heed", &["storage"]),
+    ("hickory_resolver", &["discovery"]),
     ("http_body_util", &["api"]),
     ("hyper", &["api"]),
     ("hyper_util", &["api"]),
@@ -115,7 +127,21 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rcgen", &["tls"]),
     ("rustls", &["tls", "transport"]),
     ("slog", &["consensus"]),
-    ("tokio", &["proto", "engine", "tls", "transport", "client", "api", "keepers", "node", "cli"]),
+    (
+        "tokio",
+        &[
+            "proto",
+            "engine",
+            "tls",
+            "transport",
+            "discovery",
+            "client",
+            "api",
+            "keepers",
+            "node",
+            "cli",
+        ],
+    ),
     ("tokio_rustls", &["transport"]),
     ("toml_edit", &["config", "cli"]),
     ("x509_parser", &["tls"]),
@@ -455,27 +481,6 @@ fn super_chains(code: &str) -> Vec<(usize, usize)> {
             (rest, steps) = (next.trim_start(), steps + 1);
         }
         found.push((line, steps));
-    }
-    found
-}
-
-fn word_lines(code: &str, word: &str) -> Vec<usize> {
-    words(code, word).into_iter().map(|(_, line)| line).collect()
-}
-
-/// Start and line of every place where `word` stands alone.
-fn words(code: &str, word: &str) -> Vec<(usize, usize)> {
-    let bytes = code.as_bytes();
-    let (mut found, mut counted, mut line) = (Vec::new(), 0, 1);
-    for (start, _) in code.match_indices(word) {
-        let end = start + word.len();
-        line += code[counted..start].matches('\n').count();
-        counted = start;
-        let is_joined = (start > 0 && is_word(bytes[start - 1]))
-            || bytes.get(end).is_some_and(|byte| is_word(*byte));
-        if !is_joined {
-            found.push((start, line));
-        }
     }
     found
 }

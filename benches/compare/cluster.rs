@@ -125,7 +125,7 @@ impl Cluster {
             trusted_ca: Some(certs.join("ca.crt")),
             cert: Some(certs.join("client-root.crt")),
             key: Some(certs.join("client-root.key")),
-            insecure_skip_verify: false,
+            ..ClientFiles::default()
         })
     }
 

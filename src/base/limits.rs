@@ -181,6 +181,16 @@ pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 /// probes; on Ethernet they settle at 1,452.
 pub const DATAGRAM_BYTES_MAX: u16 = 8_952;
 
+/// Time for one question to DNS, repetitions and TCP included.
+pub const DNS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Records of one answer of DNS that are used, and the most that a domain may have for one cluster.
+pub const SRV_TARGETS_MAX: usize = MEMBERS_MAX;
+
+/// How long a founding member asks DNS for its cluster, or for hosts of it, before it gives up (etcd's): a zone that is
+/// being written is ready by then.
+pub const DNS_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Time for one dial to one address, handshake and Hello included.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
 

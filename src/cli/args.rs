@@ -200,12 +200,18 @@ pub(super) struct Globals {
     pub user: Option<String>,
     #[arg(long, value_name = "PASSWORD", hide = true)]
     pub password: Option<String>,
-    #[arg(long, short = 'd', value_name = "DOMAIN", hide = true)]
+    /// Find the servers by the SRV records of this domain
+    #[arg(long, short = 'd', value_name = "DOMAIN")]
     pub discovery_srv: Option<String>,
+    /// Which of the domain's clusters: _etcd-client-NAME._tcp
     #[arg(long, value_name = "NAME", hide = true)]
     pub discovery_srv_name: Option<String>,
+    /// Whether records without TLS count, and hosts are believed by their own names, not the domain's [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     pub insecure_discovery: Option<bool>,
+    /// The DNS server to ask [default: as the system does]
+    #[arg(long, value_name = "ADDRESS", value_parser = super::srv::server, hide = true)]
+    pub dns_server: Option<std::net::SocketAddr>,
 }
 
 /// A path, or nothing at all, which is told with etcdctl's words.
@@ -238,6 +244,7 @@ impl Globals {
             discovery_srv: self.discovery_srv.or(before.discovery_srv),
             discovery_srv_name: self.discovery_srv_name.or(before.discovery_srv_name),
             insecure_discovery: self.insecure_discovery.or(before.insecure_discovery),
+            dns_server: self.dns_server.or(before.dns_server),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From flags, ETCDCTL_* variables and the playground's profile to a client.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use super::exit::{Code, Exit};
 use super::go::parse_bool;
 use super::print::Printer;
 use super::profile;
+use super::srv::{self, Asking};
 
 pub(super) const ENDPOINT_DEFAULT: &str = "127.0.0.1:2379";
 
@@ -23,6 +25,8 @@ pub(super) struct Session {
     /// The endpoints are those of the folder's playground.
     pub is_profile: bool,
     pub tls: Option<ClientFiles>,
+    /// Who knows the endpoints' addresses, if not the system.
+    pub dns_server: Option<SocketAddr>,
     pub dial_timeout: Duration,
     pub command_timeout: Duration,
     /// Somebody asked for this time: it bounds commands, too, that otherwise take as long as they take.
@@ -50,16 +54,22 @@ impl Session {
             cert: globals.cert,
             key: globals.key,
             insecure_skip_verify: globals.insecure_skip_tls_verify,
+            server_name: None,
         };
-        let is_plain = globals.endpoints.is_empty() && files == ClientFiles::default();
+        let is_plain = globals.endpoints.is_empty()
+            && files == ClientFiles::default()
+            && globals.discovery_srv.is_none();
         let profile = if is_plain { profile::find(folder)? } else { None };
-        if let Some(domain) = globals.discovery_srv {
-            let text = format!(
-                "--discovery-srv {domain}: SRV records are not read yet; name the servers in --endpoints"
-            );
-            return Err(Exit::new(Code::BadFeature, text));
-        }
         let mut written = globals.endpoints;
+        if let Some(domain) = globals.discovery_srv {
+            let insecure = globals.insecure_discovery.unwrap_or(true);
+            let (service, dns_server) = (globals.discovery_srv_name, globals.dns_server);
+            written =
+                srv::endpoints(&Asking { domain: domain.clone(), service, dns_server, insecure })?;
+            if !insecure {
+                files.server_name = Some(domain.trim_end_matches('.').to_owned());
+            }
+        }
         if written.is_empty() {
             written.push(ENDPOINT_DEFAULT.to_owned());
         }
@@ -79,6 +89,7 @@ impl Session {
             endpoints,
             is_profile,
             tls,
+            dns_server: globals.dns_server,
             dial_timeout: globals.dial_timeout.unwrap_or(Duration::from_secs(2)),
             command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
             is_command_timeout_set: globals.command_timeout.is_some(),
@@ -128,6 +139,7 @@ impl Session {
         let mut config = Config::new(endpoints);
         config.tls.clone_from(&self.tls);
         config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
+        config.dns_server = self.dns_server;
         config.dial_timeout = self.dial_timeout;
         config.request_timeout = self.command_timeout;
         // A command is over before the leader is found.
@@ -224,20 +236,16 @@ fn check_files(flags: &str, files: &ClientFiles) -> Result<(), Exit> {
 }
 
 /// Variables that etcdctl knows and that mean nothing here: nobody is told, and nobody is pointed to them.
-const IGNORED: [&str; 6] = [
-    "INSECURE_DISCOVERY",
-    "DISCOVERY_SRV_NAME",
-    "USER",
-    "PASSWORD",
-    "MAX_REQUEST_BYTES",
-    "MAX_RECV_BYTES",
-];
+const IGNORED: [&str; 4] = ["USER", "PASSWORD", "MAX_REQUEST_BYTES", "MAX_RECV_BYTES"];
 /// Variables that are looked at, those of `watch` by itself; the nearest of them is offered for a mistaken one.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 20] = [
     "API",
     "WATCH_KEY",
     "WATCH_RANGE_END",
     "DISCOVERY_SRV",
+    "DISCOVERY_SRV_NAME",
+    "INSECURE_DISCOVERY",
+    "DNS_SERVER",
     "ENDPOINTS",
     "WRITE_OUT",
     "HEX",
@@ -271,6 +279,11 @@ impl<'a> Variables<'a> {
     fn time(&self, name: &str) -> Result<Option<Duration>, Exit> {
         let parsed = self.0.get(name).map(|text| parse_duration(text)).transpose();
         parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_{name}: {error}")))
+    }
+
+    fn dns_server(&self) -> Result<Option<SocketAddr>, Exit> {
+        let parsed = self.0.get("DNS_SERVER").map(|text| srv::server(text)).transpose();
+        parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_DNS_SERVER: {error}")))
     }
 
     fn switch(&self, name: &str) -> Result<Option<bool>, Exit> {
@@ -309,6 +322,9 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
         keepalive_time: found.time("KEEPALIVE_TIME")?,
         keepalive_timeout: found.time("KEEPALIVE_TIMEOUT")?,
         discovery_srv: found.0.get("DISCOVERY_SRV").map(|text| (*text).to_owned()),
+        discovery_srv_name: found.0.get("DISCOVERY_SRV_NAME").map(|text| (*text).to_owned()),
+        insecure_discovery: found.switch("INSECURE_DISCOVERY")?,
+        dns_server: found.dns_server()?,
         ..Globals::default()
     })
 }

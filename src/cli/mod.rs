@@ -39,6 +39,7 @@ mod run;
 mod selfmade;
 mod serve;
 mod snapshot;
+mod srv;
 mod stopped;
 mod txn;
 mod watch;

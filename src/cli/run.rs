@@ -63,11 +63,7 @@ fn with_command(
         Called::Quorate if first.is_empty() => {
             words.len() == 1 && config::has_server_settings(environment)
         }
-        Called::Quorate => first.strip_prefix('-').is_some_and(|flag| {
-            let flag = flag.trim_start_matches('-');
-            // A client's, too.
-            serve::is_flag(flag) && flag.split('=').next() != Some("debug")
-        }),
+        Called::Quorate => begins_with_a_servers_flag(&words[1..]),
     };
     if is_serve {
         words.insert(1, OsString::from("serve"));
@@ -76,6 +72,29 @@ fn with_command(
         words = serve::without_single_dashes(words);
     }
     words
+}
+
+/// Flags of both: they decide nothing, but where no command follows.
+const OF_BOTH: [&str; 3] = ["discovery-srv", "discovery-srv-name", "dns-server"];
+
+fn begins_with_a_servers_flag(words: &[OsString]) -> bool {
+    let mut words = words.iter().map(|word| word.to_str().unwrap_or_default());
+    let mut is_of_both = false;
+    while let Some(word) = words.next() {
+        let Some(flag) = word.strip_prefix('-').map(|flag| flag.trim_start_matches('-')) else {
+            return false;
+        };
+        let name = flag.split('=').next().unwrap_or_default();
+        if !OF_BOTH.contains(&name) {
+            // A client's, too, that takes no value.
+            return serve::is_flag(flag) && name != "debug";
+        }
+        is_of_both = true;
+        if !flag.contains('=') {
+            words.next();
+        }
+    }
+    is_of_both
 }
 
 /// The words after the grammar was applied: global flags, and the command.
@@ -227,6 +246,16 @@ mod tests {
         assert_eq!(first(&["etcd", "--version"], &[]), Some("version".into()));
         assert_eq!(first(&["etcdctl"], &[("ETCD_NAME", "n1")]), None);
         assert_eq!(first(&["etcdctl", "--name"], &[]), Some("--name".into()));
+        let of_both = |words: &[&str]| {
+            first(
+                &[&["quorate", "--discovery-srv", "d", "--dns-server=1.1.1.1"], words].concat(),
+                &[],
+            )
+        };
+        assert_eq!(of_both(&["get", "k"]), Some("--discovery-srv".into()));
+        assert_eq!(of_both(&["--cacert", "c", "get", "k"]), Some("--discovery-srv".into()));
+        assert_eq!(of_both(&["--name", "n1"]), Some("serve".into()));
+        assert_eq!(of_both(&[]), Some("serve".into()));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Where the servers are, whom to believe, and how long to wait.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Error;
+use crate::discovery::{self, Resolver, Srv};
 use crate::tls::ClientFiles;
 use crate::transport::{ParseUrlError, Url};
 
@@ -31,6 +33,8 @@ pub struct Config {
     /// Whether writes go to the leader over a connection of their own, where several endpoints are given and it can be
     /// reached: at one of them, or at a URL that the member list says. Else the member in use forwards them.
     pub writes_to_leader: bool,
+    /// The DNS server that knows the hosts of `endpoints`; none asks as the system does.
+    pub dns_server: Option<SocketAddr>,
 }
 
 impl Config {
@@ -45,7 +49,29 @@ impl Config {
             request_timeout: Duration::from_secs(5),
             unary_streams: 1,
             writes_to_leader: true,
+            dns_server: None,
         }
+    }
+
+    /// The endpoints that SRV records name: `_quorate-client._udp`, `_etcd-client-ssl._tcp` (both `https`) and
+    /// `_etcd-client._tcp` (`http`) of `domain`, asked of `dns_server` or as the system does. Servers must show
+    /// certificates for their hosts' names; where an attacker may write the answers of DNS, set
+    /// [`ClientFiles::server_name`] to `domain`. Must be called inside a tokio runtime.
+    ///
+    /// ```no_run
+    /// # async fn example() -> Result<(), quorate::client::Error> {
+    /// use quorate::client::{Client, Config};
+    ///
+    /// let client = Client::connect(Config::discover("example.com", None).await?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn discover(domain: &str, dns_server: Option<SocketAddr>) -> Result<Self, Error> {
+        let srv = Srv { domain: domain.to_owned(), service: None };
+        let resolver = dns_server.map_or_else(Resolver::system, Resolver::at);
+        let found = discovery::endpoints(&srv, resolver, false).await;
+        let endpoints = found.map_err(|error| Error::Config(error.to_string()))?;
+        Ok(Self { dns_server, ..Self::new(endpoints) })
     }
 
     /// Whom to believe at `https` endpoints, and what to show there.

@@ -20,6 +20,7 @@ use super::config::{Config, Endpoint};
 use super::leading::Leading;
 use super::link::Link;
 use crate::base::{Backoff, Clock, Moment, SystemClock};
+use crate::discovery::Resolver;
 use crate::proto::hello::{ClientHello, PROTOCOL_VERSION};
 use crate::proto::{Code, Retry, Status};
 use crate::transport::{DialOptions, Dialer};
@@ -64,8 +65,9 @@ impl Endpoints {
         let options =
             DialOptions { timeout: config.dial_timeout, idle: IDLE, keep_alive: Some(KEEP_ALIVE) };
         let files = config.tls.clone().unwrap_or_default();
-        let dialer =
-            Dialer::new(&files, options).map_err(|error| Error::Config(error.to_string()))?;
+        let names = config.dns_server.map_or_else(Resolver::system, Resolver::at).names();
+        let dialer = Dialer::new(&files, options, names)
+            .map_err(|error| Error::Config(error.to_string()))?;
         let state = State { link: None, round: None, first: 0, is_closed: false };
         let clock = SystemClock::new();
         let leading = Leading::default();

@@ -13,6 +13,7 @@ use crate::node::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 use crate::tls::{KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{Listener, Url};
 
+use super::finding::{resolver, srv};
 use super::keys::Settings;
 use super::mistakes::Mistakes;
 use super::types::{Initial, List};
@@ -62,6 +63,8 @@ pub(super) fn check(
         mistakes.push("name is empty: every member has a name of its own");
     }
     let members = roster(&settings.initial_cluster, &mut mistakes);
+    let srv = srv(settings, &mut mistakes);
+    let resolver = resolver(settings, &mut mistakes);
     let urls = urls(settings, is_written, &members, &mut mistakes);
     let listeners = listeners(&urls, &mut mistakes);
     let tcp = tcp_only(settings, &listeners, &mut mistakes);
@@ -90,6 +93,8 @@ pub(super) fn check(
         name: settings.name.clone(),
         data_dir,
         roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
+        srv,
+        resolver,
         listeners,
         http_listens: tcp.http,
         metrics_listens: tcp.metrics,

@@ -84,6 +84,7 @@ fn meant(key: &str, settings: &Settings, start: &Start) -> Option<(Value, &'stat
         "quota-backend-bytes" if settings.quota_backend_bytes == 0 => {
             Some((node.quota_bytes.unwrap_or_default().into(), "2 GiB"))
         }
+        "initial-cluster" if node.srv.is_some() => Some(("".into(), "from discovery-srv")),
         "initial-cluster" if settings.initial_cluster.0.is_empty() => {
             Some((format!("{}={advertised}", node.name).into(), "this member alone"))
         }
@@ -207,7 +208,8 @@ mod tests {
             "--client-cert-auth: client-cert-auth is string \"maybe\"; expected true or false"
         );
         assert!(
-            told(&[("ETCD_DISCOVERY", "https://d")], &[]).contains("discovery is not built yet")
+            told(&[("ETCD_DISCOVERY", "https://d")], &[])
+                .contains("discovery by a URL or a token is not built yet")
         );
     }
 

@@ -107,6 +107,12 @@ settings! {
         initial_cluster "initial-cluster": Initial = Initial::default();
         /// new: found the cluster; existing: join one that `member add` has told of this member.
         initial_cluster_state "initial-cluster-state": Text = "new".to_owned();
+        /// Found the cluster by the SRV records of this domain: _etcd-server-ssl._tcp, _etcd-server._tcp, _quorate._udp; in place of initial-cluster.
+        discovery_srv "discovery-srv": Text = String::new();
+        /// Distinguishes clusters of one domain: x asks for _etcd-server-ssl-x._tcp and its like.
+        discovery_srv_name "discovery-srv-name": Text = String::new();
+        /// The DNS server to ask, as address or address:port; empty: as the system does.
+        dns_server "dns-server": Text = String::new();
         /// Distinguishes clusters with equal URLs.
         initial_cluster_token "initial-cluster-token": Text = "etcd-cluster".to_owned();
         /// Refuse membership changes that would cost the quorum; always on.

@@ -5,7 +5,7 @@
 //!   unbuilt   etcd's other flags                    -> an answer each
 //!   sources   file, variables, flags: every key     -> layers (figment) -> Settings (as written), each with its place
 //!   tcp       what TCP may do                       -> node::TcpRules
-//!   check     etcd's start-up checks                -> node::Config (as meant)
+//!   check     etcd's start-up checks (finding: DNS)  -> node::Config (as meant)
 //!   effective all of it, with every mistake at once
 //! ```
 //!
@@ -14,6 +14,7 @@
 
 mod check;
 mod effective;
+mod finding;
 mod keys;
 mod layers;
 mod mistakes;

@@ -6,13 +6,11 @@
 /// (reason, flags): a server does not start with them.
 const REFUSED: &[(&str, &[&str])] = &[
     (
-        "discovery is not built yet: list the members in initial-cluster",
+        "discovery by a URL or a token is not built yet: list the members in initial-cluster, or use discovery-srv",
         &[
             "discovery",
             "discovery-fallback",
             "discovery-proxy",
-            "discovery-srv",
-            "discovery-srv-name",
             "discovery-token",
             "discovery-endpoints",
             "discovery-dial-timeout",

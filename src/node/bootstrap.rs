@@ -6,7 +6,7 @@
 //!   empty, initial-cluster-state existing    -> Join: the id is the one that `member add` chose; the rest comes by snapshot
 //! ```
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 
 use crate::base::{ClusterId, MemberId};
 use crate::proto::etcdserverpb::Member;
@@ -20,11 +20,6 @@ use super::error::Error;
 
 /// Addresses behind a host name; a test has its own.
 pub(super) type Resolve<'a> = &'a dyn Fn(&str, u16) -> Vec<SocketAddr>;
-
-/// The system's resolver.
-pub(super) fn resolve(host: &str, port: u16) -> Vec<SocketAddr> {
-    (host, port).to_socket_addrs().map(Iterator::collect).unwrap_or_default()
-}
 
 /// A member's place in its cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,18 +36,26 @@ pub(super) fn own_entry<'a>(
     advertised: &[Url],
     resolve: Resolve<'_>,
 ) -> Result<&'a RosterMember, Error> {
-    let own = roster.members.iter().find(|member| member.name == name).ok_or_else(|| {
+    let own = entry(roster, name)?;
+    if same_addresses(&own.peer_urls, advertised, resolve) {
+        return Ok(own);
+    }
+    let (name, roster) = (name.to_owned(), texts(&own.peer_urls).join(","));
+    let lost =
+        own.peer_urls.iter().chain(advertised).find(|url| resolve(&url.host, url.port).is_empty());
+    let advertised = texts(advertised).join(",");
+    Err(match lost {
+        Some(url) => Error::Unresolved { name, roster, advertised, host: url.host.clone() },
+        None => Error::OtherUrls { name, roster, advertised },
+    })
+}
+
+/// This member's entry of the roster.
+pub(super) fn entry<'a>(roster: &'a Roster, name: &str) -> Result<&'a RosterMember, Error> {
+    roster.members.iter().find(|member| member.name == name).ok_or_else(|| {
         let found: Vec<&str> = roster.members.iter().map(|member| member.name.as_str()).collect();
         Error::NotInRoster { name: name.to_owned(), found: found.join(", ") }
-    })?;
-    if !same_addresses(&own.peer_urls, advertised, resolve) {
-        return Err(Error::OtherUrls {
-            name: name.to_owned(),
-            roster: texts(&own.peer_urls).join(","),
-            advertised: texts(advertised).join(","),
-        });
-    }
-    Ok(own)
+    })
 }
 
 /// Equal as written, or after their names were resolved.
@@ -79,14 +82,20 @@ fn same_addresses(left: &[Url], right: &[Url], resolve: Resolve<'_>) -> bool {
     !left.is_empty() && left == right
 }
 
-/// The founding members as the roster and its token make them: the same on every member.
+/// The founding members as the roster and its token make them: the same on every member. Where one's name is not known
+/// to all (DNS tells none), none is written: each tells its own when it is there.
 pub(super) fn found(roster: &Roster, own: &RosterMember) -> Place {
+    let names_are_known = roster.members.iter().all(|entry| !entry.name.is_empty());
+    let name_of = |entry: &RosterMember| match names_are_known {
+        true => entry.name.clone(),
+        false => String::new(),
+    };
     let mut members: Vec<Member> = roster
         .members
         .iter()
         .map(|entry| Member {
             id: id_of(entry, &roster.token).0,
-            name: entry.name.clone(),
+            name: name_of(entry),
             peer_ur_ls: texts(&entry.peer_urls),
             ..Member::default()
         })
@@ -174,7 +183,10 @@ pub(super) fn join(
             .iter()
             .find(|known| same_addresses(&entry.peer_urls, &urls_of(known), resolve))
             .ok_or_else(|| Error::NotAMember {
-                name: entry.name.clone(),
+                name: match entry.name.as_str() {
+                    "" => "NAME".to_owned(),
+                    name => name.to_owned(),
+                },
                 urls: texts(&entry.peer_urls).join(","),
                 cluster,
             })?;
@@ -239,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn who_knows_only_its_own_name_founds_what_the_others_found() {
+        let seen_by_a = roster(&[("a", "https://h:1"), ("", "https://h:2")], ClusterState::New);
+        let seen_by_b = roster(&[("", "https://h:1"), ("b", "https://h:2")], ClusterState::New);
+        let of_a = found(&seen_by_a, entry(&seen_by_a, "a").unwrap());
+        let of_b = found(&seen_by_b, entry(&seen_by_b, "b").unwrap());
+        assert_eq!((of_a.cluster, of_a.members), (of_b.cluster, of_b.members));
+        assert_ne!(of_a.member, of_b.member);
+    }
+
+    #[test]
     fn a_roster_that_does_not_fit_says_so() {
         let roster = roster(&[("a", "https://h:1"), ("b", "https://h:2")], ClusterState::New);
         let told = |name: &str, url: &str| {
@@ -249,7 +271,11 @@ mod tests {
             said.starts_with("couldn't find local name \"c\" in the initial cluster configuration")
         );
         assert!(said.contains("names a, b"), "{said}");
-        assert!(told("a", "https://h:9").contains("initial-cluster has a=https://h:1"));
+        let said = told("a", "https://h:9");
+        assert!(
+            said.contains("initial-cluster has a=https://h:1") && said.contains("h has no address"),
+            "{said}"
+        );
     }
 
     #[test]

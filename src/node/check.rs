@@ -3,21 +3,23 @@
 use crate::storage::DataDir;
 use crate::tls::Keychain;
 
-use super::bootstrap::{own_entry, resolve};
+use super::bootstrap::own_entry;
 use super::config::Config;
 use super::error::Error;
-use super::member::roster;
+use super::founding::{resolve, written};
 
 /// Every mistake that can be seen without writing a file or asking anybody: the certificate files are read, and the
-/// roster is compared with this member, where its data directory does not say who it is.
+/// roster is compared with this member, where its data directory does not say who it is. DNS is asked for hosts that are
+/// written in two ways, and not for a cluster.
 pub fn check(config: &Config) -> Vec<Error> {
     let mut errors = Vec::new();
     if let Err(error) = Keychain::load(config.keychain.clone()) {
         errors.push(error.into());
     }
-    if !DataDir::holds_a_member(&config.data_dir) {
-        let (roster, advertised) = (roster(config), &config.advertise_peer_urls);
-        if let Err(error) = own_entry(&roster, &config.name, advertised, &resolve) {
+    if !DataDir::holds_a_member(&config.data_dir) && config.srv.is_none() {
+        let (roster, advertised) = (written(config), &config.advertise_peer_urls);
+        if let Err(error) = own_entry(&roster, &config.name, advertised, &resolve(config.resolver))
+        {
             errors.push(error);
         }
     }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
+use crate::discovery::{Resolver, Srv};
 use crate::tls::{KeychainFiles, Scheme};
 use crate::transport::{Listener, Url};
 
@@ -18,6 +19,10 @@ pub struct Config {
     pub name: String,
     pub data_dir: PathBuf,
     pub roster: Roster,
+    /// Whose SRV records name the founders, in place of the roster's members.
+    pub srv: Option<Srv>,
+    /// Who knows the addresses of members.
+    pub resolver: Resolver,
     /// One endpoint each; an address occurs once.
     pub listeners: Vec<Listener>,
     /// Addresses of TCP for all that is no gRPC; where there are some, the listeners' TCP is for gRPC alone.
@@ -106,6 +111,8 @@ impl Config {
                 token: "etcd-cluster".to_owned(),
                 state: ClusterState::New,
             },
+            srv: None,
+            resolver: Resolver::system(),
             listeners: Vec::new(),
             http_listens: Vec::new(),
             metrics_listens: Vec::new(),

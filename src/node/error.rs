@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::base::{ClusterId, MemberId};
+use crate::discovery::SrvError;
 use crate::storage::{DataDirError, Fault};
 use crate::{consensus, tls, transport};
 
@@ -20,6 +21,15 @@ pub enum Error {
          both must name the same addresses"
     )]
     OtherUrls { name: String, roster: String, advertised: String },
+
+    #[error(
+        "initial-cluster has {name}={roster}, and initial-advertise-peer-urls is {advertised}: whether they are the same \
+         nobody can tell, because {host} has no address; add it to DNS or to /etc/hosts, or write the same text in both"
+    )]
+    Unresolved { name: String, roster: String, advertised: String, host: String },
+
+    #[error("{0}")]
+    Srv(Box<SrvError>),
 
     #[error(
         "member {member} has already been bootstrapped: a running member knows it; if its data is lost, give it a place \

@@ -11,7 +11,7 @@ use crate::base::Clock;
 use crate::engine::AskKind;
 use crate::proto::quorate::peer::{MembersRequest, MembersResponse};
 use crate::tls::Keychain;
-use crate::transport::{Guest, Url, inquire};
+use crate::transport::{Guest, Names, Url, inquire};
 
 use super::config::Roster;
 use super::error::Error;
@@ -22,6 +22,7 @@ pub(super) struct Inquiry {
     pub name: String,
     pub keychain: Arc<Keychain>,
     pub clock: Arc<dyn Clock>,
+    pub names: Names,
     pub urls: Vec<Url>,
 }
 
@@ -38,12 +39,14 @@ impl Inquiry {
         roster: &Roster,
         keychain: &Arc<Keychain>,
         clock: &Arc<dyn Clock>,
+        names: Names,
     ) -> Self {
         let others = roster.members.iter().filter(|member| member.name != name);
         Self {
             name: name.to_owned(),
             keychain: Arc::clone(keychain),
             clock: Arc::clone(clock),
+            names,
             urls: others.flat_map(|member| member.peer_urls.clone()).collect(),
         }
     }
@@ -59,6 +62,7 @@ impl Inquiry {
                     versions: VERSIONS,
                     keychain: Arc::clone(&self.keychain),
                     clock: Arc::clone(&self.clock),
+                    names: self.names.clone(),
                 };
                 let url = url.clone();
                 thread::spawn(move || ask(&guest, &url, patience))

@@ -19,12 +19,13 @@ use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
 use crate::transport::{self, PeerAddress, Purpose, TcpListen};
 
-use super::bootstrap::{self, Place, resolve};
+use super::bootstrap::{self, Place};
 use super::chores::{Chores, addresses};
-use super::config::{ClusterState, Config, Roster, RosterMember, TcpUrl};
+use super::config::{ClusterState, Config, Roster, TcpUrl};
 use super::doors::{About, Doors};
 use super::error::Error;
 use super::force;
+use super::founding;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
 use super::open::{Beginning, Opened, begin, open};
@@ -65,15 +66,17 @@ impl Node {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keychain = keychain(&config, clock.as_ref())?;
         let mut dir = DataDir::open(&config.data_dir)?;
-        let roster = roster(&config);
-        let inquiry = Inquiry::new(&config.name, &roster, &keychain, &clock);
-        let mut standing = settle(&config, &roster, &mut dir, &inquiry)?;
+        let asking = |roster: &Roster| {
+            Inquiry::new(&config.name, roster, &keychain, &clock, config.resolver.names())
+        };
+        let mut standing = settle(&config, &mut dir, &asking, clock.as_ref())?;
         let opened = open_data(&config, &standing, &dir)?;
         let members = Members::load(&opened.store.view()?)?;
         bootstrap::check_directory(&dir, &members, &config.roster, &config.name)?;
         if opened.store.stamp() == Stamp::EMPTY && standing.first_peers.is_empty() {
             // A joiner that stopped before its first snapshot has no members table yet: it asks again.
-            standing.first_peers = known_peers(&inquiry, standing.member);
+            let roster = founding::roster(&config, clock.as_ref())?;
+            standing.first_peers = known_peers(&asking(&roster), standing.member);
         }
         let drawn = Drawn::new(&dir)?;
         let wires = Arc::new(Wires::default());
@@ -243,35 +246,32 @@ fn open_data(config: &Config, standing: &Standing, dir: &DataDir) -> Result<Open
     Ok(opened)
 }
 
-/// The roster as written; without one, this member alone.
-pub(super) fn roster(config: &Config) -> Roster {
-    let mut roster = config.roster.clone();
-    if roster.members.is_empty() {
-        let peer_urls = config.advertise_peer_urls.clone();
-        roster.members.push(RosterMember { name: config.name.clone(), peer_urls });
+/// This member's place as its data directory says it.
+fn settled(dir: &DataDir) -> Option<Standing> {
+    let Identity { cluster, member, .. } = dir.identity().cloned()?;
+    if !Store::exists(&dir.db_dir()) {
+        return None;
     }
-    roster
+    tracing::info!("the data directory is initialized: initial-cluster and its like are ignored");
+    Some(Standing { cluster, member, first_peers: Vec::new() })
 }
 
 /// Finds this member's place: in its data directory, or by the roster.
 fn settle(
     config: &Config,
-    roster: &Roster,
     dir: &mut DataDir,
-    inquiry: &Inquiry,
+    asking: &dyn Fn(&Roster) -> Inquiry,
+    clock: &dyn Clock,
 ) -> Result<Standing, Error> {
-    if let Some(Identity { cluster, member, .. }) = dir.identity().cloned()
-        && Store::exists(&dir.db_dir())
-    {
-        tracing::info!(
-            "the data directory is initialized: initial-cluster and its like are ignored"
-        );
-        return Ok(Standing { cluster, member, first_peers: Vec::new() });
+    if let Some(standing) = settled(dir) {
+        return Ok(standing);
     }
     if config.force_new_cluster {
         return Err(Error::NoSurvivor { data_dir: config.data_dir.display().to_string() });
     }
-    let own = bootstrap::own_entry(roster, &config.name, &config.advertise_peer_urls, &resolve)?;
+    let roster = &founding::roster(config, clock)?;
+    let inquiry = asking(roster);
+    let own = founding::own_entry(config, roster, clock)?;
     let place = match roster.state {
         ClusterState::New => {
             let place = bootstrap::found(roster, own);
@@ -281,6 +281,7 @@ fn settle(
             place
         }
         ClusterState::Existing => {
+            let resolve = founding::resolve(config.resolver);
             bootstrap::join(roster, own, &inquiry.until_answered()?, &resolve)?
         }
     };
@@ -394,6 +395,7 @@ fn transport_config(
         listeners: config.listeners.clone(),
         keychain,
         clock,
+        names: config.resolver.names(),
         guest_asks: vec![engine::AskKind::Members as u16],
         outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
     }

@@ -19,6 +19,7 @@ mod config;
 mod doors;
 mod error;
 mod force;
+mod founding;
 mod inbound;
 mod inquiry;
 mod member;

@@ -20,7 +20,9 @@ use ring::digest::{Context, SHA256};
 use super::bootstrap;
 use super::config::Roster;
 use super::error::Error;
+use super::founding;
 use crate::base::{ClusterId, MemberId, Moment, limits};
+use crate::discovery::Resolver;
 use crate::state::Machine;
 use crate::storage::{
     DataDir, DataDirError, DirDisk, Direction, Fault, HardState, Identity, Read, Rows,
@@ -109,7 +111,7 @@ pub enum RestoreError {
 
 /// Restores one member; `told` hears how many bytes of how many have been read.
 pub fn restore(plan: &Restore, told: &mut dyn FnMut(u64, u64)) -> Result<Restored, RestoreError> {
-    let resolve: bootstrap::Resolve<'_> = &bootstrap::resolve;
+    let resolve: bootstrap::Resolve<'_> = &founding::resolve(Resolver::system());
     let own = bootstrap::own_entry(&plan.roster, &plan.name, &plan.advertise_peer_urls, resolve)?;
     let place = bootstrap::found(&plan.roster, own);
     if fs::read_dir(&plan.data_dir).is_ok_and(|mut entries| entries.next().is_some()) {

@@ -23,6 +23,9 @@ pub struct ClientFiles {
     pub key: Option<PathBuf>,
     /// Believe anybody: for tests of a connection, never for use.
     pub insecure_skip_verify: bool,
+    /// The name that servers' certificates must be good for, in place of the host that is dialled: where DNS said which
+    /// hosts these are, only the domain that was asked for is worth believing.
+    pub server_name: Option<String>,
 }
 
 impl ClientFiles {
@@ -61,7 +64,15 @@ pub fn client_config(files: Option<&ClientFiles>) -> Result<ClientConfig, Error>
     let verifier = WebPkiServerVerifier::builder_with_provider(trusted(files)?, provider())
         .build()
         .map_err(|error| Error::Settings(error.to_string()))?;
-    dialling(verifier, shown)
+    match &files.server_name {
+        None => dialling(verifier, shown),
+        Some(name) => {
+            let name = ServerName::try_from(name.clone()).map_err(|_| {
+                Error::Settings(format!("{name:?} is no name that a certificate could have"))
+            })?;
+            dialling(Arc::new(Named { name, verifier }), shown)
+        }
+    }
 }
 
 /// Without tickets, sessions or early data, whoever is believed.
@@ -102,6 +113,48 @@ fn trusted(files: &ClientFiles) -> Result<Arc<RootCertStore>, Error> {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(load::certificates(bundle)?);
     Ok(Arc::new(store))
+}
+
+/// Asks every certificate for one name, whatever was dialled.
+#[derive(Debug)]
+struct Named {
+    name: ServerName<'static>,
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+impl ServerCertVerifier for Named {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _dialled: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, cert, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, cert, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
 }
 
 /// Believes every certificate whose key signs: `http://` URLs and `--insecure-skip-tls-verify`.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Error, Url, Versions};
+use super::{Error, Names, Url, Versions};
 use crate::base::{Clock, ClusterId, MemberId, Moment};
 use crate::tls::{Doors, Keychain, Scheme};
 
@@ -65,6 +65,8 @@ pub struct Config {
     pub listeners: Vec<Listener>,
     pub keychain: Arc<Keychain>,
     pub clock: Arc<dyn Clock>,
+    /// Who knows the addresses of members that are dialled by name.
+    pub names: Names,
     /// Kinds of ask that one who is no member yet may ask.
     pub guest_asks: Vec<u16>,
     /// Messages waiting for one peer and class; `limits::OUTBOX_BYTES_MAX`.

@@ -117,7 +117,8 @@ async fn replacement(
             review.due().await;
             continue;
         }
-        let dialled = greet(&shared.socket, keychain, config.clock.as_ref(), mine, url).await;
+        let dialled =
+            greet(&shared.socket, &config.names, keychain, config.clock.as_ref(), mine, url).await;
         match (dialled, admitted) {
             (Ok(fresh), _) => return Ok(fresh),
             (Err(error), Ok(_)) => {

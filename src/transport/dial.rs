@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, Endpoint};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{CloseCode, Connection, DialError, Lost, Url, quic};
+use super::{CloseCode, Connection, DialError, Lost, Names, Url, quic};
 use crate::base::limits;
 use crate::tls::{self, ALPN_CLIENT, ClientFiles, Scheme, Stamp};
 
@@ -45,6 +45,7 @@ pub struct Dialer {
     secure: Mutex<Secure>,
     insecure: ClientConfig,
     options: DialOptions,
+    names: Names,
 }
 
 /// What the files said when they were read last.
@@ -57,7 +58,7 @@ struct Secure {
 
 impl Dialer {
     /// Must be called inside a tokio runtime, on which the socket then lives: best a current-thread one.
-    pub fn new(files: &ClientFiles, options: DialOptions) -> Result<Self, DialError> {
+    pub fn new(files: &ClientFiles, options: DialOptions, names: Names) -> Result<Self, DialError> {
         let stamp = files.stamp();
         let config = prepared(Some(files), options);
         Ok(Self {
@@ -66,6 +67,7 @@ impl Dialer {
             secure: Mutex::new(Secure { stamp, config }),
             insecure: prepared(None, options).map_err(DialError::Settings)?,
             options,
+            names,
         })
     }
 
@@ -94,7 +96,8 @@ impl Dialer {
             Scheme::Http => self.insecure.clone(),
             Scheme::Https => self.secure()?,
         };
-        let connected = connect(&self.endpoint, &config, url, self.options.timeout).await;
+        let connected =
+            connect(&self.endpoint, &self.names, &config, url, self.options.timeout).await;
         match connected {
             Ok(quic) => Ok(Connection::new(quic)),
             Err(DialError::NoAnswer { address, .. }) => {
@@ -141,17 +144,18 @@ pub(super) fn quic_config(
 /// name often has one where nobody listens, and over UDP that is only a silence.
 pub(super) async fn connect(
     endpoint: &Endpoint,
+    names: &Names,
     config: &ClientConfig,
     url: &Url,
     deadline: Duration,
 ) -> Result<quinn::Connection, DialError> {
     let unresolved = |what: String| DialError::Resolve { host: url.host.clone(), what };
-    let addresses: Vec<SocketAddr> =
-        match timeout(deadline, lookup_host((url.host.as_str(), url.port))).await {
-            Ok(Ok(found)) => found.take(ADDRESSES_MAX).collect(),
-            Ok(Err(error)) => return Err(unresolved(error.to_string())),
-            Err(_) => return Err(unresolved("no answer from the resolver".into())),
-        };
+    let addresses: Vec<SocketAddr> = match timeout(deadline, names.find(&url.host, url.port)).await
+    {
+        Ok(Ok(found)) => found.into_iter().take(ADDRESSES_MAX).collect(),
+        Ok(Err(what)) => return Err(unresolved(what)),
+        Err(_) => return Err(unresolved("no answer from the resolver".into())),
+    };
     let mut attempts = JoinSet::new();
     let mut stagger = Duration::ZERO;
     for address in addresses {

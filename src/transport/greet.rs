@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::dial::{connect, quic_config};
 use super::hello::{HELLO_BYTES_MAX, Hello};
-use super::{CloseCode, Connection, DialError, Lost, StreamError, Url, quic};
+use super::{CloseCode, Connection, DialError, Lost, Names, StreamError, Url, quic};
 use crate::base::{Clock, limits};
 use crate::tls::{Identity, Keychain, Refusal};
 
@@ -30,6 +30,7 @@ pub(super) struct Greeted {
 /// Dials `url` and says `mine`.
 pub(super) async fn greet(
     endpoint: &Endpoint,
+    names: &Names,
     keychain: &Keychain,
     clock: &dyn Clock,
     mine: &Hello,
@@ -39,7 +40,7 @@ pub(super) async fn greet(
     let (generation, shown) = (keychain.generation(), keychain.shown_to_members());
     let tls = keychain.peer_dialler(url.scheme).map_err(|error| settings(error.to_string()))?;
     let config = quic_config(tls, &quic::dialling_members()).map_err(settings)?;
-    let quic = connect(endpoint, &config, url, limits::DIAL_DEADLINE).await?;
+    let quic = connect(endpoint, names, &config, url, limits::DIAL_DEADLINE).await?;
     let chain = chain(&quic);
     let connection = Connection::new(quic);
     let address = connection.remote_address();

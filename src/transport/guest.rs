@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::greet::greet;
 use super::hello::{Hello, PROTOCOL};
-use super::{AskError, CloseCode, DialError, Url, Versions, ask, dial};
+use super::{AskError, CloseCode, DialError, Names, Url, Versions, ask, dial};
 use crate::base::Clock;
 use crate::tls::Keychain;
 
@@ -18,6 +18,7 @@ pub struct Guest {
     pub versions: Versions,
     pub keychain: Arc<Keychain>,
     pub clock: Arc<dyn Clock>,
+    pub names: Names,
 }
 
 /// One ask of one who is no member yet, to whoever lives at `url`. Blocks: it brings its own runtime.
@@ -45,7 +46,7 @@ async fn question(guest: &Guest, url: &Url, kind: u16, body: Bytes) -> Result<By
     let hello = Hello { protocol: PROTOCOL, name: guest.name.clone(), ..Hello::default() }
         .with_versions(guest.versions);
     let socket = dial::socket().map_err(AskError::Dial)?;
-    let greeted = greet(&socket, &guest.keychain, guest.clock.as_ref(), &hello, url)
+    let greeted = greet(&socket, &guest.names, &guest.keychain, guest.clock.as_ref(), &hello, url)
         .await
         .map_err(AskError::Dial)?;
     let answer = ask::ask(&greeted.connection, kind, body).await;

@@ -73,7 +73,10 @@ impl Hello {
         }
         if self.cluster != 0 && mine.cluster != 0 && self.cluster != mine.cluster {
             let (theirs, ours) = (ClusterId(self.cluster), ClusterId(mine.cluster));
-            let text = format!("cluster {theirs} is not cluster {ours}");
+            let text = format!(
+                "cluster {theirs} is not cluster {ours}: if they should be one, the members were given different \
+                 lists of founders, or different values of initial-cluster-token"
+            );
             return object(CloseCode::OtherCluster, text);
         }
         if self.to != 0 && mine.from != 0 && self.to != mine.from {

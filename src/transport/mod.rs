@@ -42,6 +42,7 @@ mod hello;
 mod inbound;
 #[cfg(feature = "server")]
 mod member;
+mod names;
 #[cfg(feature = "server")]
 mod outbox;
 #[cfg(feature = "server")]
@@ -77,6 +78,7 @@ pub use hello::Versions;
 pub use inbound::{AskReply, ClientConnection, ClientInbound, PeerInbound, Standing};
 #[cfg(feature = "server")]
 pub use member::Transport;
+pub use names::{Lookup, Names};
 #[cfg(feature = "server")]
 pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};

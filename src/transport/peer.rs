@@ -216,7 +216,7 @@ async fn keep_connected(shared: Arc<Shared>, peer: Arc<Peer>) {
         };
         let config = &shared.config;
         let dialled = tokio::select! {
-            dialled = greet(&shared.socket, &config.keychain, config.clock.as_ref(), &mine, &url) => dialled,
+            dialled = greet(&shared.socket, &config.names, &config.keychain, config.clock.as_ref(), &mine, &url) => dialled,
             () = peer.heard.notified() => continue,
         };
         match dialled {

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod crash;
 mod defragment;
+mod discovery;
 mod faults;
 mod force;
 mod harness;

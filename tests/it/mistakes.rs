@@ -45,7 +45,7 @@ fn etcds_start_up_checks_are_made() {
     let output = told(&folder, &["--listen-client-urls", &client]);
     assert!(output.stderr.contains("advertise-client-urls is required"), "{output:?}");
     let output = told(&folder, &["serve", "--discovery", "https://discovery.etcd.io/x"]);
-    assert!(output.stderr.contains("discovery is not built yet"), "{output:?}");
+    assert!(output.stderr.contains("discovery by a URL or a token is not built yet"), "{output:?}");
     let output = told(&folder, &["serve", "--election-timeout", "300"]);
     assert!(output.stderr.contains("at least 5 heartbeats"), "{output:?}");
     let output = told(&folder, &["serve", "--listen-peer-urls", "https://127.0.0.1:1"]);

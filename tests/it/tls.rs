@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quorate::base::SystemClock;
 use quorate::engine::AskKind;
 use quorate::tls::{Keychain, KeychainFiles, PlaneFiles};
-use quorate::transport::{Guest, Versions, inquire};
+use quorate::transport::{Guest, Names, Versions, inquire};
 
 use super::harness::{Cluster, cert, failure, quorate};
 use crate::program::output;
@@ -72,6 +72,7 @@ fn ask_as(cluster: &Cluster, name: &str) -> Result<Bytes, String> {
         versions: Versions { min: (3, 6), max: (3, 6) },
         keychain: Keychain::load(files).map_err(|error| error.to_string())?,
         clock: Arc::new(SystemClock::new()),
+        names: Names::default(),
     };
     let url = cluster.members[0].url.parse().unwrap();
     let patience = Duration::from_secs(10);

@@ -171,6 +171,27 @@ fn blank(bytes: &mut [u8]) {
     }
 }
 
+pub(super) fn word_lines(code: &str, word: &str) -> Vec<usize> {
+    words(code, word).into_iter().map(|(_, line)| line).collect()
+}
+
+/// Start and line of every place where `word` stands alone.
+pub(super) fn words(code: &str, word: &str) -> Vec<(usize, usize)> {
+    let bytes = code.as_bytes();
+    let (mut found, mut counted, mut line) = (Vec::new(), 0, 1);
+    for (start, _) in code.match_indices(word) {
+        let end = start + word.len();
+        line += code[counted..start].matches('\n').count();
+        counted = start;
+        let is_joined = (start > 0 && is_word(bytes[start - 1]))
+            || bytes.get(end).is_some_and(|byte| is_word(*byte));
+        if !is_joined {
+            found.push((start, line));
+        }
+    }
+    found
+}
+
 pub(super) fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }

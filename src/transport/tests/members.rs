@@ -11,8 +11,8 @@ use crate::base::{ClusterId, MemberId, Moment, SystemClock};
 use crate::tls::Scheme;
 use crate::tls::make;
 use crate::transport::{
-    AskError, Class, Config, DialOptions, Dialer, Guest, Listener, PeerAddress, SnapshotError,
-    StreamError, Url, Versions, inquire,
+    AskError, Class, Config, DialOptions, Dialer, Guest, Listener, Names, PeerAddress,
+    SnapshotError, StreamError, Url, Versions, inquire,
 };
 
 const ONE: MemberId = MemberId(1);
@@ -257,6 +257,7 @@ fn one_who_is_no_member_may_ask_what_guests_may() {
         versions: Versions { min: (3, 6), max: (3, 6) },
         keychain: keychain(None, None),
         clock: Arc::new(SystemClock::new()),
+        names: Names::default(),
     };
     let question = |kind, url: &Url| {
         inquire(&guest, url, kind, Bytes::from_static(b"who?"), Duration::from_secs(10))
@@ -329,7 +330,8 @@ fn http_and_https_members_do_not_meet() {
 fn clients_dial_and_speak_in_frames() {
     let node = Node::start(plain(1));
     runtime().block_on(async {
-        let dialer = Dialer::new(&Default::default(), DialOptions::default()).unwrap();
+        let dialer =
+            Dialer::new(&Default::default(), DialOptions::default(), Names::default()).unwrap();
         let connection = dialer.dial(&node.url()).await.unwrap();
         let (mut send, mut recv) = connection.open_bi().await.unwrap();
         let frames: Vec<Bytes> =
@@ -351,7 +353,7 @@ fn a_dial_into_the_void_tells_udp_from_tcp() {
     let url = |port| Url { scheme: Scheme::Http, host: "127.0.0.1".into(), port };
     runtime().block_on(async {
         let options = DialOptions { timeout: Duration::from_millis(300), ..DialOptions::default() };
-        let dialer = Dialer::new(&Default::default(), options).unwrap();
+        let dialer = Dialer::new(&Default::default(), options, Names::default()).unwrap();
         let error = dialer.dial(&url(with_tcp)).await.unwrap_err().to_string();
         assert!(error.contains("is UDP forwarded?"), "{error}");
         let error = dialer.dial(&url(free_port())).await.unwrap_err().to_string();

@@ -15,7 +15,9 @@ use crate::tls::make::{self, Authority, Subject, Validity};
 use crate::tls::{self, Protocol, Scheme};
 use crate::transport::dial::{connect, quic_config, socket};
 use crate::transport::hello::{HELLO_BYTES_MAX, Hello, PROTOCOL};
-use crate::transport::{CloseCode, Connection, Lost, StreamError, Transport, Url, Versions, quic};
+use crate::transport::{
+    CloseCode, Connection, Lost, Names, StreamError, Transport, Url, Versions, quic,
+};
 
 /// Everybody who may knock, with certificates of `peers` and of `clients`, which may be the same authority.
 fn people(folder: &Folder, peers: &Authority, clients: &Authority) {
@@ -72,7 +74,7 @@ async fn knock(
     let url = Url { scheme: Scheme::Https, host: "127.0.0.1".into(), port };
     let patience = Duration::from_secs(10);
     let socket = socket().unwrap();
-    let connection = match connect(&socket, &config, &url, patience).await {
+    let connection = match connect(&socket, &Names::default(), &config, &url, patience).await {
         Ok(quic) => Connection::new(quic),
         Err(crate::transport::DialError::Lost { lost, .. }) => return Err(lost),
         Err(other) => panic!("{other}"),
@@ -279,7 +281,8 @@ async fn stay(
     let config = quic_config(tls, &quic::dialling_members()).unwrap();
     let port = transport.addresses()[0].port();
     let url = Url { scheme: Scheme::Https, host: "127.0.0.1".into(), port };
-    let quic = connect(socket, &config, &url, limits::HELLO_DEADLINE).await.unwrap();
+    let quic =
+        connect(socket, &Names::default(), &config, &url, limits::HELLO_DEADLINE).await.unwrap();
     let connection = Connection::new(quic);
     let (mut send, mut recv) = connection.open_bi().await.unwrap();
     send.frame(hello(2).encode_to_vec().into()).await.unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{keychain, loopback, runtime};
 use crate::tls::Scheme;
 use crate::transport::endpoint::Endpoint;
-use crate::transport::{Connection, DialOptions, Dialer, Lost, Url};
+use crate::transport::{Connection, DialOptions, Dialer, Lost, Names, Url};
 
 /// A process: its one caller is taken in, and stays until the process is dropped, without a word to anybody.
 struct Process {
@@ -61,7 +61,7 @@ fn met_the_next(first: [u8; 32], next: [u8; 32]) -> Lost {
     };
     let url = Url { scheme: Scheme::Http, host: "127.0.0.1".into(), port: process.port() };
     let (dialer, connection): (Dialer, Connection) = runtime.block_on(async {
-        let dialer = Dialer::new(&Default::default(), options).unwrap();
+        let dialer = Dialer::new(&Default::default(), options, Names::default()).unwrap();
         let connection = dialer.dial(&url).await.unwrap();
         (dialer, connection)
     });

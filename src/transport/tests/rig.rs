@@ -14,7 +14,7 @@ use crate::tls::make::{self, Authority, Made, Subject, Validity};
 use crate::tls::{ClientFiles, Doors, Keychain, KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{
     AskReply, Class, ClientConnection, ClientInbound, CloseCode, Config, IncomingSnapshot,
-    Listener, PeerAddress, PeerInbound, Standing, Transport, Url, Versions,
+    Listener, Names, PeerAddress, PeerInbound, Standing, Transport, Url, Versions,
 };
 
 /// Longer than anything here takes on a busy machine.
@@ -80,7 +80,7 @@ impl Folder {
             trusted_ca: Some(self.file(&format!("{ca}.crt"))),
             cert: cert.map(|name| self.file(&format!("{name}.crt"))),
             key: cert.map(|name| self.file(&format!("{name}.key"))),
-            insecure_skip_verify: false,
+            ..ClientFiles::default()
         }
     }
 }
@@ -245,6 +245,7 @@ pub(super) fn config(member: u64, keychain: Arc<Keychain>, listener: Listener) -
         listeners: vec![listener],
         keychain,
         clock: Arc::new(SystemClock::new()),
+        names: Names::default(),
         guest_asks: vec![1],
         outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
     }

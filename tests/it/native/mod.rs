@@ -20,7 +20,7 @@ use quorate::client::{Client, Config as ClientConfig};
 use quorate::proto::Service;
 use quorate::tls::{Doors, Keychain, KeychainFiles, Scheme};
 use quorate::transport::{
-    AskReply, Class, ClientConnection, ClientInbound, Config, IncomingSnapshot, Listener,
+    AskReply, Class, ClientConnection, ClientInbound, Config, IncomingSnapshot, Listener, Names,
     PeerInbound, Standing, Transport, Versions,
 };
 
@@ -59,6 +59,7 @@ impl Server {
             listeners: vec![Listener { address, doors }],
             keychain: Keychain::load(KeychainFiles::default()).unwrap(),
             clock: Arc::new(SystemClock::new()),
+            names: Names::default(),
             guest_asks: Vec::new(),
             outbox_bytes_max: 1 << 20,
         };

@@ -9,7 +9,7 @@ use quorate::proto::hello::{
 };
 use quorate::proto::{Method, etcdserverpb as pb};
 use quorate::tls::ClientFiles;
-use quorate::transport::{Connection, DialOptions, Dialer, RecvStream, SendStream};
+use quorate::transport::{Connection, DialOptions, Dialer, Names, RecvStream, SendStream};
 
 use super::{Server, soon};
 
@@ -26,7 +26,7 @@ impl Raw {
 
     async fn to(url: &str) -> Self {
         let options = DialOptions { timeout: Duration::from_secs(5), ..Default::default() };
-        let dialer = Dialer::new(&ClientFiles::default(), options).unwrap();
+        let dialer = Dialer::new(&ClientFiles::default(), options, Names::default()).unwrap();
         let connection = dialer.dial(&url.parse().unwrap()).await.unwrap();
         Self { connection, _dialer: dialer }
     }

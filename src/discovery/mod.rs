@@ -1,0 +1,26 @@
+//! Where a cluster is, by DNS: SRV records of a domain, and addresses from a server of one's own.
+//!
+//! ```text
+//!   Srv {domain, service} ──► records   _etcd-server-ssl._tcp  _etcd-server._tcp  _quorate._udp         ──► founders
+//!                                       _etcd-client-ssl._tcp  _etcd-client._tcp  _quorate-client._udp  ──► endpoints
+//!   Resolver   the system's, or the server of `dns-server`; lent to transport, it finds every host that is dialled
+//! ```
+//!
+//! Promises: nothing is remembered from one look-up to the next, so a zone that changes is seen; every look-up ends
+//! within its deadline and takes a bounded number of records; a failure says which name, which server, and what to do.
+//! DNS is not believed: whoever is found here still proves by its certificate who it is. Knows nothing of: Raft,
+//! data directories, what a request means.
+
+mod endpoints;
+mod error;
+#[cfg(feature = "server")]
+mod founders;
+mod records;
+mod resolver;
+
+pub use endpoints::endpoints;
+pub use error::{Absent, LookupError, SrvError};
+#[cfg(feature = "server")]
+pub use founders::{Founder, founders};
+pub use records::Srv;
+pub use resolver::Resolver;
