@@ -3,8 +3,8 @@
 # killed and comes back; one is lost with its data and is replaced. Then article.yaml, which was written for etcd's image, with
 # `docker exec ... etcdctl`, and from outside over TCP. Ends with `proved`, or with what failed.
 #
-# Needs: the image `quorate` (docker/build.sh) and Docker Compose, 2 (`docker compose`) or 1 (`docker-compose`). article.yaml
-# publishes the ports 2379, 2380 and 2381.
+# Needs: curl, the image `quorate` (docker/build.sh) and Docker Compose, 2 (`docker compose`) or 1 (`docker-compose`).
+# article.yaml publishes the ports 2379, 2380 and 2381.
 set -eu
 cd "$(dirname "$0")"
 # Not the ports of a cluster that may run here for good.

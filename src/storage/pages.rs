@@ -12,8 +12,9 @@
 //!   branch        key -> page                                       leaf     key -> value, or the first of a run of pages
 //! ```
 //!
-//! Promises: reads and changes nothing; whoever uses the file meanwhile only adds transactions to it. Knows nothing
-//! of: rows' meaning, the overlay. Layout: lmdb.h and mdb.c of LMDB 0.9, 64 bits, little endian.
+//! Promises: reads and changes nothing. Wants: one transaction meanwhile at most, that of opening: the next
+//! may write over pages that are still to be read. Knows nothing of: rows' meaning, the overlay. Layout: lmdb.h and
+//! mdb.c of LMDB 0.9, 64 bits, little endian.
 
 use std::fs::File;
 use std::ops::Range;
