@@ -22,7 +22,7 @@ pub(super) fn check(request: &pb::DowngradeRequest, version: &str) -> Result<(),
         .or_else(|| parsed(&format!("{}.0", request.version)))
         .ok_or_else(wrong)?;
     // One minor version down is all that etcd goes.
-    if parsed(version) != Some((major, minor + 1)) {
+    if parsed(version).map(|(major, minor)| (major, minor - 1)) != Some((major, minor)) {
         return Err(refused("etcdserver: invalid downgrade target version"));
     }
     Err(status::not_served(Method::Downgrade))
@@ -56,7 +56,7 @@ mod tests {
         for version in ["", "3", "x.y", "3.5.1.1", "v3.5.0", "3.5.x"] {
             assert!(said(version).ends_with("wrong downgrade target version format"), "{version}");
         }
-        for version in ["3.4.0", "3.6", "3.7.1", "4.5.0", "2.5"] {
+        for version in ["3.4.0", "3.6", "3.7.1", "4.5.0", "2.5", "3.9223372036854775807"] {
             assert!(said(version).ends_with("invalid downgrade target version"), "{version}");
         }
         for version in ["3.5", "3.5.9", "3.5.0-alpha", "03.5"] {

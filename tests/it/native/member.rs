@@ -17,9 +17,12 @@ use quorate::storage::{DirDisk, HardState, SnapshotCopy, Store, StoreConfig, Wal
 
 use super::{CLUSTER, MEMBER, Server, connect, soon, until};
 
-/// Of a method that is not served yet.
+/// To the one version that etcd goes down to, and of which there is none of ours.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Downgrade {}
+struct Downgrade {
+    #[prost(string, tag = "2")]
+    version: String,
+}
 
 impl Request for Downgrade {
     const METHOD: Method = Method::Downgrade;
@@ -199,7 +202,7 @@ async fn requests_that_cannot_be_are_refused_with_etcds_texts() {
     for (outcome, code, text) in cases {
         assert_eq!(told(&outcome.unwrap_err()), refused(code, text));
     }
-    let unserved = client.send(Downgrade {}).await.unwrap_err();
+    let unserved = client.send(Downgrade { version: "3.5.0".to_owned() }).await.unwrap_err();
     assert_eq!(unserved.code(), Code::Unimplemented);
     assert!(unserved.text().contains("Downgrade"), "{unserved}");
 }
