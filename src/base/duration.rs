@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-/// `5s`, `100ms`, `1m30s`, `1.5h`: Go's syntax.
+/// `5s`, `100ms`, `1m30s`, `1.5h`, and `0` without a unit: Go's syntax.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
     let wrong = || format!("{text:?} is no duration: write one such as 500ms, 5s or 1m30s");
     let mut rest = text;
     let mut seconds = 0.0;
@@ -37,7 +40,7 @@ mod tests {
     #[test]
     fn durations_are_read_as_go_does() {
         for (text, millis) in
-            [("5s", 5_000), ("100ms", 100), ("1m30s", 90_000), ("1.5h", 5_400_000)]
+            [("5s", 5_000), ("100ms", 100), ("1m30s", 90_000), ("1.5h", 5_400_000), ("0", 0)]
         {
             assert_eq!(parse_duration(text).unwrap().as_millis(), millis, "{text}");
         }

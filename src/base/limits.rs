@@ -328,7 +328,7 @@ const _: () = assert!(V2_KEY_BYTES_MAX + 16 <= 1_982);
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
-const _: () = assert!(FRAME_BYTES_MAX < HTTP_UNFINISHED_BYTES_MAX);
+const _: () = assert!(3 * FRAME_BYTES_MAX < HTTP_UNFINISHED_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
 const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PROPOSE_BATCH_BYTES_MAX);

@@ -10,8 +10,6 @@ use crate::node::TcpRules;
 pub(super) fn rules(settings: &Settings, mistakes: &mut Mistakes) -> TcpRules {
     let mut time = |key: &str, text: &str| match parse_duration(text) {
         Ok(time) => time,
-        // Go writes it without a unit.
-        Err(_) if text == "0" => Duration::ZERO,
         Err(error) => {
             mistakes.push(format!("{key}: {error}"));
             Duration::ZERO

@@ -66,16 +66,20 @@ impl Resolver {
         }
     }
 
-    /// Every address of a host, IPv4 first.
+    /// Every address of a host; from a named server, IPv4 first.
     pub async fn addresses(self, host: &str) -> Result<Vec<IpAddr>, LookupError> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
         let failed = |what| LookupError { name: host.to_owned(), what };
         if self.server.is_none() {
-            let found = Names::default().find(host, 0).await;
+            // The system's own waits are shorter, and it may ask several servers.
+            let found = timeout(limits::DNS_PATIENCE, Names::default().find(host, 0)).await;
+            let silent = || format!("no answer within {:?}", limits::DNS_PATIENCE);
+            let found = found.unwrap_or_else(|_| Err(silent()));
             let found = found.map_err(|what| failed(Absent::Other(what)))?;
-            return Ok(found.into_iter().map(|address| address.ip()).collect());
+            let addresses = found.into_iter().map(|address| address.ip());
+            return Ok(addresses.take(limits::SRV_TARGETS_MAX).collect());
         }
         let found = self.within(host, async |resolver| resolver.lookup_ip(host).await).await?;
         let addresses: Vec<IpAddr> = found.iter().take(limits::SRV_TARGETS_MAX).collect();

@@ -17,7 +17,7 @@ use super::shared::{
 };
 use super::status::{RaftStatus, Status};
 use super::waiters::{Applied, Done};
-use crate::base::{Clock, Index, MemberId, Moment, RequestId};
+use crate::base::{Clock, ClusterId, Index, MemberId, Moment, RequestId};
 use crate::proto::quorate::log::member_change::Kind;
 use crate::state::{Command, Envelope, Query, encode};
 use crate::storage::{Fault, SnapshotCopy, Stamp};
@@ -49,6 +49,11 @@ impl Handle {
             db_bytes_in_use: in_use + shared.store.overlay_bytes() as u64,
             fault: shared.fault.get().cloned(),
         })
+    }
+
+    /// This member's cluster.
+    pub fn cluster(&self) -> ClusterId {
+        self.shared.config.cluster
     }
 
     /// Raft's side alone; cheap enough for every request.

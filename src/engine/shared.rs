@@ -178,8 +178,13 @@ impl Shared {
         lock(&self.lessor)
     }
 
+    /// With the role in the membership that is applied: a learner must not answer what it has just received in the turn
+    /// before the driver's next.
     pub(super) fn raft_status(&self) -> RaftStatus {
-        self.status.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let published = self.status.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let members = self.state.members();
+        let own = members.member(self.config.member);
+        RaftStatus { is_learner: own.is_some_and(|member| member.is_learner), ..published }
     }
 
     /// The read goes ahead when `index` is applied: at once, or in the applier's turn.

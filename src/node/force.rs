@@ -6,8 +6,8 @@
 //!
 //! Cluster and member keep their ids. Everything in the log counts, also what this member does not know to be
 //! committed: an acknowledged write may be among it, and nobody is left who could say. Whoever was a member besides is
-//! refused for ever, so that it cannot come back as part of a cluster that is no more. Interrupted, it is begun again
-//! by the next start, with or without the setting.
+//! refused for ever, so that it cannot come back as part of a cluster that is no more. Interrupted before the
+//! checkpoint nothing has happened; after it everything has, and the next start goes on, with or without the setting.
 
 use crate::base::{Index, MemberId, Moment};
 use crate::consensus::decode_change;

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Backoff, Clock, limits};
-use crate::discovery::{Founder, Resolver, Srv, SrvError, founders};
+use crate::discovery::{Founder, Resolver, Srv, founders};
 
 use super::bootstrap;
 use super::config::{Config, Roster, RosterMember};
@@ -28,7 +28,7 @@ pub(super) fn written(config: &Config) -> Roster {
 /// The same, or what SRV records tell. Blocks while DNS does not know this cluster yet.
 pub(super) fn roster(config: &Config, clock: &dyn Clock) -> Result<Roster, Error> {
     let Some(srv) = &config.srv else { return Ok(written(config)) };
-    let found = again(clock, SrvError::may_pass, || {
+    let found = again(clock, || {
         block_on(founders(srv, &config.name, &config.advertise_peer_urls, config.resolver))?
             .map_err(Box::new)
             .map_err(Error::Srv)
@@ -47,11 +47,9 @@ pub(super) fn own_entry<'a>(
         return bootstrap::entry(roster, &config.name);
     }
     let resolve = resolve(config.resolver);
-    again(
-        clock,
-        |_| true,
-        || bootstrap::own_entry(roster, &config.name, &config.advertise_peer_urls, &resolve),
-    )
+    again(clock, || {
+        bootstrap::own_entry(roster, &config.name, &config.advertise_peer_urls, &resolve)
+    })
 }
 
 /// Every address behind a host; none where it has none.
@@ -67,11 +65,7 @@ pub(super) fn resolve(resolver: Resolver) -> impl Fn(&str, u16) -> Vec<SocketAdd
 }
 
 /// Tries until it works, or fails with what time does not mend, or has failed for too long.
-fn again<T>(
-    clock: &dyn Clock,
-    may_pass: impl Fn(&SrvError) -> bool,
-    mut attempt: impl FnMut() -> Result<T, Error>,
-) -> Result<T, Error> {
+fn again<T>(clock: &dyn Clock, mut attempt: impl FnMut() -> Result<T, Error>) -> Result<T, Error> {
     let until = clock.now() + limits::DNS_PATIENCE;
     let mut backoff = Backoff::new(WAIT_FIRST, WAIT_MAX);
     let mut told = String::new();
@@ -81,7 +75,7 @@ fn again<T>(
             Err(error) => error,
         };
         let is_passing = match &error {
-            Error::Srv(error) => may_pass(error),
+            Error::Srv(error) => error.may_pass(),
             Error::Unresolved { .. } => true,
             _ => false,
         };

@@ -26,11 +26,16 @@ fn put_cost(put: &PutRequest) -> u64 {
     VERSION_BYTES + (put.key.len() + put.value.len()) as u64
 }
 
-/// What removes is free; everything else is kept twice, as a node and in the history.
+/// What removes is free; everything else is kept three times: as a node, in its event, and in that of what replaces it. Each
+/// directory above is a row with its path.
 fn v2_cost(request: &V2Request) -> u64 {
     match request.method() {
         Method::Delete | Method::CompareAndDelete => 0,
-        _ => VERSION_BYTES + 2 * (request.path.len() + request.value.len()) as u64,
+        _ => {
+            let directories = request.path.iter().filter(|byte| **byte == b'/').count();
+            let copies = 3 * (request.path.len() + request.value.len());
+            VERSION_BYTES + (copies + directories * request.path.len()) as u64
+        }
     }
 }
 

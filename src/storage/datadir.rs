@@ -86,6 +86,8 @@ impl DataDir {
         let lock = lock(&path)?;
         let (identity, fault) = match read_identity(&path.join(IDENTITY)) {
             Ok(identity) => (identity, None),
+            // Nothing is wrong with it: another version wrote it.
+            Err(fault @ Fault::Foreign { .. }) => return Err(fault.into()),
             Err(fault) => (None, Some(fault)),
         };
         Ok((Self { path, identity, _lock: lock }, fault))

@@ -176,9 +176,10 @@ impl Pages {
         let newest = metas.swap_remove(usize::from(other > one));
         // The file may end before the last page: LMDB does not write pages that are free when they are its last ones.
         self.count = newest.last_page.saturating_add(1);
-        if self.count > newest.map_bytes / self.page_bytes as u64 {
+        // Two pages are meta pages.
+        if self.count < 2 || self.count > newest.map_bytes / self.page_bytes as u64 {
             let last = newest.last_page;
-            return wrong(format!("a last page {last}, which has no room in the map"));
+            return wrong(format!("a last page {last}, which cannot be in the map"));
         }
         self.seen = vec![false; usize::try_from(self.count).unwrap_or(usize::MAX)];
         self.seen[..2].fill(true);
@@ -287,9 +288,11 @@ impl Pages {
 
     /// An entry of the free list: how many pages, and which.
     fn free(&mut self, key: &[u8], value: &[u8], newest: u64) -> Result<(), Wrong> {
-        let transaction = key.try_into().map(u64::from_le_bytes);
-        if transaction.is_ok_and(|transaction| transaction > newest) {
-            return wrong(format!("pages of transaction {transaction:?}, the newest is {newest}"));
+        let Ok(transaction) = key.try_into().map(u64::from_le_bytes) else {
+            return wrong(format!("a key of {} bytes", key.len()));
+        };
+        if transaction > newest {
+            return wrong(format!("pages of transaction {transaction}, the newest is {newest}"));
         }
         let words: Vec<u64> =
             value.chunks_exact(8).map(|word| u64::from_le_bytes(copied(word))).collect();
@@ -303,12 +306,8 @@ impl Pages {
     fn read(&self, bytes: &mut [u8], at: u64) -> Result<(), Wrong> {
         self.file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => Wrong::Damaged(format!("an end before byte {at}")),
-            _ => self.unreadable(error),
+            _ => Wrong::Fault(Fault::io("read", &self.path, error)),
         })
-    }
-
-    fn unreadable(&self, error: std::io::Error) -> Wrong {
-        Wrong::Fault(Fault::io("read", &self.path, error))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `force-new-cluster`: one of three is left for ever, and becomes a cluster of its own.
 
 use super::harness::{Cluster, eventually, failure, quorate, run};
+use super::program::output;
 
 const SURVIVOR: usize = 1;
 
@@ -84,6 +85,6 @@ fn an_empty_directory_is_nobody_who_survived() {
     let cluster = Cluster::prepare(3);
     set_force(&cluster, true);
     let config = cluster.members[SURVIVOR].config.to_str().unwrap();
-    let told = failure(quorate().args(["serve", "--config-file", config]).output().unwrap());
+    let told = failure(output(quorate().args(["serve", "--config-file", config])));
     assert!(told.contains("data-n2 holds no member; give the data directory of one"), "{told}");
 }

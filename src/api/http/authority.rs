@@ -8,7 +8,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -49,14 +49,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             ahead[..held].copy_from_slice(&this.held);
             buffer.put_slice(&ahead[..held]);
             let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
-            let is_end = match &polled {
-                Poll::Ready(Ok(())) => buffer.filled().len() == start + held,
-                Poll::Ready(Err(_)) | Poll::Pending => {
-                    buffer.set_filled(start);
-                    return polled;
-                }
-            };
-            ready!(polled)?;
+            if !matches!(polled, Poll::Ready(Ok(()))) {
+                buffer.set_filled(start);
+                return polled;
+            }
+            let is_end = buffer.filled().len() == start + held;
             this.held.clear();
             let fresh = &mut buffer.filled_mut()[start..];
             let keep = this.walk.pass(fresh, is_end);

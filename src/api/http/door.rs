@@ -35,7 +35,8 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// Time for the rest of a request message after its first byte.
     pub message_deadline: Duration,
-    /// Bytes of long request messages that may be on their way, of all clients; not less than the longest one.
+    /// Bytes of long request messages that may be on their way, of all clients; not less than three times the longest
+    /// one, which escapes may make of it.
     pub unfinished_bytes_max: usize,
     /// Whether the JSON gateway is served.
     pub gateway: bool,
@@ -82,7 +83,7 @@ pub(super) struct Shared {
     pub tally: Arc<Tally>,
     /// Bytes of long request messages that may be on their way.
     pub unfinished: Arc<Semaphore>,
-    /// When it began to serve, milliseconds since 1970.
+    /// When it began to serve, milliseconds since 1970; 0 without `vitals`.
     pub started_ms: i64,
     draining: watch::Sender<bool>,
     /// Connections being served.

@@ -155,8 +155,6 @@ impl Driver {
 
     fn publish(&self) {
         let status = self.core.status();
-        let members = self.shared.state.members();
-        let is_learner = members.member(status.id).is_some_and(|member| member.is_learner);
         let before = self.shared.raft_status();
         let leader_since_ms = match before.leader == status.leader && before.leader_since_ms != 0 {
             true => before.leader_since_ms,
@@ -167,7 +165,8 @@ impl Driver {
             leader: status.leader,
             leader_since_ms,
             is_leader: status.role == RoleKind::Leader,
-            is_learner,
+            // Told of the members that are applied, when it is read.
+            is_learner: false,
             commit: status.commit,
             last_index: status.last_index,
             has_quorum: status.heard_quorum,

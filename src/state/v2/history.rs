@@ -18,7 +18,7 @@ use crate::storage::{Fault, Read};
 pub(in crate::state) struct Told {
     index: u64,
     event: Arc<V2Event>,
-    pub(super) removed: Removed,
+    removed: Removed,
     bytes: usize,
 }
 
@@ -67,7 +67,20 @@ impl Told {
             node.as_ref().map_or(0, |node| node.key.len() + node.value.len())
         };
         let bytes = size(&event.node) + size(&event.prev_node);
-        Self { index, event: Arc::new(event), removed: Removed::These(BTreeSet::new()), bytes }
+        let is_removal = matches!(event.action(), Action::Delete | Action::Expire);
+        // Rows do not keep what went with a directory; whoever removes it says so below.
+        let removed = match is_removal && event.prev_node.as_ref().is_some_and(|prev| prev.dir) {
+            true => Removed::Everything,
+            false => Removed::These(BTreeSet::new()),
+        };
+        Self { index, event: Arc::new(event), removed, bytes }
+    }
+
+    pub(super) fn took(&mut self, removed: Removed) {
+        if let Removed::These(paths) = &removed {
+            self.bytes += paths.iter().map(Vec::len).sum::<usize>();
+        }
+        self.removed = removed;
     }
 
     fn node(&self) -> (&[u8], Option<&V2Node>) {

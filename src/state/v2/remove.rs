@@ -71,7 +71,7 @@ fn remove<R: Read>(
     rows::delete_node(tree.batch, path, node);
     let event = tree.tell(action, gone, Some(prev), false);
     if let Some(told) = tree.done.told.last_mut() {
-        told.removed = removed;
+        told.took(removed);
     }
     Ok(event)
 }

@@ -65,7 +65,8 @@ ctl member add n4
 ctl member add
 ctl member add n4 --peer-urls nonsense
 ctl member add n4 --peer-urls "$(peer_url 3)"
-sleep 5
+# etcd adds nobody until its members have been connected for five seconds.
+sleep 6
 sorted ctl member add n4 --learner --peer-urls "$(peer_url 4)"
 for format in simple json fields table; do sorted ctl member list -w $format; done
 ctl member add n5 --learner --peer-urls http://127.0.0.1:1

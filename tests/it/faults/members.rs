@@ -206,8 +206,12 @@ impl Changing<'_> {
             let members = self.members().await;
             let own = by_url(&members, &self.cluster.members[FIRST].url).unwrap().id;
             let target = members.iter().find(|member| member.id != own && !member.is_learner);
-            // The next look tells.
-            let _ = self.cluster.client_of(&[FIRST]).move_leader(target.unwrap().id).await;
+            // The next look tells what became of it.
+            if let Err(error) =
+                self.cluster.client_of(&[FIRST]).move_leader(target.unwrap().id).await
+            {
+                println!("not at once: {error}");
+            }
         }
     }
 }

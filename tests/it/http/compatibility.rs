@@ -61,6 +61,10 @@ fn every_method_is_as_the_table_says() {
                 _ => Bytes::new(),
             };
             let answer = asked(&client, path, &request).await;
+            // Whoever watches hears of nothing, and nobody leads.
+            let waits = ["Watch/Watch", "Election/Leader", "Election/Observe"];
+            let may_wait = waits.iter().any(|end| path.ends_with(end));
+            assert!(answer.is_some() || may_wait, "{path}: no answer");
             let is_unimplemented = matches!(answer, Some(Err((12, _))));
             assert_eq!(is_unimplemented, row[2].starts_with("not served"), "{path}: {answer:?}");
             for path in names(&row[1]) {

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::super::harness::{Seat, free_ports};
+use super::super::interop::{is_required, prepared};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/interop/etcdctl");
 
@@ -26,8 +27,8 @@ fn etcdctl_3_4_is_told_what_etcd_tells_it() {
 
 #[test]
 fn etcdctl_3_6_is_told_what_etcd_tells_it() {
-    let built = concat!(env!("CARGO_MANIFEST_DIR"), "/target/interop/etcdctl-3.6");
-    compare("3.6", &std::env::var("QUORATE_ETCDCTL_36").unwrap_or_else(|_| built.to_owned()));
+    let built = || prepared().join("etcdctl-3.6").display().to_string();
+    compare("3.6", &std::env::var("QUORATE_ETCDCTL_36").unwrap_or_else(|_| built()));
 }
 
 fn compare(version: &str, tool: &str) {
@@ -71,10 +72,6 @@ fn is_there(version: &str, tool: &str) -> bool {
     // Not by println: that of a test that passes is not shown.
     let _ = writeln!(std::io::stderr(), "SKIPPED: {tool} is no etcdctl {version}");
     false
-}
-
-fn is_required() -> bool {
-    std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required")
 }
 
 /// A script, and whatever it has started: all of it ends with this.

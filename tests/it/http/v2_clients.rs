@@ -6,16 +6,22 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use goldenscript::{Command as Line, Runner};
 
 use super::super::harness::{eventually, quorate, run};
-use super::super::interop::{made, skipped};
+use super::super::interop::{Foreign, is_required, made, skipped};
+use super::super::program::output;
 use super::alone::Alone;
+use super::transcripts::difference;
 use super::v2::{align, say};
 
 const SCRIPT: &str = "tests/golden/etcdctl_v2/every_verb";
+
+/// Longest time until a watch ends whose event has come.
+const WATCH_MAX: Duration = Duration::from_secs(30);
 
 fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -33,7 +39,8 @@ fn etcdctl() -> Option<String> {
     {
         return Some(tool);
     }
-    // Newer ones have forgotten it, so it is never required.
+    // Newer ones have forgotten it.
+    assert!(!is_required(), "{tool} does not speak etcd's v2 API, and QUORATE_CLIENTS wants one");
     let _ = writeln!(std::io::stderr(), "SKIPPED: {tool} does not speak etcd's v2 API");
     None
 }
@@ -56,24 +63,21 @@ fn etcdctl_with_every_verb_of_v2() {
     if recorded.is_some() {
         std::fs::write(&path, &found).unwrap();
     }
-    let lines = script.lines().zip(found.lines()).filter(|(kept, found)| kept != found);
-    let lines: String = lines.map(|(kept, found)| format!("- {kept}\n+ {found}\n")).collect();
-    assert!(recorded.is_some() || script == found, "{lines}");
+    assert!(recorded.is_some() || script == found, "{}", difference(&script, &found));
 }
 
 struct Talk {
     tool: String,
     alone: Alone,
     runtime: tokio::runtime::Runtime,
-    watching: BTreeMap<String, Child>,
+    watching: BTreeMap<String, Foreign>,
 }
 
 impl Talk {
     fn command(&self, words: &str) -> Command {
         let mut command = Command::new(&self.tool);
         command.env("ETCDCTL_API", "2").args(["--endpoints", &url(&self.alone)]);
-        command.args(words.split_whitespace()).stdin(Stdio::null());
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(words.split_whitespace());
         command
     }
 
@@ -111,19 +115,20 @@ impl Runner for Talk {
         let mut words = line.consume_args();
         let first = words.next_pos().ok_or("a word")?.value.clone();
         match line.name.as_str() {
-            "etcdctl" => Ok(self.told(&self.command(&first).output()?)),
+            "etcdctl" => Ok(self.told(&output(&mut self.command(&first)))),
             "begin" => {
                 let before = self.runtime.block_on(self.watchers());
-                let child = self.command(&words.next_pos().ok_or("words")?.value).spawn()?;
+                let watching =
+                    Foreign::spawn(self.command(&words.next_pos().ok_or("words")?.value));
                 self.runtime.block_on(eventually("it waits", || async {
                     (self.watchers().await > before).then_some(())
                 }));
-                self.watching.insert(first, child);
+                self.watching.insert(first, watching);
                 Ok(String::new())
             }
             "end" => {
-                let child = self.watching.remove(&first).ok_or("it was not begun")?;
-                Ok(self.told(&child.wait_with_output()?))
+                let watching = self.watching.remove(&first).ok_or("it was not begun")?;
+                Ok(self.told(&watching.output(WATCH_MAX)))
             }
             other => Err(format!("no command {other}").into()),
         }
@@ -137,10 +142,10 @@ fn drive(program: impl Fn() -> Command, words: impl FnOnce(&Alone) -> Vec<String
     }
     run(async {
         let (alone, _) = Alone::of(quorate(), &[]).await;
-        let output = program().args(words(&alone)).output().unwrap();
+        let told = output(program().args(words(&alone)));
         let (out, err) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success() && out.ends_with("ok\n"), "{out}{err}");
+            (String::from_utf8_lossy(&told.stdout), String::from_utf8_lossy(&told.stderr));
+        assert!(told.status.success() && out.ends_with("ok\n"), "{out}{err}");
     });
 }
 

@@ -7,21 +7,25 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// What `tests/interop/prepare.sh` has made: `QUORATE_INTEROP`, or `interop` in cargo's target folder.
-fn prepared() -> PathBuf {
+pub(crate) fn prepared() -> PathBuf {
     std::env::var_os("QUORATE_INTEROP").map_or_else(
         || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("interop"),
         PathBuf::from,
     )
 }
 
+/// Whether `QUORATE_CLIENTS` says that no foreign client may be missing.
+pub(crate) fn is_required() -> bool {
+    std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required")
+}
+
 /// Says that a test is left out, unless `QUORATE_CLIENTS` says that none may be.
 pub(crate) fn skipped<T>(what: &str) -> Option<T> {
-    let is_required = std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required");
-    assert!(!is_required, "{what} is not here, and QUORATE_CLIENTS says that it must be");
+    assert!(!is_required(), "{what} is not here, and QUORATE_CLIENTS says that it must be");
     // Not by println: that of a test that passes is not shown.
     let _ = writeln!(
         std::io::stderr(),
@@ -92,6 +96,14 @@ impl Foreign {
         let status = self.until(limit, |_| false).unwrap();
         assert!(status.success(), "{status}; it said:\n{}{}", self.out(), self.text("err"));
         self.out()
+    }
+
+    /// Waits for its end, whatever it is.
+    #[track_caller]
+    pub(crate) fn output(mut self, limit: Duration) -> Output {
+        let status = self.until(limit, |_| false).unwrap();
+        let read = |name: &str| std::fs::read(self.dir.path().join(name)).unwrap();
+        Output { status, stdout: read("out"), stderr: read("err") }
     }
 
     /// A line on its stdin.

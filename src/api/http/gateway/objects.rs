@@ -124,6 +124,7 @@ impl Objects {
     }
 }
 
-fn slow() -> Status {
+/// What who says nothing for too long is told.
+pub(super) fn slow() -> Status {
     Status::new(Code::DeadlineExceeded, "quorate: the request came too slowly", Retry::NotProposed)
 }

@@ -26,6 +26,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 use super::json;
+use super::objects::slow;
 use super::serve::{STREAM_OBJECT_BYTES_MAX, TEXT_FACTOR, asked, caller, empty};
 use crate::api::http::body::{Answer, Count};
 use crate::api::http::pages;
@@ -113,8 +114,7 @@ pub(in crate::api::http) async fn serve(
     let config = WebSocketConfig::default()
         .read_buffer_size(limits::HTTP_UNFINISHED_FREE_BYTES)
         .max_message_size(Some(bytes_max))
-        .max_frame_size(Some(bytes_max))
-        .max_write_buffer_size(usize::MAX);
+        .max_frame_size(Some(bytes_max));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
     let told = match method {
         None => {
@@ -148,12 +148,14 @@ async fn unary(
         // As a long request of HTTP: it holds what it may become, and not for long.
         let room: Arc<Semaphore> = Arc::clone(&session.shared.unfinished);
         let bytes = u32::try_from(bytes_max).unwrap_or(u32::MAX);
-        let Ok(held) = room.acquire_many_owned(bytes).await else { return Ok(Err(stopped())) };
-        let slow = |_| Gone;
-        let first =
-            timeout(session.shared.config.message_deadline, next(socket)).await.map_err(slow)??;
-        drop(held);
-        Ok(match object(&first) {
+        let first = async {
+            let Ok(_held) = room.acquire_many_owned(bytes).await else {
+                return Ok(Err(stopped()));
+            };
+            Ok(object(&next(socket).await?))
+        };
+        let first = timeout(session.shared.config.message_deadline, first).await;
+        Ok(match first.unwrap_or_else(|_| Ok(Err(slow())))? {
             Ok(object) => asked(session, caller, method, object).await,
             Err(status) => Err(status),
         })
@@ -247,8 +249,11 @@ async fn next(socket: &mut Socket) -> Result<Bytes, Gone> {
         match socket.next().await {
             Some(Ok(Message::Text(text))) => return Ok(text.into()),
             Some(Ok(Message::Binary(bytes))) => return Ok(bytes),
-            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Ok(Message::Close(_)) | Err(_)) | None => return Err(Gone),
+            // What answers a close goes out with the next look, which then finds the end.
+            Some(Ok(
+                Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_),
+            )) => {}
+            Some(Err(_)) | None => return Err(Gone),
         }
     }
 }

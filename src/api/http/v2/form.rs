@@ -102,14 +102,16 @@ pub(super) async fn whole(
     let bytes_max = session.shared.config.message_bytes_max * ESCAPE_FACTOR;
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = length.unwrap_or(bytes_max).min(bytes_max);
-    let _room = room(session, bytes).await?;
+    let slow = |_| "i/o timeout".to_owned();
+    let _room =
+        timeout(limits::HTTP_MESSAGE_DEADLINE, room(session, bytes)).await.map_err(slow)??;
     match timeout(limits::HTTP_MESSAGE_DEADLINE, Limited::new(body, bytes_max).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err("http: POST too large".to_owned())
         }
         Ok(Err(_)) => Err("unexpected EOF".to_owned()),
-        Err(_) => Err("i/o timeout".to_owned()),
+        Err(elapsed) => Err(slow(elapsed)),
     }
 }
 
@@ -118,7 +120,8 @@ async fn room(session: &Session, bytes: usize) -> Result<Option<SemaphorePermit<
     if bytes <= limits::HTTP_UNFINISHED_FREE_BYTES {
         return Ok(None);
     }
-    let bytes = u32::try_from(bytes.min(limits::HTTP_UNFINISHED_BYTES_MAX)).unwrap_or(u32::MAX);
+    let bytes = bytes.min(session.shared.config.unfinished_bytes_max);
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
     let room = session.shared.unfinished.acquire_many(bytes).await;
     room.map(Some).map_err(|_| "server stopped".to_owned())
 }

@@ -107,7 +107,8 @@ fn is_admitted(handle: &Handle, cost: u64, quota_bytes: u64) -> bool {
     if cost == 0 || quota_bytes == 0 {
         return true;
     }
-    handle.status().is_ok_and(|status| status.db_bytes_in_use + cost < quota_bytes)
+    // A size that cannot be had is another's failure to tell.
+    handle.status().map_or(true, |status| status.db_bytes_in_use.saturating_add(cost) < quota_bytes)
 }
 
 pub(super) fn unavailable(error: &crate::engine::Error) -> Error {

@@ -26,7 +26,7 @@ pub(super) struct Asked<'a> {
     pub(super) request: Request<Incoming>,
 }
 
-/// None where the path is not of this API, or it is turned off.
+/// The request back where the path is not of this API, or it is turned off.
 pub(in crate::api::http) async fn respond(
     session: &Arc<Session>,
     request: Request<Incoming>,
@@ -117,7 +117,7 @@ impl Asked<'_> {
     /// The answer with the cluster's id in its head.
     pub(super) fn of_cluster(&self, mut response: Response<Answer>) -> Response<Answer> {
         let name = HeaderName::from_static("x-etcd-cluster-id");
-        let id = self.handle.status().map(|status| status.cluster.to_string()).unwrap_or_default();
+        let id = self.handle.cluster().to_string();
         if let Ok(id) = HeaderValue::from_str(&id) {
             response.headers_mut().insert(name, id);
         }

@@ -4,12 +4,13 @@
 //! A line names a path of the gateway (or a method as gRPC calls it) and gives the request in protobuf's JSON, but with
 //! bytes as plain texts; so are the answers written. What differs from member to member (terms, sizes) is left out, and ids
 //! and addresses have names (`words`). Beside the paths there are a few words about the members themselves. A script
-//! says in its first lines on which wires it is replayed, if not on all, of how many members its cluster is, and which
-//! etcd it is recorded of, if older ones do not know what it asks for.
+//! says in its first lines on which wires it is replayed, if not on all, of how many members its cluster is, how often it
+//! may be tried where time has a say, and which etcd it is recorded of, if older ones do not know what it asks for.
 //!
 //! ```text
 //!   # wires: grpc native
 //!   # members: 3
+//!   # tries: 3
 //!   kv/put '{"key":"a"}' at=follower      to another member than the first
 //!   kv/put '{"key":"a"}' patient=yes      asked again until it succeeds
 //!   watch '{...}' '{...}' hear=2          two requests, and the first two messages, or as many as there are (hear=all)
@@ -93,9 +94,7 @@ fn replay(wire: Wire) {
             std::fs::write(&path, &found).unwrap();
         }
         let kept = std::fs::read_to_string(&path).unwrap();
-        // On a busy machine a leader of several may be followed by another, and scripts know of none.
-        let tries = if heading.members > 1 { 3 } else { 1 };
-        for _ in 1..tries {
+        for _ in 1..heading.tries {
             if kept != found {
                 found = replayed();
             }
@@ -107,17 +106,22 @@ fn replay(wire: Wire) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// The lines that differ.
-fn difference(kept: &str, found: &str) -> String {
+/// The lines that differ, and how many there are where that is all.
+pub(super) fn difference(kept: &str, found: &str) -> String {
     let lines = kept.lines().zip(found.lines());
     let differing = lines.filter(|(kept, found)| kept != found);
-    differing.map(|(kept, found)| format!("- {kept}\n+ {found}\n")).collect()
+    let differing: String =
+        differing.map(|(kept, found)| format!("- {kept}\n+ {found}\n")).collect();
+    let (kept, found) = (kept.lines().count(), found.lines().count());
+    if kept == found { differing } else { format!("{differing}{kept} lines became {found}\n") }
 }
 
 /// What a script says of itself.
 struct Heading {
     wires: Vec<Wire>,
     members: usize,
+    /// How often it may be played until it is as it was kept.
+    tries: usize,
     /// The version of etcd that has what it asks for, if not every one has.
     recorded_of: Option<String>,
 }
@@ -136,9 +140,12 @@ impl Heading {
             "native" => Wire::Native,
             other => panic!("no wire {other}"),
         });
-        let members = said("# members: ").map_or(1, |count| count.parse().unwrap());
+        let count = |text: &str| text.parse().unwrap();
+        let members = said("# members: ").map_or(1, count);
+        // On a busy machine a leader of several may be followed by another, and scripts know of none.
+        let tries = said("# tries: ").map_or(if members > 1 { 3 } else { 1 }, count);
         let recorded_of = said("# recorded of: ").map(str::to_owned);
-        Self { wires: wires.collect(), members, recorded_of }
+        Self { wires: wires.collect(), members, tries, recorded_of }
     }
 
     fn is_recorded_of(&self, program: &Path) -> bool {
@@ -155,6 +162,16 @@ struct Talk {
     place: Place,
     names: Names,
     streams: BTreeMap<String, (Method, Open)>,
+    /// The line that is carried out.
+    at: String,
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("over {:?}, {}", self.wire, self.at);
+        }
+    }
 }
 
 /// What a line says beside its requests.
@@ -197,7 +214,8 @@ impl Talk {
         for (index, port) in free_ports(3).into_iter().enumerate() {
             names.set(&format!("free{index}"), format!("http://127.0.0.1:{port}"));
         }
-        let mut talk = Self { wire, runtime, place, names, streams: BTreeMap::new() };
+        let streams = BTreeMap::new();
+        let mut talk = Self { wire, runtime, place, names, streams, at: String::new() };
         (0..members).for_each(|index| talk.learn(index));
         talk
     }
@@ -366,8 +384,7 @@ impl Talk {
 impl Runner for Talk {
     fn run(&mut self, line: &Line) -> Result<String, Box<dyn Error>> {
         let words = Words::of(line)?;
-        // Shown with what fails.
-        eprintln!("line {}: {}", line.line_number, line.name);
+        self.at = format!("line {}: {}", line.line_number, line.name);
         if self.among_members(line, &words) {
             return Ok(String::new());
         }
