@@ -18,8 +18,11 @@ pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Longest frame of the native protocol, bytes.
 pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
 
-/// Operations in one branch, or compares, of a transaction (etcd's max-txn-ops).
+/// Operations in one branch, or compares, of a transaction, where nobody says otherwise (etcd's max-txn-ops).
 pub const TXN_OPS_MAX: usize = 128;
+
+/// The most that may be said: as many as the longest request has room for.
+pub const TXN_OPS_MAX_MAX: usize = REQUEST_BYTES_MAX / 2;
 
 /// Transactions inside transactions. Bounds the recursion of check and apply; and a protobuf decoder follows 100
 /// messages inside each other, of which a transaction takes two: one that a member cannot read from the log stops it.

@@ -78,6 +78,8 @@ pub(super) fn check(
         limits::REQUEST_BYTES_MAX,
         &mut mistakes,
     );
+    let txn_ops_max =
+        bound("max-txn-ops", settings.max_txn_ops, limits::TXN_OPS_MAX_MAX, &mut mistakes);
     let tcp_rules = super::tcp::rules(settings, &mut mistakes);
     always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut mistakes);
     always_on("pre-vote", settings.pre_vote, &mut mistakes);
@@ -109,6 +111,7 @@ pub(super) fn check(
         quota_bytes: quota(settings.quota_backend_bytes),
         request_bytes_max,
         force_new_cluster: settings.force_new_cluster,
+        txn_ops_max,
     };
     mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })
 }

@@ -97,6 +97,8 @@ settings! {
         quota_backend_bytes "quota-backend-bytes": Number = 0;
         /// Bytes of the largest request that is taken.
         max_request_bytes "max-request-bytes": Number = 1_572_864;
+        /// Operations in one branch of a transaction, and compares; should be equal on all members.
+        max_txn_ops "max-txn-ops": Number = 128;
     }
     Clustering {
         /// URLs that the other members dial; must be this member's entry of initial-cluster.

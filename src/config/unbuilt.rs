@@ -63,7 +63,6 @@ const REFUSED: &[(&str, &[&str])] = &[
             "distributed-tracing-sampling-rate",
         ],
     ),
-    ("a transaction takes 128 operations in each branch, as etcd's default", &["max-txn-ops"]),
     ("one learner at a time, as etcd's default", &["max-learners"]),
     ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
     (
@@ -192,7 +191,6 @@ const ASKS_NOTHING: &[(&str, &[&str])] = &[
     ("corrupt-check-time", &["0s"]),
     ("log-outputs", &["default", "stderr"]),
     ("max-learners", &["1"]),
-    ("max-txn-ops", &["128"]),
     ("watch-progress-notify-interval", &["10m", "10m0s"]),
 ];
 

@@ -46,6 +46,8 @@ pub struct Config {
     pub request_bytes_max: usize,
     /// What the data directory holds becomes a cluster of this member alone.
     pub force_new_cluster: bool,
+    /// Operations in one branch, or compares, of a transaction.
+    pub txn_ops_max: usize,
 }
 
 /// Where TCP is listened on, and how it is spoken to.
@@ -127,6 +129,7 @@ impl Config {
             quota_bytes: Some(limits::QUOTA_BYTES_DEFAULT),
             request_bytes_max: limits::REQUEST_BYTES_MAX,
             force_new_cluster: false,
+            txn_ops_max: limits::TXN_OPS_MAX,
         }
     }
 }

@@ -343,6 +343,7 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> Local {
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
         election_timeout: config.election_timeout,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
+        txn_ops_max: config.txn_ops_max,
         lease_ttl_s_min: lease_ttl_s_min(config),
         ..LocalConfig::new(standing.cluster, standing.member)
     };

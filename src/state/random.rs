@@ -121,7 +121,7 @@ fn command(rng: &mut Rng, revision: i64) -> Command {
         60..=64 => Command::DeleteRange(delete(rng)),
         65..=84 => loop {
             let request = txn(rng, 0);
-            if check::txn(&request).is_ok() {
+            if check::txn(&request, limits::TXN_OPS_MAX).is_ok() {
                 break Command::Txn(request);
             }
         },

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use goldenscript::{Argument, ArgumentConsumer, Command as Line};
-use quorate::base::{ClusterId, MemberId, RequestId};
+use quorate::base::{ClusterId, MemberId, RequestId, limits};
 use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
 use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
 use quorate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
@@ -170,7 +170,7 @@ impl World {
     }
 
     fn txn(&mut self, line: &Line, request: TxnRequest) -> Result<String> {
-        if let Err(malformed) = check::txn(&request) {
+        if let Err(malformed) = check::txn(&request, limits::TXN_OPS_MAX) {
             return Ok(malformed_line(&malformed));
         }
         if !check::is_read_only(&request) {

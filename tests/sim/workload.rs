@@ -278,7 +278,9 @@ impl Workload {
 
     fn txn(&mut self, model: &Model, dice: &mut Dice) -> Op {
         let txn = self.txn_request(model, 2, dice);
-        if check::txn(&txn).is_err() || check::is_read_only(&txn) {
+        if check::txn(&txn, quorate::base::limits::TXN_OPS_MAX).is_err()
+            || check::is_read_only(&txn)
+        {
             return Op::Command(Command::Put(self.put(model, dice)));
         }
         Op::Command(Command::Txn(txn))

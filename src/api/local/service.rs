@@ -38,6 +38,8 @@ pub struct Config {
     pub election_timeout: Duration,
     /// Bytes this member may use; 0 is no quota.
     pub quota_bytes: u64,
+    /// Operations in one branch, or compares, of a transaction.
+    pub txn_ops_max: usize,
     /// Shorter leases are made this long, seconds.
     pub lease_ttl_s_min: i64,
     /// What Status says: the version of etcd whose API this is, because clients decide by it what they may ask.
@@ -54,6 +56,7 @@ impl Config {
             request_timeout: Duration::from_secs(7),
             election_timeout: Duration::from_secs(1),
             quota_bytes: limits::QUOTA_BYTES_DEFAULT,
+            txn_ops_max: limits::TXN_OPS_MAX,
             lease_ttl_s_min: 2,
             version: API_VERSION.to_owned(),
             fragment_bytes: limits::FRAME_BYTES_MAX,
@@ -234,7 +237,9 @@ impl Request {
                 read(Read::range(request), is_linearizable)
             }
             Method::Txn => {
-                let request = checked(method, body, crate::state::check::txn)?;
+                let ops_max = member.config.txn_ops_max;
+                let within = |request: &_| crate::state::check::txn(request, ops_max);
+                let request = checked(method, body, within)?;
                 if crate::state::check::is_read_only(&request) {
                     let is_linearizable = crate::state::check::needs_barrier(&request);
                     read(Read::Txn(request), is_linearizable)

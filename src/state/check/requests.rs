@@ -42,8 +42,9 @@ pub fn delete_range(request: &DeleteRangeRequest) -> Result<(), Malformed> {
 }
 
 /// Counts, keys and depth first, then that no key is written twice.
-pub fn txn(request: &TxnRequest) -> Result<(), Malformed> {
-    txn_shape(request, limits::TXN_OPS_MAX, 1)?;
+/// A branch has at most `ops_max` operations.
+pub fn txn(request: &TxnRequest, ops_max: usize) -> Result<(), Malformed> {
+    txn_shape(request, ops_max, 1)?;
     intervals::check(&request.success)?;
     intervals::check(&request.failure)
 }
@@ -134,11 +135,14 @@ mod tests {
     #[test]
     fn the_deepest_transaction_is_still_readable_from_the_log() {
         let deepest = nested(limits::TXN_DEPTH_MAX);
-        assert_eq!(txn(&deepest), Ok(()));
+        assert_eq!(txn(&deepest, limits::TXN_OPS_MAX), Ok(()));
         // A decoder that stops before our limit would let a client stop every member.
         let envelope = Envelope::new(RequestId::default(), Command::Txn(deepest));
         assert_eq!(decode(2, &encode(&envelope)).unwrap(), envelope);
-        assert_eq!(txn(&nested(limits::TXN_DEPTH_MAX + 1)), Err(Malformed::TxnTooDeep));
+        assert_eq!(
+            txn(&nested(limits::TXN_DEPTH_MAX + 1), limits::TXN_OPS_MAX),
+            Err(Malformed::TxnTooDeep)
+        );
         let too_deep = nested(limits::TXN_DEPTH_MAX + 1).encode_to_vec();
         assert!(TxnRequest::decode(too_deep.as_slice()).is_ok(), "refused by us, in words");
     }
@@ -146,21 +150,21 @@ mod tests {
     #[test]
     fn an_inner_transaction_has_what_the_outer_leaves() {
         let inner = |ops: usize| TxnRequest { success: vec![get("k"); ops], ..Default::default() };
-        assert_eq!(txn(&inner(128)), Ok(()));
-        assert_eq!(txn(&inner(129)), Err(Malformed::TooManyOps));
+        assert_eq!(txn(&inner(128), limits::TXN_OPS_MAX), Ok(()));
+        assert_eq!(txn(&inner(129), limits::TXN_OPS_MAX), Err(Malformed::TooManyOps));
         let outer = |ops: usize, inner: TxnRequest| {
             let mut success = vec![get("k"); ops - 1];
             success.push(op(Request::RequestTxn(inner)));
             TxnRequest { success, ..Default::default() }
         };
-        assert_eq!(txn(&outer(28, inner(100))), Ok(()));
-        assert_eq!(txn(&outer(28, inner(101))), Err(Malformed::TooManyOps));
+        assert_eq!(txn(&outer(28, inner(100)), limits::TXN_OPS_MAX), Ok(()));
+        assert_eq!(txn(&outer(28, inner(101)), limits::TXN_OPS_MAX), Err(Malformed::TooManyOps));
         // The longest of the three lists counts, not their sum.
         let mut wide = outer(28, inner(100));
         wide.failure = vec![get("k"); 28];
-        assert_eq!(txn(&wide), Ok(()));
+        assert_eq!(txn(&wide, limits::TXN_OPS_MAX), Ok(()));
         wide.failure.push(get("k"));
-        assert_eq!(txn(&wide), Err(Malformed::TooManyOps));
+        assert_eq!(txn(&wide, limits::TXN_OPS_MAX), Err(Malformed::TooManyOps));
     }
 
     #[test]

@@ -3,9 +3,14 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use quorate::proto::etcdserverpb as pb;
+
 use super::super::harness::run;
 use super::alone::Alone;
+use super::calls::get;
 use super::soon;
+
+const TXN: &str = "/etcdserverpb.KV/Txn";
 
 /// Kinds of frames, and a setting.
 const SETTINGS: u8 = 4;
@@ -98,5 +103,21 @@ fn pages_are_for_the_origins_and_under_the_names_of_the_flags() {
         let rebound = ask("host: evil.example\r\n").await;
         assert!(rebound.starts_with("HTTP/1.1 421 "), "{rebound}");
         assert!(rebound.contains("e.g. etcd --host-whitelist \"evil.example\""), "{rebound}");
+    });
+}
+
+#[test]
+fn transactions_are_as_long_as_the_flag_says() {
+    run(async {
+        let (_alone, client) = Alone::start(&["--max-txn-ops=200"]).await;
+        let of = |count| {
+            let request = pb::request_op::Request::RequestRange(get("k"));
+            let success = vec![pb::RequestOp { request: Some(request) }; count];
+            pb::TxnRequest { success, ..pb::TxnRequest::default() }
+        };
+        let found: pb::TxnResponse = client.call(TXN, &[], &of(200)).await.unwrap();
+        assert_eq!(found.responses.len(), 200);
+        let refused = client.call::<pb::TxnResponse>(TXN, &[], &of(201)).await.unwrap_err();
+        assert_eq!(refused, (3, "etcdserver: too many operations in txn request".to_owned()));
     });
 }
