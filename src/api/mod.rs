@@ -4,6 +4,7 @@
 //!   native   QUIC, our clients        -> Service
 //!   http     TCP, every etcd client   -> Service
 //!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
+//!   quota    what may still be written, whichever door it comes through
 //!   recipes  Service with etcd's locks and elections, above one without
 //!   ask      a Service asked from inside (desk: where its answers wait for the asker's thread)
 //!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
@@ -16,10 +17,12 @@ mod desk;
 mod http;
 mod local;
 mod native;
+mod quota;
 mod recipes;
 mod status;
 
 pub use http::{Access as HttpAccess, Config as HttpConfig, Http, Vitals};
 pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};
+pub use quota::Quota;
 pub use recipes::Recipes;

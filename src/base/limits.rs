@@ -318,8 +318,15 @@ pub const V2_HISTORY_EVENTS: usize = 1_000;
 /// Bytes of keys and values among them that are kept in RAM; with large values the history is shorter.
 pub const V2_HISTORY_BYTES_MAX: usize = 64 << 20;
 
-/// Nodes of the v2 tree that expire by one entry; the rest by the next one at once. Part of what an entry means.
+/// Nodes of the v2 tree that expire by one entry, beside what is below them; the rest by the next one at once. Part of what an entry means.
 pub const V2_EXPIRED_PER_ENTRY_MAX: usize = 1_000;
+
+/// Nodes of the v2 tree that one entry removes: what a directory holds that is deleted, or what of it goes at a time when
+/// it expires. A tenth of a second of apply. Part of what an entry means.
+pub const V2_REMOVED_PER_ENTRY_MAX: usize = 50_000;
+
+/// Bytes of keys and values in one listing of the v2 tree: its JSON stands in RAM as a whole.
+pub const V2_LISTING_BYTES_MAX: usize = 64 << 20;
 
 /// Paths that are named when a directory of the v2 tree goes; of a larger one every watcher below it is told.
 pub const V2_REMOVED_PATHS_MAX: usize = 1_000;

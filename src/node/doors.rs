@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Vitals};
+use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Quota, Vitals};
 use crate::base::limits;
 use crate::engine::Handle;
 use crate::proto::Service;
@@ -17,7 +17,7 @@ use super::config::TcpRules;
 pub(super) struct About {
     pub engine: Handle,
     pub request_bytes_max: usize,
-    pub quota_bytes: u64,
+    pub quota: Arc<Quota>,
     pub gateway: bool,
     pub v2: bool,
     pub rules: TcpRules,
@@ -50,11 +50,8 @@ impl Doors {
         let transport = Arc::new(Transport::start(config, peers, Arc::clone(&native) as _)?);
         let clients = client_doors(&listeners, &transport.addresses(), about.clients);
         let listens: Vec<TcpListen> = clients.into_iter().chain(about.listens).collect();
-        let vitals = Vitals {
-            handle: about.engine,
-            transport: Arc::clone(&transport),
-            quota_bytes: about.quota_bytes,
-        };
+        let vitals =
+            Vitals { handle: about.engine, transport: Arc::clone(&transport), quota: about.quota };
         let message_bytes_max = about.request_bytes_max + limits::REQUEST_OVERHEAD_BYTES;
         let rules = about.rules;
         let http_config = HttpConfig {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Recipes};
+use crate::api::{Local, LocalConfig, Quota, Recipes};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
@@ -85,10 +85,10 @@ impl Node {
         let stopper = Stopper::new();
         let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let service = Arc::new(Recipes::new(Arc::new(service(&config, &standing, &engine))));
+        let (service, quota) = service(&config, &standing, &engine);
+        let about = about(&config, &engine, quota);
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
-        let about = about(&config, &engine);
         let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
             Ok(doors) => doors,
             Err(error) => {
@@ -336,8 +336,8 @@ fn start_engine(
     Ok((handle, threads))
 }
 
-/// What the doors lead to.
-fn service(config: &Config, standing: &Standing, engine: &Handle) -> Local {
+/// What the doors lead to, and what may still be written.
+fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Arc<Recipes>, Arc<Quota>) {
     let local = LocalConfig {
         // etcd's: 5 s for the request, and two elections that may come between.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
@@ -347,11 +347,13 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> Local {
         lease_ttl_s_min: lease_ttl_s_min(config),
         ..LocalConfig::new(standing.cluster, standing.member)
     };
-    Local::new(engine.clone(), local)
+    let local = Local::new(engine.clone(), local);
+    let quota = local.quota();
+    (Arc::new(Recipes::new(Arc::new(local))), quota)
 }
 
 /// What the HTTP door is told.
-fn about(config: &Config, engine: &Handle) -> About {
+fn about(config: &Config, engine: &Handle, quota: Arc<Quota>) -> About {
     let listens = |urls: &[TcpUrl], purpose| -> Vec<TcpListen> {
         let of = |&(address, scheme): &TcpUrl| TcpListen { address, scheme, purpose };
         urls.iter().map(of).collect()
@@ -360,7 +362,7 @@ fn about(config: &Config, engine: &Handle) -> About {
     About {
         engine: engine.clone(),
         request_bytes_max: config.request_bytes_max,
-        quota_bytes: config.quota_bytes.unwrap_or_default(),
+        quota,
         gateway: config.gateway,
         v2: config.v2,
         rules: config.tcp.clone(),

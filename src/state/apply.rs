@@ -294,14 +294,13 @@ impl<'a, R: Read> Entry<'a, R> {
     fn expire_nodes(&mut self, sync: V2Sync, now_ms: i64) -> Result<Reply, Fault> {
         let done = v2::expire(&mut self.batch, sync.time_ms, now_ms)?;
         let expired = done.told.len();
-        if expired > 0 {
-            self.tree_changed(done)?;
-        }
+        // Rows may have gone without an event: what expires next is looked for anew in any case.
+        self.tree_changed(done)?;
         Ok(Reply::V2Synced(expired))
     }
 
     fn tree_changed(&mut self, done: v2::Done) -> Result<(), Fault> {
-        self.v2_index = Some(done.index);
+        self.v2_index = Some(done.index).filter(|_| !done.told.is_empty());
         let next_expiry_ms = v2::next_expiry(&self.batch)?;
         self.change.v2 = Some(V2Change { told: done.told, next_expiry_ms });
         Ok(())

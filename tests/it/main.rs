@@ -40,6 +40,6 @@ mod watch;
 
 // The judge's files name each other from here.
 use judge::{
-    alarms, checker, dice, history, invariants, members, model, ownership, totals, violation,
+    alarms, checker, dice, history, invariants, members, model, ownership, totals, tree, violation,
     watchers, workload,
 };

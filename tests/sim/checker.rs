@@ -15,13 +15,16 @@ use quorate::proto::etcdserverpb::{
     RangeRequest, RangeResponse, TxnRequest, TxnResponse,
 };
 use quorate::proto::quorate::log::member_change::Kind;
+use quorate::state::v2::{self, Listed};
 use quorate::state::{Command, Envelope, Rejection, Reply, decode};
 use quorate::storage::{Entry, EntryKind};
 
 use crate::members::Roll;
 use crate::model::{Model, header};
 use crate::ownership::Ownership;
+use crate::tree::Tree;
 use crate::violation::{Verdict, Violation, ensure};
+use crate::workload::TreeRead;
 
 /// What the entry at one index did, according to the model.
 #[derive(Clone, Debug)]
@@ -39,10 +42,13 @@ pub(crate) struct Outcome {
 pub(crate) struct Floor {
     pub(crate) index: u64,
     pub(crate) revision: i64,
+    /// The newest index of the v2 tree that was seen.
+    pub(crate) tree: u64,
 }
 
 pub(crate) struct Checker {
     pub(crate) model: Model,
+    pub(crate) tree: Tree,
     pub(crate) roll: Roll,
     /// By index - 2: the first entry behind checkpoint number one has index 2.
     outcomes: Vec<Outcome>,
@@ -57,12 +63,13 @@ impl Checker {
     pub(crate) fn new(founders: &[Member]) -> Self {
         Self {
             model: Model::new(),
+            tree: Tree::default(),
             roll: Roll::new(founders),
             outcomes: Vec::new(),
             by_request: BTreeMap::new(),
             denied: BTreeMap::new(),
             ownership: Ownership::default(),
-            floor: Floor { index: 1, revision: 1 },
+            floor: Floor { index: 1, revision: 1, tree: 0 },
         }
     }
 
@@ -91,6 +98,11 @@ impl Checker {
     /// Somebody outside knows this revision: by a read of any kind, an event, progress.
     pub(crate) fn saw(&mut self, revision: i64) {
         self.floor.revision = self.floor.revision.max(revision);
+    }
+
+    /// Somebody outside knows this index of the v2 tree.
+    pub(crate) fn saw_tree(&mut self, index: u64) {
+        self.floor.tree = self.floor.tree.max(index);
     }
 
     /// Replays the next committed entry; its envelope, unless it is a new leader's.
@@ -180,8 +192,11 @@ impl Checker {
                 let told = publish.member.as_ref().expect("the world names the member");
                 self.roll.publish(told).map(|()| Reply::Published)
             }
-            Command::V2(_) | Command::V2Sync(_) => {
-                unreachable!("no world asks for the v2 tree")
+            Command::V2(request) => {
+                Ok(Reply::V2(Box::new(self.tree.apply(request, envelope.proposed_at_ms))))
+            }
+            Command::V2Sync(sync) => {
+                Ok(Reply::V2Synced(self.tree.expire(sync.time_ms, envelope.proposed_at_ms)))
             }
             Command::Alarm(request) => {
                 let alarms = model.alarms.change(request);
@@ -218,6 +233,9 @@ impl Checker {
         })?;
         self.floor.index = self.floor.index.max(*index);
         self.saw(*revision);
+        if let Reply::V2(reply) = reply {
+            self.saw_tree(reply.index);
+        }
         Ok(())
     }
 
@@ -300,6 +318,30 @@ impl Checker {
             format!(
                 "{request:?} at {revision} was answered {result:?}, and the model says {expected:?}"
             )
+        })
+    }
+
+    /// A listing of a member's tree, told at `now_ms`. A serializable one has no floor.
+    pub(crate) fn tree_read(
+        &mut self,
+        read: &TreeRead,
+        now_ms: i64,
+        floor: Option<Floor>,
+        result: Result<&Listed, &v2::Error>,
+    ) -> Verdict {
+        let index = result.map_or_else(|error| error.index, |listed| listed.index);
+        ensure(index <= self.tree.index, "answers", || {
+            format!("a read of the tree at {index}, and the log has come to {}", self.tree.index)
+        })?;
+        self.saw_tree(index);
+        let least = floor.map_or(0, |floor| floor.tree);
+        ensure(index >= least, "real_time", || {
+            format!("a linearizable read saw the tree at {index} and began when {least} was known")
+        })?;
+        let expected = self.tree.listing(&read.path, read.recursive, index, now_ms);
+        let found = result.map(|listed| &listed.listing);
+        ensure(found == expected.as_ref(), "answers", || {
+            format!("{read:?} at {index} was answered {found:?}, and the model says {expected:?}")
         })
     }
 

@@ -174,7 +174,9 @@ impl World {
             None => {
                 let number = self.clients.next_op;
                 let mut dice = Dice::apart(self.plan.seed, Purpose::Operation, number);
-                self.clients.workload.draw(&self.checker.model, &mut dice)
+                let of_tree = self.trees.draw(&self.checker, self.plan.seed, number);
+                of_tree
+                    .unwrap_or_else(|| self.clients.workload.draw(&self.checker.model, &mut dice))
             }
         };
         self.begin(client, node, op)
@@ -208,7 +210,10 @@ impl World {
             Op::Range(range) if range.serializable => {
                 completions.push(Completion::Barrier { op: number, result: Ok(()) });
             }
-            Op::Range(_) | Op::ReadTxn(_) => {
+            Op::Tree(read) if read.serializable => {
+                completions.push(Completion::Barrier { op: number, result: Ok(()) });
+            }
+            Op::Range(_) | Op::ReadTxn(_) | Op::Tree(_) => {
                 let done = Box::new(move |result| {
                     completions.push(Completion::Barrier { op: number, result })
                 });
@@ -329,6 +334,13 @@ impl World {
                 drop(query);
                 let floor = Some(pending.floor);
                 Ok(self.checker.read_txn(request, revision, floor, answer.as_ref().map_err(|e| *e)))
+            }
+            Op::Tree(read) => {
+                let now_ms = handle.clock().wall_ms();
+                let answer = query.v2(read.path.as_bytes(), read.recursive, now_ms)?;
+                drop(query);
+                let floor = (!read.serializable).then_some(pending.floor);
+                Ok(self.checker.tree_read(read, now_ms, floor, answer.as_ref()))
             }
             _ => Ok(Ok(())),
         }

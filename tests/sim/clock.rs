@@ -10,16 +10,36 @@ pub(crate) const STEADY_PPM: u64 = 1_000_000;
 
 /// Read by a member through [`Clock`]; set by the world.
 #[derive(Debug, Default)]
-pub(crate) struct SimClock(AtomicU64);
+pub(crate) struct SimClock {
+    now: AtomicU64,
+    /// What the wall shows when the member's own time begins, milliseconds.
+    wall_ms: i64,
+}
+
+impl SimClock {
+    /// Of a member whose own time begins at `local`. Walls differ by less than a second at first.
+    pub(crate) fn new(local: Moment) -> Self {
+        let local_ms = (local.0 / 1_000_000) as i64;
+        Self { now: AtomicU64::new(0), wall_ms: WALL_MS - local_ms + local_ms % 1_000 }
+    }
+
+    /// What it shows at a time of the member's own.
+    pub(crate) fn wall_ms_at(&self, local: Moment) -> i64 {
+        self.wall_ms + (local.0 / 1_000_000) as i64
+    }
+}
+
+/// Far from all wall clocks.
+const WALL_MS: i64 = 1_600_000_000_000;
 
 impl Clock for SimClock {
     fn now(&self) -> Moment {
-        Moment(self.0.load(Ordering::Relaxed))
+        Moment(self.now.load(Ordering::Relaxed))
     }
 
-    /// Far from all wall clocks, and not equal on any two members.
+    /// Not equal on any two members.
     fn wall_ms(&self) -> i64 {
-        1_600_000_000_000 + (self.0.load(Ordering::Relaxed) / 1_000_000) as i64
+        self.wall_ms_at(self.now())
     }
 }
 
@@ -55,7 +75,7 @@ impl Drift {
 
     pub(crate) fn show(&self, world: Moment, clock: &SimClock) -> Moment {
         let local = self.local(world);
-        clock.0.store(local.0, Ordering::Relaxed);
+        clock.now.store(local.0, Ordering::Relaxed);
         local
     }
 }

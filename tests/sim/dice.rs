@@ -9,6 +9,7 @@ pub(crate) enum Purpose {
     Mix = 1,
     Fault,
     Operation,
+    Tree,
 }
 
 #[derive(Debug)]

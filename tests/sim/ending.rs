@@ -111,6 +111,14 @@ impl World {
             self.keep_watching(number)?;
             self.clients.watchers[number].is_complete(&self.checker.model).and(heard)?;
         }
+        for number in 0..self.trees.watchers.len() {
+            self.until("a watcher of the tree did not hear everything", |world| {
+                let heard = world.hear_tree(number);
+                heard.is_err() || world.trees.watchers[number].next > world.checker.tree.index
+            })?;
+            self.hear_tree(number)?;
+        }
+        self.until("what had expired stayed in the tree", |world| world.tree_is_in_time())?;
         self.catch_up()?;
         let everything =
             RangeRequest { key: "\0".into(), range_end: "\0".into(), ..RangeRequest::default() };
@@ -124,6 +132,7 @@ impl World {
         for &(id, up) in &ups {
             acked_survives(id, up, &self.checker)?;
             StateAgreement::leases(id, up, &self.checker)?;
+            StateAgreement::tree(id, up, &self.checker)?;
             counts_equal_walk(id, up, &everything)?;
             StateAgreement::hash(ups[0], (id, up))?;
             if up.store.stamp() == ups[0].1.store.stamp() {
@@ -155,6 +164,7 @@ impl World {
             let up = |id: u64| self.nodes[&id].up.as_ref().expect("it is up");
             StateAgreement::hash((one, up(one)), (other, up(other)))?;
             StateAgreement::leases(one, up(one), &self.checker)?;
+            StateAgreement::tree(one, up(one), &self.checker)?;
             let range =
                 RangeRequest { key: "k/1".into(), range_end: "k/4".into(), ..Default::default() };
             counts_equal_walk(one, up(one), &range)?;

@@ -41,6 +41,8 @@ mod shrink;
 mod tolerance;
 mod totals;
 mod trace;
+mod tree;
+mod trees;
 mod violation;
 mod wal;
 mod watchers;

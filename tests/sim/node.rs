@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate::base::{ClusterId, MemberId, Moment};
 use quorate::engine::{Config, Foundation, Handle, IncomingSnapshot, Parts, WatchStream};
-use quorate::keepers::{Expiry, Recorder};
+use quorate::keepers::{Expiry, Recorder, TreeExpiry};
 use quorate::proto::etcdserverpb::Member;
 use quorate::state::Machine;
 use quorate::storage::{
@@ -143,6 +143,7 @@ pub(crate) struct Up {
     pub(crate) post: Post,
     pub(crate) expiry: Expiry,
     pub(crate) recorder: Recorder,
+    pub(crate) tree: TreeExpiry,
     pub(crate) scheduled: [bool; 6],
     /// Snapshots on their way in, and what of them has not arrived.
     pub(crate) incoming: BTreeMap<u64, (IncomingSnapshot, Bytes)>,
@@ -154,12 +155,13 @@ pub(crate) struct Up {
 
 impl Node {
     pub(crate) fn new(id: u64, dir: &Path, now: Moment, dice: &mut Dice) -> Self {
-        let drift = Drift::new(now, Moment::from_millis(dice.between(0, 100_000)));
+        let local = Moment::from_millis(dice.between(0, 100_000));
+        let drift = Drift::new(now, local);
         Self {
             id,
             db_dir: dir.join(id.to_string()),
             disk: SimDisk::new(),
-            clock: Arc::default(),
+            clock: Arc::new(SimClock::new(local)),
             drift,
             boot: 0,
             up: None,
@@ -210,6 +212,7 @@ impl Node {
             post,
             expiry: Expiry::default(),
             recorder: Recorder::default(),
+            tree: TreeExpiry::default(),
             scheduled: [false; 6],
             incoming: BTreeMap::new(),
             streams: BTreeMap::new(),

@@ -44,7 +44,7 @@ impl Ownership {
 /// What members put into the log by themselves.
 fn is_of_members(envelope: &Envelope) -> bool {
     match &envelope.command {
-        Some(Command::LeaseRevoke(_)) => envelope.leader_term != 0,
+        Some(Command::LeaseRevoke(_) | Command::V2Sync(_)) => envelope.leader_term != 0,
         Some(
             Command::LeaseCheckpoint(_)
             | Command::MemberChange(_)

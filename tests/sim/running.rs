@@ -217,6 +217,10 @@ impl World {
                 }
             }
             Some(Command::Compact(_)) if is_ok => self.totals.compactions += 1,
+            Some(Command::V2(_)) if is_ok => self.totals.tree_requests += 1,
+            Some(Command::V2Sync(sync)) if is_ok => {
+                self.expired_in_time(envelope.origin_member, *sync)?;
+            }
             Some(Command::LeaseGrant(grant)) if is_ok => {
                 let index = self.checker.next_index() - 1;
                 self.leases.granted(grant.id, grant.ttl, index);
@@ -265,6 +269,7 @@ impl World {
         let me = quorate::base::MemberId(id);
         let is_nameless = members.member(me).is_some_and(|member| member.name.is_empty());
         let due = up.expiry.next(local, &up.handle).or_else(|| up.recorder.next(local, &up.handle));
+        let due = due.or_else(|| up.tree.next(local, &up.handle));
         let publish = || Command::MemberPublish(MemberPublish { member: Some(member(id)) });
         let due = due.or_else(|| is_nameless.then(|| (0, publish())));
         let Some((term, command)) = due else { return };

@@ -89,6 +89,7 @@ impl Script {
                 let ttl_s = self.query().lease(*id).map_or(0, |lease| lease.ttl);
                 Outcome::KeptAlive { ttl_s, term: TERM }
             }
+            Op::Tree(_) => unreachable!("no script reads the v2 tree"),
         }
     }
 

@@ -69,6 +69,10 @@ totals! {
     lease_expiries,
     lease_expiries_across_leaders,
     renewals,
+    tree_requests,
+    tree_expiries,
+    tree_watchers_moved,
+    tree_watch_events,
     virtual_seconds,
     trace_lines,
 }
@@ -96,6 +100,10 @@ impl Totals {
             (self.snapshots_stale, 50, "snapshots older than what they came to"),
             (self.watchers_of_the_future, 1_000, "watchers of the future"),
             (self.progress_told, 5_000, "progress messages"),
+            (self.tree_requests, 50_000, "requests to the v2 tree"),
+            (self.tree_expiries, 1_000, "times that nodes of the v2 tree expired"),
+            (self.tree_watch_events, 20_000, "events told to watchers of the v2 tree"),
+            (self.tree_watchers_moved, 2_000, "watchers of the v2 tree that went elsewhere"),
         ];
         let missing = |&(found, per_thousand, what): &(u64, u64, &str)| {
             let least = per_thousand * self.worlds / 1_000;

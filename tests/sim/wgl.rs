@@ -55,7 +55,7 @@ fn operations(history: &History) -> Vec<Operation<'_>> {
         Op::Range(range) => !range.serializable && operation.outcome.is_some(),
         Op::ReadTxn(_) => operation.outcome.is_some(),
         Op::Command(_) => true,
-        Op::KeepAlive(_) => false,
+        Op::KeepAlive(_) | Op::Tree(_) => false,
     };
     operations.into_values().filter(promises_order).collect()
 }
@@ -113,7 +113,7 @@ fn explains(operations: &[Operation<'_>], order: &[usize]) -> bool {
                     if *revision == model.revision
                         && *result == model.read_txn_at(txn, *revision, model.compacted))
             }
-            Op::KeepAlive(_) => false,
+            Op::KeepAlive(_) | Op::Tree(_) => false,
         };
         if !is_explained {
             return false;

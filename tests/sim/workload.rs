@@ -23,6 +23,16 @@ pub(crate) enum Op {
     Range(RangeRequest),
     ReadTxn(TxnRequest),
     KeepAlive(i64),
+    /// Of the v2 tree, behind a barrier likewise.
+    Tree(TreeRead),
+}
+
+/// A listing of the v2 tree.
+#[derive(Clone, Debug)]
+pub(crate) struct TreeRead {
+    pub(crate) path: String,
+    pub(crate) recursive: bool,
+    pub(crate) serializable: bool,
 }
 
 #[derive(Debug)]

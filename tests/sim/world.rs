@@ -33,6 +33,7 @@ use crate::node::{Limits, Node, Turn};
 use crate::sabotage::Harm;
 use crate::totals::Totals;
 use crate::trace::Trace;
+use crate::trees::Trees;
 use crate::violation::{Verdict, Violation};
 
 /// What a world is made of; everything else follows from the seed.
@@ -56,6 +57,8 @@ pub(crate) struct Plan {
     pub(crate) also: Option<fn(&World) -> Verdict>,
     /// Keep the whole event log in memory.
     pub(crate) keep_trace: bool,
+    /// Half the worlds write the v2 tree, too; without it none does.
+    pub(crate) tree: bool,
 }
 
 impl Plan {
@@ -71,6 +74,7 @@ impl Plan {
             watchers: None,
             also: None,
             keep_trace: false,
+            tree: true,
         }
     }
 }
@@ -121,6 +125,8 @@ pub(crate) enum Event {
     },
     Client(usize),
     Watch(usize),
+    /// A watcher of the v2 tree looks.
+    TreeWatch(usize),
     Start {
         node: u64,
     },
@@ -181,6 +187,7 @@ pub(crate) struct World {
     /// Held for members that are paused.
     pub(crate) held: Vec<Event>,
     pub(crate) clients: Clients,
+    pub(crate) trees: Trees,
     pub(crate) faults: Faults,
     pub(crate) checker: Checker,
     pub(crate) elections: ElectionSafety,
@@ -236,6 +243,7 @@ impl World {
             applied: AppliedMonotonic::default(),
             revisions: RevisionMonotonic::default(),
             leases: LeaseNeverEarly::new(110),
+            trees: Trees::new(&plan),
             totals: Totals { worlds: 1, ..Totals::default() },
             plan,
             dice,
@@ -254,6 +262,9 @@ impl World {
         for watcher in 0..world.clients.watchers.len() {
             let after = world.ticks(0, 30);
             world.after(after, Event::Watch(watcher));
+        }
+        for watcher in 0..world.trees.watchers.len() {
+            world.after(tick * (watcher as u32 + 3), Event::TreeWatch(watcher));
         }
         world.after(tick * 7, Event::Sample);
         Ok(world)
@@ -308,6 +319,7 @@ impl World {
             Event::SnapshotSent { from, boot, to, ok } => self.snapshot_sent(from, boot, to, ok),
             Event::Client(client) => self.client_acts(client),
             Event::Watch(watcher) => self.watcher_acts(watcher),
+            Event::TreeWatch(watcher) => self.tree_watcher_acts(watcher),
             Event::Start { node } => self.start(node),
             Event::Resume { node } => self.resume(node),
             Event::Retire { node } => self.retire(node),

@@ -9,6 +9,7 @@ use super::exposition::{Exposition, Kind};
 use super::process;
 use super::tally::Tally;
 use crate::api::local::API_VERSION;
+use crate::api::quota::Quota;
 use crate::engine::{Handle, Status};
 use crate::transport::Transport;
 
@@ -16,8 +17,7 @@ use crate::transport::Transport;
 pub struct Vitals {
     pub handle: Handle,
     pub transport: Arc<Transport>,
-    /// Bytes at which the alarm is raised; 0 is never.
-    pub quota_bytes: u64,
+    pub quota: Arc<Quota>,
 }
 
 /// The page; without an engine, what the door knows.
@@ -69,7 +69,7 @@ fn server(page: &mut Exposition, vitals: &Vitals, status: &Status) {
         "Commands of which it is not known that they were applied.",
         meters.failed_proposals.value(),
     );
-    page.gauge("etcd_server_quota_backend_bytes", "The quota.", vitals.quota_bytes);
+    page.gauge("etcd_server_quota_backend_bytes", "The quota.", vitals.quota.limit());
     let slow = meters.slow_applies.value();
     page.counter("etcd_server_slow_apply_total", "Batches applied in more than 100 ms.", slow);
     page.counter(

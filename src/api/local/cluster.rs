@@ -13,9 +13,9 @@ use crate::proto::{Method, Reply, Status};
 use crate::state::{Rejection, check};
 
 /// A change that lacks at most the new member's id.
-pub(super) struct Changing {
-    kind: Kind,
-    member: pb::Member,
+pub(in crate::api) struct Changing {
+    pub(in crate::api) kind: Kind,
+    pub(in crate::api) member: pb::Member,
 }
 
 pub(super) fn decode(method: Method, body: Bytes) -> Result<(Change, Changing), Status> {
@@ -55,7 +55,7 @@ pub(super) fn decode(method: Method, body: Bytes) -> Result<(Change, Changing), 
 
 impl Changing {
     /// A new member's id is etcd's: of its URLs and the second in which it was added.
-    pub(super) fn command(mut self, wall_ms: i64) -> MemberChange {
+    pub(in crate::api) fn command(mut self, wall_ms: i64) -> MemberChange {
         if matches!(self.kind, Kind::AddVoter | Kind::AddLearner) {
             let seconds = u64::try_from(wall_ms / 1_000).unwrap_or(0);
             self.member.id = MemberId::from_peer_urls(&self.member.peer_ur_ls, "", Some(seconds)).0;

@@ -16,12 +16,12 @@ mod events;
 mod header;
 mod leases;
 mod maintenance;
-mod quota;
 mod reads;
 mod service;
 mod snapshot;
 mod watches;
 mod writes;
 
+pub(super) use cluster::Changing;
 pub(super) use service::API_VERSION;
 pub use service::{Config, Local};

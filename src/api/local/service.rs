@@ -9,9 +9,9 @@ use tokio::sync::Semaphore;
 
 use super::events::Memo;
 use super::header::Header;
-use super::quota::Quota;
 use super::reads::{Read, ReadCall};
 use super::{auth, cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
+use crate::api::quota::Quota;
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
@@ -72,7 +72,7 @@ pub(super) struct Inner {
     pub handle: Handle,
     pub config: Config,
     pub header: Header,
-    pub quota: Quota,
+    pub quota: Arc<Quota>,
     pub snapshots: Arc<Semaphore>,
     pub events: Memo,
 }
@@ -93,11 +93,16 @@ pub struct Local {
 impl Local {
     pub fn new(handle: Handle, config: Config) -> Self {
         let header = Header { cluster: config.cluster, member: config.member };
-        let quota = Quota::new(config.quota_bytes);
+        let quota = Arc::new(Quota::new(config.quota_bytes, config.member));
         let snapshots = Arc::new(Semaphore::new(SNAPSHOTS_MAX));
         let events = Memo::default();
         let inner = Inner { handle, config, header, quota, snapshots, events };
         Self { member: Member(Arc::new(inner)) }
+    }
+
+    /// What may still be written, for a door that writes by itself.
+    pub fn quota(&self) -> Arc<Quota> {
+        Arc::clone(&self.member.quota)
     }
 }
 

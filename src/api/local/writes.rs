@@ -6,13 +6,12 @@ use super::cluster;
 use super::header::Change;
 use super::service::{Member, checked, decoded};
 use crate::api::status;
-use crate::base::{MemberId, Moment};
+use crate::base::Moment;
 use crate::engine::Retry;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::etcdserverpb::alarm_request::AlarmAction;
 use crate::proto::quorate::log::LeaseRevoke;
 use crate::proto::{Method, Reply, Status};
-use crate::state::{Command, Rejection, check, cost};
+use crate::state::{Command, check};
 
 /// A command on its way to the log, and how its answer is written.
 pub(super) enum Write {
@@ -66,10 +65,8 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
             (Command::MemberChange(changing.command(wall_ms)), change)
         }
     };
-    let measure = || member.handle.status().ok().map(|status| status.db_bytes_in_use);
-    if !member.quota.admits(cost(&command), now, measure) {
-        raise_no_space(member, deadline);
-        return reply.send(Err(status::of_rejection(Rejection::NoSpace)));
+    if let Err(rejection) = member.quota.admit(&member.handle, &command, now, deadline) {
+        return reply.send(Err(status::of_rejection(rejection)));
     }
     let header = member.header;
     if let Command::Compact(request) = &command
@@ -138,29 +135,4 @@ fn random_id() -> Result<i64, Status> {
     })?;
     // One of 2^63 draws would be 0, which means "choose".
     Ok(i64::try_from(drawn >> 1).unwrap_or(1).max(1))
-}
-
-/// Tells all members that this one is full; they refuse until the alarm is taken back.
-fn raise_no_space(member: &Member, deadline: Moment) {
-    if !member.quota.begin_raising() {
-        return;
-    }
-    let id: MemberId = member.config.member;
-    tracing::warn!(quota_bytes = member.quota.limit(), "the quota is used up: raising the alarm");
-    let alarm = pb::AlarmRequest {
-        action: AlarmAction::Activate.into(),
-        member_id: id.0,
-        alarm: pb::AlarmType::Nospace.into(),
-    };
-    let raising = member.clone();
-    member.handle.submit(
-        Command::Alarm(alarm),
-        deadline,
-        Box::new(move |result| {
-            raising.quota.end_raising();
-            if let Err(error) = result {
-                tracing::warn!(%error, "the alarm was not raised; the next write tries again");
-            }
-        }),
-    );
 }

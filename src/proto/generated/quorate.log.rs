@@ -270,6 +270,9 @@ pub struct V2Node {
     /// What was left when the event happened, seconds, rounded up.
     #[prost(int64, tag = "8")]
     pub ttl_s: i64,
+    /// Of a row alone: a directory that expires, of which a part has gone already.
+    #[prost(bool, tag = "9")]
+    pub cleared: bool,
 }
 /// What happened to a node of the v2 tree.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -1,9 +1,12 @@
 //! What readers see of a node: the node, and of a directory what is in it but not hidden, by name.
 
+use std::ops::ControlFlow;
+
 use bytes::Bytes;
 
 use super::error::{Error, Stop};
 use super::{path, rows, tree};
+use crate::base::limits;
 use crate::proto::quorate::log::V2Node;
 use crate::storage::{Fault, Read};
 
@@ -68,29 +71,52 @@ fn whole<R: Read>(
     let node = tree::find(read, path, index)?;
     let mut listing = shown(path, node, now_ms);
     if listing.node.dir {
-        listing.nodes = Some(nodes(read, path, recursive, now_ms)?);
+        let mut room = limits::V2_LISTING_BYTES_MAX;
+        listing.nodes = Some(nodes(read, path, recursive, now_ms, &mut room)?);
+        if room == 0 {
+            return Err(too_long(path, index).into());
+        }
     }
     Ok(listing)
 }
 
-/// Depth is bounded by the length of a key.
+/// etcd would answer, or die trying.
+fn too_long(path: &[u8], index: u64) -> Error {
+    let (path, bytes) = (String::from_utf8_lossy(path), limits::V2_LISTING_BYTES_MAX);
+    let cause = format!(
+        "the listing of {path} takes more than {bytes} bytes: list its directories one by one"
+    );
+    Error::new(Error::INVALID_FIELD, cause, index)
+}
+
+/// Depth is bounded by the length of a key, and what is collected by `room`, bytes: 0 afterwards says that there was not
+/// enough.
 fn nodes<R: Read>(
     read: &R,
     directory: &[u8],
     recursive: bool,
     now_ms: i64,
+    room: &mut usize,
 ) -> Result<Vec<Listing>, Fault> {
     let mut found = Vec::new();
-    for (name, node) in rows::children(read, directory, usize::MAX)? {
-        if path::is_hidden(&name) {
-            continue;
+    rows::each_child(read, directory, &mut |name, node| {
+        if path::is_hidden(name) {
+            return ControlFlow::Continue(());
         }
-        let path = path::join(directory, &name);
-        let mut child = shown(&path, node, now_ms);
-        if child.node.dir && recursive {
-            child.nodes = Some(nodes(read, &path, recursive, now_ms)?);
+        let child = shown(&path::join(directory, name), node, now_ms);
+        let bytes = size_of::<Listing>() + child.node.key.len() + child.node.value.len();
+        *room = room.saturating_sub(bytes);
+        if *room == 0 {
+            return ControlFlow::Break(());
         }
         found.push(child);
+        ControlFlow::Continue(())
+    })?;
+    for child in found.iter_mut().filter(|child| recursive && child.node.dir) {
+        if *room == 0 {
+            break;
+        }
+        child.nodes = Some(nodes(read, &child.node.key, recursive, now_ms, room)?);
     }
     Ok(found)
 }
@@ -99,12 +125,13 @@ fn shown(path: &[u8], node: V2Node, now_ms: i64) -> Listing {
     // The root has no name.
     let key = if path::is_root(path) { Bytes::new() } else { Bytes::copy_from_slice(path) };
     let ttl_s = ttl_s(node.expires_at_ms, now_ms);
-    Listing { node: V2Node { key, ttl_s, ..node }, nodes: None }
+    Listing { node: V2Node { key, ttl_s, cleared: false, ..node }, nodes: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::{Batch, Nothing};
 
     #[test]
     fn what_is_left_is_rounded_up() {
@@ -113,5 +140,27 @@ mod tests {
         {
             assert_eq!(ttl_s(at, now), left, "{at} {now}");
         }
+    }
+
+    #[test]
+    fn a_listing_that_is_too_long_is_refused_with_what_to_do() {
+        let mut batch = Batch::new(&Nothing);
+        let value = Bytes::from(vec![b'x'; limits::V2_LISTING_BYTES_MAX / 4]);
+        for name in ["/d/a", "/d/b", "/d/c", "/d/d", "/e/a"] {
+            let node = V2Node { value: value.clone(), created: 1, ..V2Node::default() };
+            rows::put_node(&mut batch, name.as_bytes(), &node, None);
+        }
+        for name in ["/d", "/e"] {
+            let node = V2Node { dir: true, created: 1, ..V2Node::default() };
+            rows::put_node(&mut batch, name.as_bytes(), &node, None);
+        }
+        let list = |path: &[u8], recursive| listed(&batch, path, recursive, 0).unwrap();
+        for (path, recursive) in [(&b"/"[..], true), (b"/d", false)] {
+            let refused = list(path, recursive).unwrap_err();
+            assert_eq!(refused.code, Error::INVALID_FIELD);
+            assert!(refused.to_string().contains("one by one"), "{refused}");
+        }
+        assert_eq!(list(b"/", false).unwrap().listing.nodes.unwrap().len(), 2);
+        assert_eq!(list(b"/e", true).unwrap().listing.nodes.unwrap().len(), 1);
     }
 }

@@ -87,8 +87,12 @@ pub(super) fn delete_node<R: Read>(batch: &mut Batch<'_, R>, path: &[u8], node: 
 
 fn delete_expiry<R: Read>(batch: &mut Batch<'_, R>, path: &[u8], node: &V2Node) {
     if node.expires_at_ms != 0 {
-        batch.delete(Table::V2, expiry_row(node.expires_at_ms, path));
+        delete_expiry_row(batch, node.expires_at_ms, path);
     }
+}
+
+pub(super) fn delete_expiry_row<R: Read>(batch: &mut Batch<'_, R>, at_ms: i64, path: &[u8]) {
+    batch.delete(Table::V2, expiry_row(at_ms, path));
 }
 
 /// Names and nodes of a directory, by name; at most `count_max`.
@@ -97,23 +101,57 @@ pub(super) fn children<R: Read>(
     directory: &[u8],
     count_max: usize,
 ) -> Result<Vec<(Vec<u8>, V2Node)>, Fault> {
+    let mut found = Vec::new();
+    each_child(read, directory, &mut |name, node| {
+        found.push((name.to_vec(), node));
+        if found.len() < count_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(found)
+}
+
+/// The names and nodes of a directory, by name, until `each` has enough.
+pub(super) fn each_child<R: Read>(
+    read: &R,
+    directory: &[u8],
+    each: &mut dyn FnMut(&[u8], V2Node) -> ControlFlow<()>,
+) -> Result<(), Fault> {
     let prefix = children_row(directory);
-    let (mut found, mut failed) = (Vec::new(), None);
+    let mut failed = None;
     let low = Bound::Included(prefix.as_slice());
     read.scan(Table::V2, low, Bound::Unbounded, Direction::Ascending, &mut |row| {
         let Some(name) = row.key.strip_prefix(prefix.as_slice()) else {
             return ControlFlow::Break(());
         };
         match V2Node::decode(row.value) {
-            Ok(node) => found.push((name.to_vec(), node)),
-            Err(_) => failed = Some(unreadable("node", row.key)),
+            Ok(node) => each(name, node),
+            Err(_) => {
+                failed = Some(unreadable("node", row.key));
+                ControlFlow::Break(())
+            }
         }
-        if failed.is_some() || found.len() >= count_max {
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+/// How many nodes there are below a directory, at whatever depth; no more than `count_max` are counted.
+pub(super) fn count_below<R: Read>(
+    read: &R,
+    directory: &[u8],
+    count_max: usize,
+) -> Result<usize, Fault> {
+    // The rows of what is below, and of nothing else, begin with the directory's own path and a slash.
+    let directory = if path::is_root(directory) { &b""[..] } else { directory };
+    let prefix = [&[NODE][..], directory, b"/"].concat();
+    let mut count = 0;
+    let low = Bound::Included(prefix.as_slice());
+    read.scan(Table::V2, low, Bound::Unbounded, Direction::Ascending, &mut |row| {
+        if count >= count_max || !row.key.starts_with(&prefix) {
             return ControlFlow::Break(());
         }
+        count += 1;
         ControlFlow::Continue(())
     })?;
-    failed.map_or(Ok(found), Err)
+    Ok(count)
 }
 
 fn expiry_row(at_ms: i64, path: &[u8]) -> Vec<u8> {

@@ -235,6 +235,7 @@ impl<R: Read> Tree<'_, '_, R> {
         V2Node {
             key: Bytes::copy_from_slice(path),
             ttl_s: ttl_s(node.expires_at_ms, self.now_ms),
+            cleared: false,
             ..node.clone()
         }
     }

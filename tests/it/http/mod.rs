@@ -18,6 +18,7 @@ mod three;
 mod transcripts;
 mod v2;
 mod v2_clients;
+mod v2_kills;
 mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,7 +1,7 @@
 //! The program as a cluster of three, in clear.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::path::PathBuf;
 
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate};
 use super::calls::{RANGE, get};
@@ -14,7 +14,8 @@ pub(super) struct Three {
     pub addresses: Vec<SocketAddr>,
     // Before their folder, which has their logs.
     processes: Vec<Option<Process>>,
-    _dir: tempfile::TempDir,
+    ports: Vec<u16>,
+    dir: tempfile::TempDir,
     _seat: Seat,
 }
 
@@ -22,32 +23,61 @@ impl Three {
     /// Started, and each of them serves.
     pub(super) async fn start() -> Self {
         let seat = Seat::take();
-        let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(6);
-        let url = |port: usize| format!("http://127.0.0.1:{}", ports[port]);
-        let members: Vec<String> = (0..3).map(|n| format!("etcd-0{}={}", n + 1, url(n))).collect();
-        let spawn = |n: usize| {
-            let mut program: Command = quorate();
-            program.current_dir(dir.path()).args(["--name", &format!("etcd-0{}", n + 1)]);
-            program.args(["--initial-cluster", &members.join(",")]);
-            program.args(["--listen-peer-urls", &url(n)]);
-            program.args(["--initial-advertise-peer-urls", &url(n)]);
-            program.args(["--listen-client-urls", &url(n + 3)]);
-            program.args(["--advertise-client-urls", &url(n + 3)]);
-            Some(Process::spawn(program, &dir.path().join(format!("n{n}.log"))))
-        };
-        let processes = (0..3).map(spawn).collect();
-        let addresses: Vec<SocketAddr> =
-            (3..6).map(|port| SocketAddr::from(([127, 0, 0, 1], ports[port]))).collect();
-        for &address in &addresses {
-            eventually("the TCP door", || async { TcpStream::connect(address).await.ok() }).await;
-            let client = Client::dial(address).await;
-            eventually("it serves", || async {
-                client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
-            })
-            .await;
+        let addresses =
+            ports[3..].iter().map(|&port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
+        let processes = (0..3).map(|_| None).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let mut three = Self { addresses, processes, ports, dir, _seat: seat };
+        for member in 0..3 {
+            three.spawn(member, "new");
         }
-        Self { addresses, processes, _dir: dir, _seat: seat }
+        for member in 0..3 {
+            three.serves(member).await;
+        }
+        three
+    }
+
+    /// Starts one; with `existing` it may come without data to a cluster that knows it.
+    pub(super) fn spawn(&mut self, member: usize, state: &str) {
+        let name = |n: usize| format!("etcd-0{}", n + 1);
+        let members: Vec<String> =
+            (0..3).map(|n| format!("{}={}", name(n), self.peer_url(n))).collect();
+        let (peer, client) = (self.peer_url(member), format!("http://{}", self.addresses[member]));
+        let mut program = quorate();
+        program.current_dir(self.dir.path()).args(["--name", &name(member)]);
+        program.args(["--initial-cluster", &members.join(","), "--initial-cluster-state", state]);
+        program.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
+        program.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
+        self.processes[member] = Some(Process::spawn(program, &self.log(member)));
+    }
+
+    /// Until it answers reads that wait for a majority.
+    pub(super) async fn serves(&self, member: usize) {
+        let address = self.addresses[member];
+        eventually("the TCP door", || async { TcpStream::connect(address).await.ok() }).await;
+        let client = Client::dial(address).await;
+        eventually("it serves", || async {
+            client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
+        })
+        .await;
+    }
+
+    pub(super) fn peer_url(&self, member: usize) -> String {
+        format!("http://127.0.0.1:{}", self.ports[member])
+    }
+
+    /// What it has logged, in all its lives.
+    pub(super) fn log(&self, member: usize) -> PathBuf {
+        self.dir.path().join(format!("n{member}.log"))
+    }
+
+    /// Its data is gone.
+    pub(super) fn lose(&mut self, member: usize) {
+        self.kill(member);
+        let data = self.dir.path().join(format!("etcd-0{}.etcd", member + 1));
+        let gone = std::fs::remove_dir_all(&data);
+        gone.unwrap_or_else(|error| panic!("{}: {error}", data.display()));
     }
 
     /// Ends one at once.

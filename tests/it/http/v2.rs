@@ -15,7 +15,6 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::super::harness::{eventually, quorate, run};
 use super::alone::Alone;
@@ -138,8 +137,21 @@ pub(super) async fn align(address: SocketAddr) {
     .await;
 }
 
+/// The same with JSON.
+pub(super) async fn say_json(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let mut answer = send(address, method, path, "application/json", body).await;
+    let mut text = String::new();
+    soon("the body", answer.body.read_to_string(&mut text)).await.unwrap();
+    (answer.status().parse().unwrap(), text)
+}
+
 /// Where the tree stands.
-async fn index(address: SocketAddr) -> u64 {
+pub(super) async fn index(address: SocketAddr) -> u64 {
     let answer = send(address, "GET", "/v2/keys", "", "").await;
     answer.header("x-etcd-index").unwrap().parse().unwrap()
 }
@@ -375,31 +387,62 @@ fn the_tree_is_not_seen_through_v3() {
     });
 }
 
-#[test]
-fn a_ttl_ends_in_time_though_its_leader_has_died() {
-    run(async {
-        let mut three = Three::start().await;
-        let leader = eventually("a leader", || async {
-            for (place, &address) in three.addresses.iter().enumerate() {
-                let (_, text) = say(address, "GET", "/v2/stats/self", "").await;
-                if text.contains("StateLeader") {
-                    return Some(place);
-                }
+/// Who leads, by what members tell.
+pub(super) async fn leader(three: &Three) -> usize {
+    eventually("a leader", || async {
+        for (place, &address) in three.addresses.iter().enumerate() {
+            if TcpStream::connect(address).await.is_err() {
+                continue;
             }
-            None
+            let (_, text) = say(address, "GET", "/v2/stats/self", "").await;
+            if text.contains("StateLeader") {
+                return Some(place);
+            }
+        }
+        None
+    })
+    .await
+}
+
+/// What a member tells of the indexes `from..=to`, by one stream.
+pub(super) async fn history(address: SocketAddr, from: u64, to: u64) -> Vec<serde_json::Value> {
+    let path = format!("/v2/keys/?wait=true&recursive=true&stream=true&waitIndex={from}");
+    let mut stream = send(address, "GET", &path, "", "").await;
+    let mut told: Vec<serde_json::Value> = Vec::new();
+    loop {
+        let mut line = String::new();
+        soon("an event", stream.body.read_line(&mut line)).await.unwrap();
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let index = event["node"]["modifiedIndex"].as_u64().unwrap();
+        told.push(event);
+        if index >= to {
+            return told;
+        }
+    }
+}
+
+#[test]
+fn a_write_over_the_quota_raises_the_alarm() {
+    run(async {
+        let (alone, _) = Alone::of(quorate(), &["--quota-backend-bytes=1000000"]).await;
+        let address = alone.address;
+        let form = format!("value={}", "x".repeat(50_000));
+        let refused = eventually("it is full", || async {
+            let (status, text) = say(address, "POST", "/v2/keys/q", &form).await;
+            (status != 201).then_some((status, text))
         })
         .await;
-        let address = three.addresses[(leader + 1) % 3];
-        let began = Instant::now();
-        let (status, text) = say(address, "PUT", "/v2/keys/short", "value=x&ttl=6").await;
-        assert_eq!(status, 201, "{text}");
-        let mut watch = send(address, "GET", "/v2/keys/short?wait=true", "", "").await;
-        three.kill(leader);
-        let mut line = String::new();
-        soon("its end", watch.body.read_line(&mut line)).await.unwrap();
-        let took = began.elapsed();
-        assert!(line.contains("expire"), "{line}");
-        // Never early; the other bound has room for a busy machine.
-        assert!((5.9..20.0).contains(&took.as_secs_f64()), "{took:?}");
+        assert_eq!(refused.0, 500, "{}", refused.1);
+        assert!(refused.1.contains("\"errorCode\":300"), "{}", refused.1);
+        assert!(refused.1.contains("database space exceeded"), "{}", refused.1);
+        eventually("all are told", || async {
+            let path = "/v3/maintenance/alarm";
+            let (_, text) = say_json(address, "POST", path, r#"{"action":"GET"}"#).await;
+            text.contains("NOSPACE").then_some(())
+        })
+        .await;
+        // A small one is refused, too; what makes room is not.
+        assert_eq!(say(address, "PUT", "/v2/keys/small", "value=1").await.0, 500);
+        assert_eq!(say(address, "DELETE", "/v2/keys/q?recursive=true", "").await.0, 200);
     });
 }

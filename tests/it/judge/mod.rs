@@ -19,6 +19,8 @@ pub(crate) mod model;
 pub(crate) mod ownership;
 #[path = "../../sim/totals.rs"]
 pub(crate) mod totals;
+#[path = "../../sim/tree.rs"]
+pub(crate) mod tree;
 #[path = "../../sim/violation.rs"]
 pub(crate) mod violation;
 #[path = "../../sim/watchers.rs"]

@@ -262,6 +262,7 @@ async fn send(client: &Client, op: Op) -> Result<Answer, Error> {
             let term = response.header.map_or(0, |header| header.raft_term);
             Answer::KeptAlive { ttl_s: response.ttl, term }
         }
+        Op::Tree(_) => unreachable!("our own protocol has no v2 tree"),
     })
 }
 

@@ -55,6 +55,24 @@ impl StateAgreement {
         )
     }
 
+    /// The v2 tree of a member that stands where the log does.
+    pub(crate) fn tree(node: u64, up: &Up, checker: &Checker) -> Verdict {
+        let failed = |fault: quorate::storage::Fault| Violation::new(NAME, fault.to_string());
+        if up.store.stamp().applied + 1 != checker.next_index() {
+            return Ok(());
+        }
+        let index = up.handle.tree_index();
+        ensure(index == checker.tree.index, NAME, || {
+            format!("{node} has the tree at {index}, and the log says {}", checker.tree.index)
+        })?;
+        let listed = up.handle.query().and_then(|query| query.v2(b"/", true, 0)).map_err(failed)?;
+        let found = listed.as_ref().map(|listed| &listed.listing);
+        let expected = checker.tree.listing("/", true, index, 0);
+        ensure(found == expected.as_ref(), NAME, || {
+            format!("{node} has the tree {found:?}, and the log says {expected:?}")
+        })
+    }
+
     /// HashKV of two members at a revision that both have, if compaction stands at the same place.
     pub(crate) fn hash(one: (u64, &Up), other: (u64, &Up)) -> Verdict {
         let failed = |fault: quorate::storage::Fault| Violation::new(NAME, fault.to_string());

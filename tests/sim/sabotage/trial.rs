@@ -101,7 +101,7 @@ impl Case {
 fn run(shape: Shape, seed: u64, code: Option<Sabotage>, harm: Option<Harm>) -> Verdict {
     choose(code);
     inflict(harm);
-    let usual = Plan { operations: OPERATIONS, faults: FAULTS, ..Plan::of_seed(seed) };
+    let usual = Plan { operations: OPERATIONS, faults: FAULTS, tree: false, ..Plan::of_seed(seed) };
     let ended = catch_unwind(AssertUnwindSafe(|| match shape {
         Shape::Usual => live(usual),
         Shape::Members(count) => live(Plan { members: Some(count), ..usual }),

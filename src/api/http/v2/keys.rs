@@ -15,7 +15,7 @@ use crate::engine::Handle;
 use crate::proto::quorate::log::V2Request;
 use crate::proto::quorate::log::v2_event::Action;
 use crate::state::v2::{Error, Listed};
-use crate::state::{Command, Rejection, Reply, cost};
+use crate::state::{Command, Reply};
 
 const PREFIX: usize = "/v2/keys".len();
 
@@ -81,11 +81,10 @@ async fn write(
 ) -> Result<Response<Answer>, Error> {
     let handle = asked.handle;
     let command = Command::V2(request);
-    let quota_bytes = asked.session.shared.config.vitals.as_ref().map_or(0, |it| it.quota_bytes);
-    if !is_admitted(handle, cost(&command), quota_bytes) {
-        return Err(internal(Rejection::NoSpace.to_string()));
-    }
-    let deadline = handle.clock().now() + limits::V2_REQUEST_DEADLINE;
+    let now = handle.clock().now();
+    let deadline = now + limits::V2_REQUEST_DEADLINE;
+    let admitted = asked.quota.admit(handle, &command, now, deadline);
+    admitted.map_err(|rejection| internal(rejection.to_string()))?;
     let applied = handle.propose(command, deadline).await;
     let Reply::V2(reply) = applied.map_err(|error| unavailable(&error))?.reply else {
         return Err(internal("quorate: the log answered something else"));
@@ -100,15 +99,6 @@ async fn write(
     let is_silent =
         without_values && !matches!(event.action(), Action::Delete | Action::CompareAndDelete);
     Ok(told(handle, code, json::event(&event, is_silent), reply.index))
-}
-
-/// What is removed always fits.
-fn is_admitted(handle: &Handle, cost: u64, quota_bytes: u64) -> bool {
-    if cost == 0 || quota_bytes == 0 {
-        return true;
-    }
-    // A size that cannot be had is another's failure to tell.
-    handle.status().map_or(true, |status| status.db_bytes_in_use.saturating_add(cost) < quota_bytes)
 }
 
 pub(super) fn unavailable(error: &crate::engine::Error) -> Error {

@@ -3,14 +3,17 @@
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Response, StatusCode};
 
-use super::routes::{Asked, not_allowed, object};
+use super::routes::{Asked, faulted, not_allowed, object};
 use super::{form, json};
-use crate::api::ask;
 use crate::api::http::body::Answer;
 use crate::api::http::pages::page;
-use crate::base::MemberId;
+use crate::api::local::Changing;
+use crate::api::status;
+use crate::base::{MemberId, limits};
+use crate::engine::Error;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Method as Call, Status};
+use crate::proto::quorate::log::member_change::Kind;
+use crate::state::{Command, Rejection, Reply, check};
 
 const PREFIX: usize = "/v2/members".len();
 
@@ -22,7 +25,10 @@ pub(super) async fn machines(asked: Asked<'_>) -> Response<Answer> {
     if let Some(refused) = asked.refused("GET,HEAD") {
         return refused;
     }
-    let members = asked.handle.query().map(|query| query.members().list()).unwrap_or_default();
+    let members = match asked.handle.query() {
+        Ok(query) => query.members().list(),
+        Err(fault) => return faulted(&fault),
+    };
     let mut urls: Vec<String> = members.into_iter().flat_map(|it| it.client_ur_ls).collect();
     urls.sort();
     page(StatusCode::OK, "text/plain; charset=utf-8", urls.join(", "))
@@ -57,8 +63,8 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
 
 /// All, one, or the leader.
 fn told(asked: &Asked<'_>, id: &str) -> Result<(StatusCode, String), Refused> {
-    let internal = (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error".to_owned());
-    let members = asked.handle.query().map_err(|_| internal)?.members();
+    let internal = |fault| (StatusCode::INTERNAL_SERVER_ERROR, status::of_fault(&fault).text);
+    let members = asked.handle.query().map_err(internal)?.members();
     if id.is_empty() {
         let members: Vec<String> = members.list().iter().map(object_of).collect();
         return Ok((StatusCode::OK, format!("{{\"members\":[{}]}}\n", members.join(","))));
@@ -85,63 +91,78 @@ fn object_of(member: &pb::Member) -> String {
 }
 
 async fn add(asked: &mut Asked<'_>) -> Result<(StatusCode, String), Refused> {
-    let peer_ur_ls = peer_urls(asked).await?;
-    let request = pb::MemberAddRequest { peer_ur_ls, is_learner: false };
-    let added: Result<pb::MemberAddResponse, Status> =
-        ask::message(asked.service(), asked.caller(), Call::MemberAdd, &request).await;
-    let added = added.map_err(|status| refused(&status, None))?;
-    let member = added.member.unwrap_or_default();
+    let member = pb::Member { peer_ur_ls: peer_urls(asked).await?, ..Default::default() };
+    let added = change(asked, Kind::AddVoter, member).await;
+    let member = added.map_err(|error| refused(&error, ""))?.unwrap_or_default();
     Ok((StatusCode::CREATED, object_of(&member) + "\n"))
 }
 
 async fn remove(asked: &Asked<'_>, text: &str) -> Result<(StatusCode, String), Refused> {
-    let id = member_id(text)?;
-    let was_removed = is_removed(asked, id);
-    let request = pb::MemberRemoveRequest { id: id.0 };
-    let removed: Result<pb::MemberRemoveResponse, Status> =
-        ask::message(asked.service(), asked.caller(), Call::MemberRemove, &request).await;
-    match removed {
-        Ok(_) => Ok((StatusCode::NO_CONTENT, String::new())),
-        Err(_) if was_removed => {
-            Err((StatusCode::GONE, format!("Member permanently removed: {text}")))
-        }
-        Err(status) => Err(refused(&status, Some(text))),
-    }
-}
-
-async fn update(asked: &mut Asked<'_>, text: &str) -> Result<(StatusCode, String), Refused> {
-    let id = member_id(text)?;
-    let peer_ur_ls = peer_urls(asked).await?;
-    let request = pb::MemberUpdateRequest { id: id.0, peer_ur_ls };
-    let updated: Result<pb::MemberUpdateResponse, Status> =
-        ask::message(asked.service(), asked.caller(), Call::MemberUpdate, &request).await;
-    updated.map_err(|status| refused(&status, Some(text)))?;
+    let member = pb::Member { id: member_id(text)?.0, ..Default::default() };
+    let removed = change(asked, Kind::Remove, member).await;
+    removed.map_err(|error| refused(&error, text))?;
     Ok((StatusCode::NO_CONTENT, String::new()))
 }
 
-fn is_removed(asked: &Asked<'_>, id: MemberId) -> bool {
-    asked.handle.query().is_ok_and(|query| query.members().is_removed(id))
+async fn update(asked: &mut Asked<'_>, text: &str) -> Result<(StatusCode, String), Refused> {
+    let id = member_id(text)?.0;
+    let member = pb::Member { id, peer_ur_ls: peer_urls(asked).await?, ..Default::default() };
+    let updated = change(asked, Kind::Update, member).await;
+    // Who was removed is to an update nobody.
+    let error = |error| match error {
+        Error::Rejected(Rejection::MemberRemoved) => Error::Rejected(Rejection::MemberNotFound),
+        error => error,
+    };
+    updated.map_err(|it| refused(&error(it), text))?;
+    Ok((StatusCode::NO_CONTENT, String::new()))
+}
+
+/// Through the log; the member as it is afterwards, if it is.
+async fn change(
+    asked: &Asked<'_>,
+    kind: Kind,
+    member: pb::Member,
+) -> Result<Option<pb::Member>, Error> {
+    let handle = asked.handle;
+    let change = Changing { kind, member }.command(handle.clock().wall_ms());
+    let deadline = handle.clock().now() + limits::V2_REQUEST_DEADLINE;
+    let applied = handle.propose(Command::MemberChange(change), deadline).await?;
+    Ok(match applied.reply {
+        Reply::Members { member, .. } => member,
+        _ => None,
+    })
 }
 
 fn member_id(text: &str) -> Result<MemberId, Refused> {
     let id = u64::from_str_radix(text, 16).ok().filter(|_| !text.starts_with('+'));
-    id.map(MemberId).ok_or_else(|| (StatusCode::NOT_FOUND, format!("No such member: {text}")))
+    // Nobody has the id 0.
+    id.filter(|id| *id != 0)
+        .map(MemberId)
+        .ok_or_else(|| (StatusCode::NOT_FOUND, format!("No such member: {text}")))
 }
 
-fn refused(status: &Status, id: Option<&str>) -> Refused {
-    match (status.text.as_str(), id) {
-        ("etcdserver: Peer URLs already exists", _) => {
+fn refused(error: &Error, id: &str) -> Refused {
+    match error {
+        Error::Rejected(Rejection::PeerUrlExist) => {
             (StatusCode::CONFLICT, "membership: peerURL exists".to_owned())
         }
-        ("etcdserver: member ID already exist", _) => {
+        Error::Rejected(Rejection::MemberExist) => {
             (StatusCode::CONFLICT, "membership: ID exists".to_owned())
         }
-        ("etcdserver: member not found", Some(id)) => {
+        Error::Rejected(Rejection::MemberNotFound) => {
             (StatusCode::NOT_FOUND, format!("No such member: {id}"))
         }
-        (text, _) if text.contains("timed out") => (StatusCode::GATEWAY_TIMEOUT, text.to_owned()),
+        Error::Rejected(Rejection::MemberRemoved) => {
+            (StatusCode::GONE, format!("Member permanently removed: {id}"))
+        }
+        Error::Timeout
+        | Error::NotProposedInTime
+        | Error::PassedOver
+        | Error::ConnectionLost { .. } => {
+            (StatusCode::GATEWAY_TIMEOUT, status::of_error(error).text)
+        }
         // What etcd calls an internal error has a reason here.
-        (text, _) => (StatusCode::INTERNAL_SERVER_ERROR, text.to_owned()),
+        _ => (StatusCode::INTERNAL_SERVER_ERROR, status::of_error(error).text),
     }
 }
 
@@ -168,7 +189,10 @@ async fn peer_urls(asked: &mut Asked<'_>) -> Result<Vec<String>, Refused> {
     for url in &urls {
         checked(url).map_err(bad)?;
     }
-    Ok(urls)
+    // And those of whoever dials them.
+    let request = pb::MemberUpdateRequest { id: 0, peer_ur_ls: urls };
+    check::member_update(&request).map_err(|malformed| bad(malformed.to_string()))?;
+    Ok(request.peer_ur_ls)
 }
 
 /// Go's words where it stumbles over the first sign.

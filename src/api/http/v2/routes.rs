@@ -1,5 +1,6 @@
 //! Which page a path is.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -7,12 +8,13 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::{auth, form, keys, members, stats};
+use super::{auth, form, json, keys, members, stats};
 use crate::api::http::body::Answer;
 use crate::api::http::pages::{nothing, page};
 use crate::api::http::session::Session;
+use crate::api::quota::Quota;
+use crate::api::status;
 use crate::engine::Handle;
-use crate::proto::{Caller, Service};
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 const KEYS: &[u8] = b"/v2/keys";
@@ -21,6 +23,7 @@ const KEYS: &[u8] = b"/v2/keys";
 pub(super) struct Asked<'a> {
     pub(super) session: &'a Arc<Session>,
     pub(super) handle: &'a Handle,
+    pub(super) quota: &'a Arc<Quota>,
     /// Without escapes.
     pub(super) path: Vec<u8>,
     pub(super) request: Request<Incoming>,
@@ -43,7 +46,7 @@ pub(in crate::api::http) async fn respond(
     if let Some(clean) = unclean(&path) {
         return Ok(moved(&request, &clean));
     }
-    let asked = Asked { session, handle, path, request };
+    let asked = Asked { session, handle, quota: &vitals.quota, path, request };
     Ok(match asked.path.as_slice() {
         path if path == KEYS || path.starts_with(b"/v2/keys/") => keys::respond(asked).await,
         b"/v2/machines" => members::machines(asked).await,
@@ -95,14 +98,6 @@ impl Asked<'_> {
         self.request.method()
     }
 
-    pub(super) fn service(&self) -> &dyn Service {
-        self.session.shared.service.as_ref()
-    }
-
-    pub(super) fn caller(&self) -> &Caller {
-        &self.session.caller
-    }
-
     /// 405, unless the method is among those.
     pub(super) fn refused(&self, allowed: &'static str) -> Option<Response<Answer>> {
         let method = self.method().as_str();
@@ -132,6 +127,12 @@ pub(super) fn not_allowed() -> Response<Answer> {
     let name = HeaderName::from_static("x-content-type-options");
     response.headers_mut().insert(name, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Rows of this member cannot be read: the engine stops, and says why in its log.
+pub(super) fn faulted(fault: &dyn Display) -> Response<Answer> {
+    let text = status::of_fault(fault).text;
+    object(StatusCode::INTERNAL_SERVER_ERROR, json::message(&text))
 }
 
 /// An object.

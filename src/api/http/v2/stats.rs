@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use hyper::{Response, StatusCode};
 
 use super::json;
-use super::routes::{Asked, object};
+use super::routes::{Asked, faulted, object};
 use crate::api::http::body::Answer;
 use crate::base::MemberId;
 use crate::engine::{Outcomes, PeerMeters};
@@ -14,10 +14,12 @@ pub(super) async fn of_self(asked: Asked<'_>) -> Response<Answer> {
     if let Some(refused) = asked.refused("GET") {
         return refused;
     }
-    let Ok(status) = asked.handle.status() else { return unknown() };
+    let (status, members) = match (asked.handle.status(), asked.handle.query()) {
+        (Ok(status), Ok(query)) => (status, query.members()),
+        (Err(fault), _) | (_, Err(fault)) => return faulted(&fault),
+    };
     let raft = &status.raft;
-    let members = asked.handle.query().map(|query| query.members());
-    let name = members.ok().and_then(|it| Some(it.member(status.member)?.name.clone()));
+    let name = members.member(status.member).map(|it| it.name.clone());
     let state = match (raft.is_leader, raft.leader) {
         (true, _) => "StateLeader",
         (false, Some(_)) => "StateFollower",
@@ -48,13 +50,16 @@ pub(super) async fn of_leader(asked: Asked<'_>) -> Response<Answer> {
     if let Some(refused) = asked.refused("GET") {
         return refused;
     }
-    let Ok(status) = asked.handle.status() else { return unknown() };
+    let (status, members) = match (asked.handle.status(), asked.handle.query()) {
+        (Ok(status), Ok(query)) => (status, query.members()),
+        (Err(fault), _) | (_, Err(fault)) => return faulted(&fault),
+    };
     if !status.raft.is_leader {
         return object(StatusCode::FORBIDDEN, json::message("not current leader"));
     }
-    let members = asked.handle.query().map(|query| query.members().list()).unwrap_or_default();
     let peers = asked.handle.meters().peers();
-    let others = members.iter().map(|member| MemberId(member.id)).filter(|id| *id != status.member);
+    let others = members.list();
+    let others = others.iter().map(|member| MemberId(member.id)).filter(|id| *id != status.member);
     let told = others.filter_map(|id| Some(follower(id, peers.get(&id)?)));
     let followers = told.collect::<Vec<_>>().join(",");
     let leader = status.member;
@@ -99,10 +104,6 @@ pub(super) fn of_store(asked: Asked<'_>) -> Response<Answer> {
     let (expired, watchers) = (meters.expired.value(), meters.watchers.load(Ordering::Relaxed));
     text.push_str(&format!(r#""expireCount":{expired},"watchers":{watchers}}}"#));
     object(StatusCode::OK, text)
-}
-
-fn unknown() -> Response<Answer> {
-    object(StatusCode::INTERNAL_SERVER_ERROR, json::message("Internal Server Error"))
 }
 
 /// As Go writes a duration.

@@ -1,18 +1,25 @@
-//! The quota at admission: how full this member's database is, and when to raise the alarm.
+//! The quota at admission: how full this member's database is, and when to raise the alarm. One for all doors.
 //!
 //! It is local and lags: the size is asked for now and then, and what was admitted since is added. It only raises the
 //! alarm; the alarm, replicated, is what refuses on every member.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::base::Moment;
+use crate::base::{MemberId, Moment};
+use crate::engine::Handle;
+use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::etcdserverpb::{AlarmRequest, AlarmType};
+use crate::state::{Command, Rejection, cost};
 
 /// How long a size is believed.
 const SIZE_AGE_MAX: Duration = Duration::from_millis(500);
 
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Quota {
+pub struct Quota {
+    member: MemberId,
     /// Bytes; 0 is no quota.
     limit: u64,
     bytes: AtomicU64,
@@ -22,8 +29,9 @@ pub(super) struct Quota {
 }
 
 impl Quota {
-    pub(super) fn new(limit: u64) -> Self {
+    pub(super) fn new(limit: u64, member: MemberId) -> Self {
         Self {
+            member,
             limit,
             bytes: AtomicU64::new(0),
             measured_at: AtomicU64::new(u64::MAX),
@@ -31,13 +39,47 @@ impl Quota {
         }
     }
 
-    /// Whether `cost` more bytes fit; `measure` asks for the size in use.
-    pub(super) fn admits(
-        &self,
-        cost: u64,
+    /// Refuses what does not fit, and tells all members that this one is full: they refuse until the alarm is taken back.
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        handle: &Handle,
+        command: &Command,
         now: Moment,
-        measure: impl FnOnce() -> Option<u64>,
-    ) -> bool {
+        deadline: Moment,
+    ) -> Result<(), Rejection> {
+        let measure = || handle.status().ok().map(|status| status.db_bytes_in_use);
+        if self.admits(cost(command), now, measure) {
+            return Ok(());
+        }
+        self.raise(handle, deadline);
+        Err(Rejection::NoSpace)
+    }
+
+    fn raise(self: &Arc<Self>, handle: &Handle, deadline: Moment) {
+        if !self.begin_raising() {
+            return;
+        }
+        tracing::warn!(quota_bytes = self.limit, "the quota is used up: raising the alarm");
+        let alarm = AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: self.member.0,
+            alarm: AlarmType::Nospace.into(),
+        };
+        let raising = Arc::clone(self);
+        handle.submit(
+            Command::Alarm(alarm),
+            deadline,
+            Box::new(move |result| {
+                raising.end_raising();
+                if let Err(error) = result {
+                    tracing::warn!(%error, "the alarm was not raised; the next write tries again");
+                }
+            }),
+        );
+    }
+
+    /// Whether `cost` more bytes fit; `measure` asks for the size in use.
+    fn admits(&self, cost: u64, now: Moment, measure: impl FnOnce() -> Option<u64>) -> bool {
         if self.limit == 0 || cost == 0 {
             return true;
         }
@@ -56,14 +98,15 @@ impl Quota {
     }
 
     /// True for the one who is to raise the alarm; the others need not.
-    pub(super) fn begin_raising(&self) -> bool {
+    fn begin_raising(&self) -> bool {
         !self.is_raising.swap(true, Ordering::AcqRel)
     }
 
-    pub(super) fn end_raising(&self) {
+    fn end_raising(&self) {
         self.is_raising.store(false, Ordering::Release);
     }
 
+    /// Bytes; 0 is no quota.
     pub(super) const fn limit(&self) -> u64 {
         self.limit
     }
@@ -75,7 +118,7 @@ mod tests {
 
     #[test]
     fn what_was_admitted_counts_until_the_size_is_measured_again() {
-        let quota = Quota::new(1_000);
+        let quota = Quota::new(1_000, MemberId(1));
         let at = Moment::from_millis;
         assert!(quota.admits(600, at(1), || Some(0)));
         assert!(!quota.admits(400, at(2), || panic!("too early")), "full is full");
@@ -83,12 +126,12 @@ mod tests {
         assert!(!quota.admits(1, at(4), || panic!("too early")));
         assert!(quota.admits(400, at(501), || Some(500)), "rows were deleted");
         assert!(quota.admits(0, at(501), || None), "what costs nothing always fits");
-        assert!(Quota::new(0).admits(u64::MAX, at(0), || panic!("no quota")));
+        assert!(Quota::new(0, MemberId(1)).admits(u64::MAX, at(0), || panic!("no quota")));
     }
 
     #[test]
     fn one_alarm_at_a_time() {
-        let quota = Quota::new(1);
+        let quota = Quota::new(1, MemberId(1));
         assert!(quota.begin_raising());
         assert!(!quota.begin_raising());
         quota.end_raising();
