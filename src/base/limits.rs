@@ -194,6 +194,18 @@ pub const SRV_TARGETS_MAX: usize = MEMBERS_MAX;
 /// being written is ready by then.
 pub const DNS_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Wait before a discovery service that did not answer as it should is asked again; doubles each time.
+pub const DISCOVERY_RETRY_FIRST: Duration = Duration::from_millis(500);
+
+/// The longest of these waits.
+pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// Silence of a discovery service after which who has come is asked again, whatever was missed.
+pub const DISCOVERY_LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Longest answer of a discovery service, bytes: the entries of more members than there can be.
+pub const DISCOVERY_ANSWER_BYTES_MAX: usize = 1 << 20;
+
 /// Time for one dial to one address, handshake and Hello included.
 pub const DIAL_DEADLINE: Duration = Duration::from_secs(2);
 

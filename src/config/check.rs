@@ -13,7 +13,7 @@ use crate::node::{ClusterState, Config, Roster, RosterMember, TcpUrl};
 use crate::tls::{KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{Listener, Url};
 
-use super::finding::{resolver, srv};
+use super::finding::{meeting, resolver, srv};
 use super::keys::Settings;
 use super::mistakes::Mistakes;
 use super::types::{Initial, List};
@@ -64,6 +64,7 @@ pub(super) fn check(
     }
     let members = roster(&settings.initial_cluster, &mut mistakes);
     let srv = srv(settings, &mut mistakes);
+    let meeting = meeting(settings, &mut mistakes);
     let resolver = resolver(settings, &mut mistakes);
     let urls = urls(settings, is_written, &members, &mut mistakes);
     let listeners = listeners(&urls, &mut mistakes);
@@ -96,6 +97,7 @@ pub(super) fn check(
         data_dir,
         roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
         srv,
+        meeting,
         resolver,
         listeners,
         http_listens: tcp.http,

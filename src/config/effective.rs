@@ -85,6 +85,23 @@ fn meant(key: &str, settings: &Settings, start: &Start) -> Option<(Value, &'stat
             Some((node.quota_bytes.unwrap_or_default().into(), "2 GiB"))
         }
         "initial-cluster" if node.srv.is_some() => Some(("".into(), "from discovery-srv")),
+        "initial-cluster" if node.meeting.is_some() => Some(("".into(), "from discovery")),
+        "discovery-password" if !settings.discovery_password.is_empty() => {
+            Some(("***".into(), "not shown"))
+        }
+        "discovery-user" if settings.discovery_user.contains(':') => {
+            let user = settings.discovery_user.split(':').next().unwrap_or_default();
+            Some((format!("{user}:***").into(), "password not shown"))
+        }
+        "discovery" if settings.discovery.contains('@') => {
+            let shown = node.meeting.as_ref().map(|it| it.place.cluster_token().to_owned());
+            Some((shown.unwrap_or_default().into(), "user not shown"))
+        }
+        "discovery-proxy" if settings.discovery_proxy.contains('@') => {
+            let proxy = node.meeting.as_ref().and_then(|it| it.proxy.as_ref());
+            let shown = proxy.map(|(url, _)| url.to_string());
+            Some((shown.unwrap_or_default().into(), "user not shown"))
+        }
         "initial-cluster" if settings.initial_cluster.0.is_empty() => {
             Some((format!("{}={advertised}", node.name).into(), "this member alone"))
         }
@@ -208,8 +225,9 @@ mod tests {
             "--client-cert-auth: client-cert-auth is string \"maybe\"; expected true or false"
         );
         assert!(
-            told(&[("ETCD_DISCOVERY", "https://d")], &[])
-                .contains("discovery by a URL or a token is not built yet")
+            told(&[("ETCD_DISCOVERY", "https://d")], &[]).starts_with(
+                "ETCD_DISCOVERY: discovery is \"https://d\", and the token is missing"
+            )
         );
     }
 

@@ -109,6 +109,38 @@ settings! {
         initial_cluster "initial-cluster": Initial = Initial::default();
         /// new: found the cluster; existing: join one that `member add` has told of this member.
         initial_cluster_state "initial-cluster-state": Text = "new".to_owned();
+        /// Found the cluster with whoever comes to this URL of a discovery service: http://host:2379/v2/keys/_etcd/registry/TOKEN, or quic://host:2379/TOKEN; in place of initial-cluster.
+        discovery "discovery": Text = String::new();
+        /// The same by a token of etcd 3.6's protocol; with discovery-endpoints.
+        discovery_token "discovery-token": Text = String::new();
+        /// The members of the discovery service that has the token (gRPC).
+        discovery_endpoints "discovery-endpoints": List = List::default();
+        /// What becomes of a member that comes when the cluster is full; exit: it says so, and ends.
+        discovery_fallback "discovery-fallback": Text = "exit".to_owned();
+        /// A proxy of HTTP on the way to the discovery service: http://host:port.
+        discovery_proxy "discovery-proxy": Text = String::new();
+        /// Time until a connection to the discovery service stands.
+        discovery_dial_timeout "discovery-dial-timeout": Text = "2s".to_owned();
+        /// Time for one answer of the discovery service.
+        discovery_request_timeout "discovery-request-timeout": Text = "5s".to_owned();
+        /// Silence after which the connection to discovery-endpoints is asked whether it lives; 10s at the least.
+        discovery_keepalive_time "discovery-keepalive-time": Text = "2s".to_owned();
+        /// Time for its answer.
+        discovery_keepalive_timeout "discovery-keepalive-timeout": Text = "6s".to_owned();
+        /// Speak in clear to discovery-endpoints that have no scheme, where no file for TLS is named.
+        discovery_insecure_transport "discovery-insecure-transport": Switch = true;
+        /// DANGEROUS: believe whoever answers in place of the discovery service.
+        discovery_insecure_skip_tls_verify "discovery-insecure-skip-tls-verify": Switch = false;
+        /// Certificate shown to the discovery service (PEM).
+        discovery_cert "discovery-cert": Text = String::new();
+        /// Its private key (PEM).
+        discovery_key "discovery-key": Text = String::new();
+        /// Whose certificates the discovery service's are believed by (PEM); empty: the system's.
+        discovery_cacert "discovery-cacert": Text = String::new();
+        /// User of the discovery service, as name or name:password.
+        discovery_user "discovery-user": Text = String::new();
+        /// Its password, where discovery-user has none.
+        discovery_password "discovery-password": Text = String::new();
         /// Found the cluster by the SRV records of this domain: _etcd-server-ssl._tcp, _etcd-server._tcp, _quorate._udp; in place of initial-cluster.
         discovery_srv "discovery-srv": Text = String::new();
         /// Distinguishes clusters of one domain: x asks for _etcd-server-ssl-x._tcp and its like.

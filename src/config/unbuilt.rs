@@ -6,27 +6,6 @@
 /// (reason, flags): a server does not start with them.
 const REFUSED: &[(&str, &[&str])] = &[
     (
-        "discovery by a URL or a token is not built yet: list the members in initial-cluster, or use discovery-srv",
-        &[
-            "discovery",
-            "discovery-fallback",
-            "discovery-proxy",
-            "discovery-token",
-            "discovery-endpoints",
-            "discovery-dial-timeout",
-            "discovery-request-timeout",
-            "discovery-keepalive-time",
-            "discovery-keepalive-timeout",
-            "discovery-insecure-transport",
-            "discovery-insecure-skip-tls-verify",
-            "discovery-cert",
-            "discovery-key",
-            "discovery-cacert",
-            "discovery-user",
-            "discovery-password",
-        ],
-    ),
-    (
         "the log lies inside the data directory, in wal/: put data-dir on the fast disk",
         &["wal-dir"],
     ),
@@ -258,11 +237,9 @@ mod tests {
         ] {
             assert!(!refuses(name, value) && answer_to(name, value).is_some(), "{name}={value}");
         }
-        for (name, value) in [
-            ("experimental-enable-v2v3", "/v2"),
-            ("log-outputs", "/var/log/x"),
-            ("discovery", "https://d"),
-        ] {
+        for (name, value) in
+            [("experimental-enable-v2v3", "/v2"), ("log-outputs", "/var/log/x"), ("wal-dir", "/x")]
+        {
             assert!(refuses(name, value), "{name}={value}");
         }
         assert_eq!(answer_to("nmae", ""), None);

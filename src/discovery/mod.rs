@@ -1,4 +1,5 @@
-//! Where a cluster is, by DNS: SRV records of a domain, and addresses from a server of one's own.
+//! Where a cluster is, by DNS: SRV records of a domain, and addresses from a server of one's own; and how founders find
+//! each other at a discovery service (gather).
 //!
 //! ```text
 //!   Srv {domain, service} ──► records   _etcd-server-ssl._tcp  _etcd-server._tcp  _quorate._udp         ──► founders
@@ -15,6 +16,8 @@ mod endpoints;
 mod error;
 #[cfg(feature = "server")]
 mod founders;
+#[cfg(feature = "server")]
+mod gather;
 mod records;
 mod resolver;
 
@@ -22,5 +25,10 @@ pub use endpoints::endpoints;
 pub use error::{Absent, LookupError, SrvError};
 #[cfg(feature = "server")]
 pub use founders::{Founder, founders};
+#[cfg(feature = "server")]
+pub use gather::{
+    Credentials, Directory, Failure, GatherError, Listing, Meeting, Own, Registered, Registry,
+    Tokened, V2, V3, Venue, gather,
+};
 pub use records::Srv;
 pub use resolver::Resolver;

@@ -16,7 +16,12 @@ pub fn check(config: &Config) -> Vec<Error> {
     if let Err(error) = Keychain::load(config.keychain.clone()) {
         errors.push(error.into());
     }
-    if !DataDir::holds_a_member(&config.data_dir) && config.srv.is_none() {
+    if DataDir::holds_a_member(&config.data_dir) {
+        return errors;
+    }
+    if let Some(meeting) = &config.meeting {
+        errors.extend(meeting.check().err().map(Error::from));
+    } else if config.srv.is_none() {
         let (roster, advertised) = (written(config), &config.advertise_peer_urls);
         if let Err(error) = own_entry(&roster, &config.name, advertised, &resolve(config.resolver))
         {

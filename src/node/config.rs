@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits;
-use crate::discovery::{Resolver, Srv};
+use crate::discovery::{Meeting, Resolver, Srv};
 use crate::tls::{KeychainFiles, Scheme};
 use crate::transport::{Listener, Url};
 
@@ -21,6 +21,8 @@ pub struct Config {
     pub roster: Roster,
     /// Whose SRV records name the founders, in place of the roster's members.
     pub srv: Option<Srv>,
+    /// Where the founders tell each other who they are, in place of the roster's members.
+    pub meeting: Option<Meeting>,
     /// Who knows the addresses of members.
     pub resolver: Resolver,
     /// One endpoint each; an address occurs once.
@@ -114,6 +116,7 @@ impl Config {
                 state: ClusterState::New,
             },
             srv: None,
+            meeting: None,
             resolver: Resolver::system(),
             listeners: Vec::new(),
             http_listens: Vec::new(),

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::base::{ClusterId, MemberId};
-use crate::discovery::SrvError;
+use crate::discovery::{GatherError, SrvError};
 use crate::storage::{DataDirError, Fault};
 use crate::{consensus, tls, transport};
 
@@ -30,6 +30,9 @@ pub enum Error {
 
     #[error("{0}")]
     Srv(Box<SrvError>),
+
+    #[error("{0}")]
+    Gather(Box<GatherError>),
 
     #[error(
         "member {member} has already been bootstrapped: a running member knows it; if its data is lost, give it a place \

@@ -1,4 +1,4 @@
-//! Who founds the cluster: as written, or as DNS tells it, asked again until it does.
+//! Who founds the cluster: as written, as DNS tells it, asked again until it does, or who meets at a discovery service.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::thread;
@@ -10,6 +10,7 @@ use crate::discovery::{Founder, Resolver, Srv, founders};
 use super::bootstrap;
 use super::config::{Config, Roster, RosterMember};
 use super::error::Error;
+use super::gathering;
 
 /// Waits between two questions to DNS.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
@@ -25,8 +26,12 @@ pub(super) fn written(config: &Config) -> Roster {
     roster
 }
 
-/// The same, or what SRV records tell. Blocks while DNS does not know this cluster yet.
+/// The same, or what SRV records or a discovery service tell. Blocks while DNS does not know this cluster yet, and while
+/// members of it have not come to the service.
 pub(super) fn roster(config: &Config, clock: &dyn Clock) -> Result<Roster, Error> {
+    if let Some(meeting) = &config.meeting {
+        return block_on(gathering::roster(config, meeting))?;
+    }
     let Some(srv) = &config.srv else { return Ok(written(config)) };
     let found = again(clock, || {
         block_on(founders(srv, &config.name, &config.advertise_peer_urls, config.resolver))?

@@ -61,7 +61,7 @@ struct Standing {
 impl Node {
     /// Starts a member. When it returns, the ports are open; whether a leader is known tells [`Node::ready`]. Blocks
     /// for seconds only where others must be asked: a founding member asks whether it is known already, a joining one
-    /// who belongs to the cluster.
+    /// who belongs to the cluster; but one that meets the others at a discovery service blocks until all have come.
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keychain = keychain(&config, clock.as_ref())?;
@@ -252,7 +252,9 @@ fn settled(dir: &DataDir) -> Option<Standing> {
     if !Store::exists(&dir.db_dir()) {
         return None;
     }
-    tracing::info!("the data directory is initialized: initial-cluster and its like are ignored");
+    tracing::info!(
+        "the data directory is initialized: initial-cluster, discovery and their like are ignored"
+    );
     Some(Standing { cluster, member, first_peers: Vec::new() })
 }
 

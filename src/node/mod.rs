@@ -20,6 +20,7 @@ mod doors;
 mod error;
 mod force;
 mod founding;
+mod gathering;
 mod inbound;
 mod inquiry;
 mod member;

@@ -55,6 +55,8 @@ mod snapshot;
 mod stream;
 #[cfg(feature = "server")]
 mod tcp;
+#[cfg(feature = "server")]
+mod tcp_dial;
 #[cfg(test)]
 #[cfg(feature = "server")]
 mod tests;
@@ -84,4 +86,6 @@ pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};
 #[cfg(feature = "server")]
 pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen};
+#[cfg(feature = "server")]
+pub use tcp_dial::TcpDialer;
 pub use url::{ParseUrlError, Url};

@@ -44,8 +44,8 @@ fn etcds_start_up_checks_are_made() {
     let (peer, client) = (format!("http://127.0.0.1:{a}"), format!("http://127.0.0.1:{b}"));
     let output = told(&folder, &["--listen-client-urls", &client]);
     assert!(output.stderr.contains("advertise-client-urls is required"), "{output:?}");
-    let output = told(&folder, &["serve", "--discovery", "https://discovery.etcd.io/x"]);
-    assert!(output.stderr.contains("discovery by a URL or a token is not built yet"), "{output:?}");
+    let output = told(&folder, &["serve", "--discovery", "https://discovery.etcd.io"]);
+    assert!(output.stderr.contains("the token is missing: write http://host"), "{output:?}");
     let output = told(&folder, &["serve", "--election-timeout", "300"]);
     assert!(output.stderr.contains("at least 5 heartbeats"), "{output:?}");
     let output = told(&folder, &["serve", "--listen-peer-urls", "https://127.0.0.1:1"]);
