@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use tokio::sync::oneshot;
 
 use crate::config::{self, KEYS, Kind, Sources};
 use crate::node::{Config, Node, Stopped};
@@ -113,8 +115,8 @@ impl Serve {
         for warning in start.ignored.iter().chain(&start.warnings) {
             tracing::warn!("{warning}");
         }
-        let node = Node::start(start.node).map_err(|error| Exit::error(error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let Some(node) = runtime.block_on(started(start.node))? else { return Ok(()) };
         let stopped = runtime.block_on(serving(&node));
         node.drain();
         match stopped {
@@ -124,6 +126,26 @@ impl Serve {
                 Ok(())
             }
             Some(Stopped::Fault(text)) => Err(Exit::error(text)),
+        }
+    }
+}
+
+/// The member, as soon as it is there; none if somebody asks to stop before, for others may be waited for without an end.
+/// A start that is left in the middle is as one that was killed.
+async fn started(config: Config) -> Result<Option<Node>, Exit> {
+    let (tell, told) = oneshot::channel();
+    thread::Builder::new().name("start".to_owned()).spawn(move || {
+        // Nobody listens any more once somebody has asked to stop.
+        let _ = tell.send(Node::start(config));
+    })?;
+    tokio::select! {
+        started = told => match started {
+            Ok(started) => started.map(Some).map_err(|error| Exit::error(error.to_string())),
+            Err(_) => Err(Exit::error("the start panicked")),
+        },
+        signal = asked_to_stop() => {
+            tracing::info!(signal, "asked to stop");
+            Ok(None)
         }
     }
 }

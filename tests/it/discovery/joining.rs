@@ -142,6 +142,7 @@ fn each_mistake_is_told_with_what_to_do() {
     let mut waits = Node::new("waits", &["--discovery", &nobody]);
     waits.start(&folder);
     waits.says(&format!("http://127.0.0.1:{port}: Connection refused"));
+    waits.stops();
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::program::{Folder, Process, free_port, until};
 
 pub(super) struct Node {
@@ -102,6 +104,14 @@ impl Node {
         let said = process.stderr();
         assert!(!said.contains("panicked") && !said.contains("RUST_BACKTRACE"), "{said}");
         said
+    }
+
+    /// It is asked to end, and does, well.
+    #[track_caller]
+    pub(super) fn stops(&mut self) {
+        let process = self.process.as_mut().unwrap();
+        process.signal(Signal::TERM);
+        assert!(process.wait().success(), "{}", process.stderr());
     }
 
     /// The cluster that it says to have started in.
