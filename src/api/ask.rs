@@ -33,19 +33,28 @@ impl Answers for Asked {
     }
 }
 
-/// The encoded answer to an encoded request, over the asker's desk if he has one; who drops the future wants none.
-pub(super) async fn bytes(
-    service: &dyn Service,
-    desk: Option<&Arc<Desk>>,
+/// The encoded answer to an encoded request, asked over the desk of a connection; who drops the future wants none.
+pub(super) async fn over(
+    desk: &Arc<Desk>,
     caller: &Caller,
     method: Method,
     body: bytes::Bytes,
     deadline_ms: u32,
 ) -> Outcome {
-    let (done, outcome) = oneshot::channel();
-    let reply =
-        Reply::new(Arc::new(Asked { asker: Mutex::new(Some(done)), desk: desk.cloned() }), 0);
-    service.call(caller, vec![Call { method, body, deadline_ms, reply }]);
+    let (reply, outcome) = asked(Some(desk));
+    desk.ask(caller, Call { method, body, deadline_ms, reply });
+    outcome.await.unwrap_or_else(|_| Err(stopped()))
+}
+
+/// The same, straight to the service.
+pub(super) async fn bytes(
+    service: &dyn Service,
+    caller: &Caller,
+    method: Method,
+    body: bytes::Bytes,
+) -> Outcome {
+    let (reply, outcome) = asked(None);
+    service.call(caller, vec![Call { method, body, deadline_ms: 0, reply }]);
     outcome.await.unwrap_or_else(|_| Err(stopped()))
 }
 
@@ -56,11 +65,17 @@ pub(super) async fn message<R: Message + Default>(
     method: Method,
     request: &impl Message,
 ) -> Result<R, Status> {
-    let answer = bytes(service, None, caller, method, request.encode_to_vec().into(), 0).await?;
+    let answer = bytes(service, caller, method, request.encode_to_vec().into()).await?;
     R::decode(answer).map_err(|error| {
         let text = format!("quorate: the answer of {} cannot be read: {error}", method.path());
         Status::new(Code::Internal, text, Retry::Never)
     })
+}
+
+fn asked(desk: Option<&Arc<Desk>>) -> (Reply, oneshot::Receiver<Outcome>) {
+    let (done, outcome) = oneshot::channel();
+    let asked = Asked { asker: Mutex::new(Some(done)), desk: desk.cloned() };
+    (Reply::new(Arc::new(asked), 0), outcome)
 }
 
 /// The member is gone, or on its way.

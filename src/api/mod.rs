@@ -6,7 +6,7 @@
 //!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
 //!   quota    what may still be written, whichever door it comes through
 //!   recipes  Service with etcd's locks and elections, above one without
-//!   ask      a Service asked from inside (desk: where its answers wait for the asker's thread)
+//!   ask      a Service asked from inside (desk: where one connection's calls and answers wait for each other)
 //!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
 //! ```
 //!

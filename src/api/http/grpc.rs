@@ -93,9 +93,7 @@ async fn unary(
     };
     let body = only(&mut messages).await?;
     session.shared.tally.received(method, body.len());
-    let service = session.shared.service.as_ref();
-    let message =
-        ask::bytes(service, Some(&session.desk), caller, method, body, deadline_ms).await?;
+    let message = ask::over(&session.desk, caller, method, body, deadline_ms).await?;
     Ok(message_of(message, place))
 }
 

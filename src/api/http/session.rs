@@ -49,12 +49,12 @@ impl Session {
         is_secure: bool,
     ) -> Self {
         Self {
+            desk: Desk::new(Arc::clone(&shared.service)),
             shared,
             purpose,
             caller,
             is_secure,
             leaving: watch::Sender::new(false),
-            desk: Desk::new(),
             upgrade: Mutex::new(None),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
             unsent: Arc::new(watch::Sender::new(0)),
@@ -87,7 +87,11 @@ impl Place {
     /// The answer has so many bytes, which count until they are taken.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.bytes += bytes;
-        self.unsent.send_modify(|unsent| *unsent += bytes);
+        // Nobody waits for it to become more.
+        self.unsent.send_if_modified(|unsent| {
+            *unsent += bytes;
+            false
+        });
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) async fn asked(
         return Err(Status::new(Code::InvalidArgument, text, Retry::Never));
     }
     shared.tally.received(method, request.len());
-    let message = ask::bytes(shared.service.as_ref(), None, caller, method, request, 0).await?;
+    let message = ask::bytes(shared.service.as_ref(), caller, method, request).await?;
     let length = message.len();
     let text = Bytes::from(json::response(method, message)?);
     shared.tally.sent(method, length);
