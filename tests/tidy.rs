@@ -121,9 +121,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("figment", &["config", "cli"]),
     ("heed", &["storage"]),
     ("hickory_resolver", &["discovery"]),
-    ("http_body_util", &["discovery", "api"]),
-    ("hyper", &["discovery", "api"]),
-    ("hyper_util", &["discovery", "api"]),
+    // cli: the v2 API has no other wire.
+    ("http_body_util", &["discovery", "api", "cli"]),
+    ("hyper", &["discovery", "api", "cli"]),
+    ("hyper_util", &["discovery", "api", "cli"]),
     ("prost_reflect", &["api"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),

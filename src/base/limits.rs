@@ -18,6 +18,10 @@ pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
 /// Longest frame of the native protocol, bytes.
 pub const FRAME_BYTES_MAX: usize = REQUEST_BYTES_MAX + REQUEST_OVERHEAD_BYTES;
 
+/// Longest answer of the v2 API that the command line takes, bytes: a listing may be the whole tree, and what answers may
+/// be anything.
+pub const V2_ANSWER_BYTES_MAX: usize = 256 << 20;
+
 /// Operations in one branch, or compares, of a transaction, where nobody says otherwise (etcd's max-txn-ops).
 pub const TXN_OPS_MAX: usize = 128;
 

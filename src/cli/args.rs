@@ -26,6 +26,7 @@ use super::{
     infer_subcommands = true,
     after_help = "Begin with `quorate playground`; in a second terminal: `quorate put greeting hello`.\n\
                   Without --endpoints the commands find the playground of this folder.\n\
+                  ETCDCTL_API=2 speaks etcd's v2 API: set, get, mk, ls, rm, watch, exec-watch, cluster-health and more.\n\
                   `quorate help COMMAND` shows a command's flags and examples; it may be written shorter (`quorate mem list`)."
 )]
 pub(super) struct Cli {

@@ -6,6 +6,10 @@ use std::path::Path;
 
 /// The version of etcd whose flags and commands these are.
 const ETCD_VERSION: &str = "3.6.0";
+const OWN_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version of etcd's newest API.
+pub(super) const API: &str = "3.6";
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Called {
@@ -39,14 +43,33 @@ impl Called {
         }
     }
 
-    /// What it says of its version.
-    pub(super) fn version(self) -> String {
-        let own = env!("CARGO_PKG_VERSION");
+    /// The name itself.
+    pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Quorate => format!("quorate version: {own}\nAPI version: 3.6"),
-            Self::Etcd => format!("etcd Version: {ETCD_VERSION}\nQuorate Version: {own}"),
+            Self::Quorate => "quorate",
+            Self::Etcd => "etcd",
+            Self::Etcdctl => "etcdctl",
+        }
+    }
+
+    /// The number of its version.
+    pub(super) fn number(self) -> &'static str {
+        match self {
+            Self::Quorate => OWN_VERSION,
+            Self::Etcd | Self::Etcdctl => ETCD_VERSION,
+        }
+    }
+
+    /// What it says of its version, and of the API that a client speaks.
+    pub(super) fn version(self, api: &str) -> String {
+        let number = self.number();
+        match self {
+            Self::Quorate => format!("quorate version: {number}\nAPI version: {api}"),
+            Self::Etcd => format!("etcd Version: {number}\nQuorate Version: {OWN_VERSION}"),
             Self::Etcdctl => {
-                format!("etcdctl version: {ETCD_VERSION}\nAPI version: 3.6\nquorate version: {own}")
+                format!(
+                    "etcdctl version: {number}\nAPI version: {api}\nquorate version: {OWN_VERSION}"
+                )
             }
         }
     }
@@ -82,10 +105,10 @@ mod tests {
 
     #[test]
     fn each_tells_its_own_version_first() {
-        assert!(Called::Etcd.version().starts_with("etcd Version: 3.6.0\n"));
+        assert!(Called::Etcd.version(API).starts_with("etcd Version: 3.6.0\n"));
         assert!(
-            Called::Etcdctl.version().starts_with("etcdctl version: 3.6.0\nAPI version: 3.6\n")
+            Called::Etcdctl.version(API).starts_with("etcdctl version: 3.6.0\nAPI version: 3.6\n")
         );
-        assert!(Called::Quorate.version().starts_with("quorate version: "));
+        assert!(Called::Quorate.version(API).starts_with("quorate version: "));
     }
 }

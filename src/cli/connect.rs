@@ -302,7 +302,7 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
     if found.0.get("API").is_some_and(|version| *version != "3") {
         return Err(Exit::new(
             Code::BadFeature,
-            "ETCDCTL_API asks for another API than v3, which is the one that is built: unset it or set it to 3",
+            "ETCDCTL_API asks for another API than v3, and this is a command of v3: unset it, set it to 3, or use a command of v2 (`set get mk mkdir rm rmdir ls setdir update updatedir watch exec-watch cluster-health member user role auth backup`)",
         ));
     }
     for name in found.0.keys().filter(|name| !KNOWN.contains(name) && !IGNORED.contains(name)) {

@@ -42,6 +42,7 @@ mod snapshot;
 mod srv;
 mod stopped;
 mod txn;
+mod v2;
 mod watch;
 
 pub use exit::{Code, Exit};

@@ -10,11 +10,11 @@ use clap::{ArgMatches, FromArgMatches};
 use crate::config::{self, LogFormat, Logging};
 
 use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
-use super::called::Called;
+use super::called::{API, Called};
 use super::connect::{ENDPOINT_DEFAULT, Session, printer};
 use super::exit::{Code, Exit};
 use super::snapshot::Snapshot;
-use super::{cert, logging, mistyped, serve};
+use super::{cert, logging, mistyped, serve, v2};
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -23,6 +23,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         .collect();
     let mut words: Vec<OsString> = words.into_iter().collect();
     let called = Called::take(&mut words);
+    if v2::is_asked_for(called, &words, &environment) {
+        return v2::main(called, words, environment);
+    }
     let words = with_command(called, words, &environment);
     let (mut globals, command) = match parse(called, words.clone()) {
         Ok(parsed) => parsed,
@@ -155,7 +158,7 @@ fn carry_out(
         Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
             .map_err(|error| Exit::error(error.to_string())),
         Command::Version => {
-            println!("{}", called.version());
+            println!("{}", called.version(API));
             Ok(())
         }
         Command::Completion(completion) => completion.run(&mut std::io::stdout().lock()),

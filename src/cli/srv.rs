@@ -18,11 +18,17 @@ pub(super) struct Asking {
 
 /// The endpoints, best first. Blocks: no runtime runs yet.
 pub(super) fn endpoints(asking: &Asking) -> Result<Vec<String>, Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(ask(asking));
+    runtime.shutdown_background();
+    found
+}
+
+/// The same inside of a runtime.
+pub(super) async fn ask(asking: &Asking) -> Result<Vec<String>, Exit> {
     let srv = Srv { domain: asking.domain.clone(), service: asking.service.clone() };
     let resolver = asking.dns_server.map_or_else(Resolver::system, Resolver::at);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found = runtime.block_on(discovery::endpoints(&srv, resolver, !asking.insecure));
-    runtime.shutdown_background();
+    let found = discovery::endpoints(&srv, resolver, !asking.insecure).await;
     found.map_err(|error| Exit::new(Code::BadConnection, error.to_string()))
 }
 

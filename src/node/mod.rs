@@ -12,6 +12,7 @@
 //! Promises: a start that fails leaves nothing half done that the next one cannot repair; a drain loses nothing that
 //! was acknowledged. Knows nothing of: where its configuration came from, what a request means.
 
+mod backup;
 mod bootstrap;
 mod check;
 mod chores;
@@ -32,6 +33,7 @@ mod resync;
 mod stop;
 mod versions;
 
+pub use backup::{BackupError, backup};
 pub use check::check;
 pub use config::{ClusterState, Config, Roster, RosterMember, TcpRules, TcpUrl};
 pub use error::Error;

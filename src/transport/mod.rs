@@ -87,5 +87,5 @@ pub use stream::{RecvStream, SendStream};
 #[cfg(feature = "server")]
 pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen};
 #[cfg(feature = "server")]
-pub use tcp_dial::TcpDialer;
+pub use tcp_dial::{TcpDialError, TcpDialer};
 pub use url::{ParseUrlError, Url};

@@ -280,7 +280,7 @@ const AS_WRITTEN: &[Case] = &[
     ("get --prefix=true hello", "", 0, "hello\nword\n", ""),
     ("watch --prefix=true hello -- false", "", 1, "PUT\nhello\nmore\n*", "command*"),
     ("del hello", "", 0, "1\n", ""),
-    ("--endpoint {endpoint} member list", "", 0, "*, started, n*", ""),
+    ("--endpoint {endpoint} --dial-timeout 2s member list", "", 0, "*, started, n*", ""),
     ("--endpoints={endpoint} endpoint health", "", 0, "*is healthy*", ""),
 ];
 

@@ -1,6 +1,6 @@
 //! `force-new-cluster`: one of three is left for ever, and becomes a cluster of its own.
 
-use super::harness::{Cluster, eventually, failure, quorate, run};
+use super::harness::{Cluster, eventually, failure, quorate, run, stdout};
 use super::program::output;
 
 const SURVIVOR: usize = 1;
@@ -77,6 +77,36 @@ fn a_survivor_goes_on_alone_with_all_that_was_acknowledged() {
         })
         .await;
         cluster.same_hash().await;
+    });
+}
+
+#[test]
+fn a_backup_begins_a_cluster_of_its_own() {
+    let mut cluster = Cluster::start(3);
+    run(async {
+        let client = cluster.client_of(&[0, 1, 2]);
+        for count in 0..10 {
+            client.put(format!("key/{count}"), "value").await.unwrap();
+        }
+        cluster.same_hash().await;
+        let (data, copy) = (cluster.members[SURVIVOR].data.clone(), cluster.dir().join("backup"));
+        let backup = || {
+            let mut command = quorate();
+            command.arg("backup").arg("--data-dir").arg(&data).arg("--backup-dir").arg(&copy);
+            output(&mut command)
+        };
+        let told = failure(backup());
+        assert!(told.contains("in use") && told.contains("snapshot save"), "{told}");
+        assert!(cluster.stop(SURVIVOR).success());
+        let told = stdout(backup());
+        assert!(told.contains("--force-new-cluster"), "{told}");
+        for index in [0, 2] {
+            cluster.kill(index);
+        }
+        cluster.place(SURVIVOR, &copy);
+        set_force(&cluster, true);
+        cluster.spawn(SURVIVOR);
+        serves_alone(&cluster, 10).await;
     });
 }
 

@@ -42,6 +42,11 @@ fn a_cluster_in_one_command_is_found_without_flags_and_continues_with_its_data()
 
     assert_eq!(folder.run(&["put", "greeting", "hello"]).ok(), "OK\n");
     assert_eq!(folder.run(&["get", "greeting"]).ok(), "greeting\nhello\n");
+    // etcd's v2 API, over TCP, with the same certificates.
+    let set = folder.run(&["set", "/greeting", "v2"]);
+    assert!(set.stderr.contains("`set` is of etcd's v2 API"), "{set:?}");
+    assert_eq!(set.ok(), "v2\n");
+    assert_eq!(folder.run(&["ls"]).ok(), "/greeting\n");
     let table = folder.run(&["endpoint", "status", "-w", "table"]).ok();
     assert_eq!(table.matches("|      true |      false |").count(), 1, "{table}");
     assert_eq!(table.matches("https://127.0.0.1:").count(), 3, "{table}");

@@ -52,9 +52,12 @@ pub(super) fn array(items: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", items.join(","))
 }
 
-/// Go's encoder escapes what could mean something to a browser.
 pub(super) fn text(value: &str) -> String {
-    let mut out = serde_json::Value::from(value).to_string();
+    escaped(serde_json::Value::from(value).to_string())
+}
+
+/// JSON as Go's encoder writes it, which escapes what could mean something to a browser; such signs stand in texts alone.
+pub(in super::super) fn escaped(mut out: String) -> String {
     for (c, escape) in [
         ('<', "\\u003c"),
         ('>', "\\u003e"),

@@ -15,6 +15,7 @@ pub(super) use cluster::{
     Alarms, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
     MemberChanged, Members, Moved, Statuses,
 };
+pub(super) use json::escaped;
 pub(super) use kv::{Deleted, Got, Stored, Transacted, Watched};
 pub(super) use lease::{Granted, KeptAlive, Leases, Remaining, Revoked};
 pub(super) use page::{Page, Printer, Show};

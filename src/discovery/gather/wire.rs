@@ -50,8 +50,9 @@ impl<'a> Wire<'a> {
         let stream = match &self.meeting.proxy {
             None => self.dialer.dial(&server.host, server.port).await?,
             Some((proxy, credentials)) => {
-                let through = |error| format!("by discovery-proxy {proxy}: {error}");
-                let stream = self.dialer.dial(&proxy.host, proxy.port).await.map_err(through)?;
+                let through = |error: String| format!("by discovery-proxy {proxy}: {error}");
+                let dialled = self.dialer.dial(&proxy.host, proxy.port).await;
+                let stream = dialled.map_err(|error| through(error.into()))?;
                 if self.passes_on(server, is_page) {
                     stream
                 } else {
@@ -61,7 +62,7 @@ impl<'a> Wire<'a> {
         };
         match server.scheme {
             Scheme::Http => Ok(Box::new(stream)),
-            Scheme::Https => self.dialer.secure(stream, &server.host).await,
+            Scheme::Https => Ok(self.dialer.secure(stream, &server.host).await?),
         }
     }
 

@@ -19,6 +19,7 @@ mod transcripts;
 mod v2;
 mod v2_clients;
 mod v2_kills;
+mod v2_users;
 mod websocket;
 
 use std::net::{Ipv4Addr, SocketAddr};

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Command;
 
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate};
 use super::calls::{RANGE, get};
@@ -11,6 +12,7 @@ use tokio::net::TcpStream;
 
 /// See the module.
 pub(super) struct Three {
+    program: Box<dyn Fn() -> Command + Send + Sync>,
     pub addresses: Vec<SocketAddr>,
     // Before their folder, which has their logs.
     processes: Vec<Option<Process>>,
@@ -22,13 +24,19 @@ pub(super) struct Three {
 impl Three {
     /// Started, and each of them serves.
     pub(super) async fn start() -> Self {
+        Self::of(quorate).await
+    }
+
+    /// The same of any program with etcd's flags.
+    pub(super) async fn of(program: impl Fn() -> Command + Send + Sync + 'static) -> Self {
         let seat = Seat::take();
         let ports = free_ports(6);
         let addresses =
             ports[3..].iter().map(|&port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
         let processes = (0..3).map(|_| None).collect();
         let dir = tempfile::tempdir().unwrap();
-        let mut three = Self { addresses, processes, ports, dir, _seat: seat };
+        let program = Box::new(program);
+        let mut three = Self { program, addresses, processes, ports, dir, _seat: seat };
         for member in 0..3 {
             three.spawn(member, "new");
         }
@@ -44,7 +52,7 @@ impl Three {
         let members: Vec<String> =
             (0..3).map(|n| format!("{}={}", name(n), self.peer_url(n))).collect();
         let (peer, client) = (self.peer_url(member), format!("http://{}", self.addresses[member]));
-        let mut program = quorate();
+        let mut program = (self.program)();
         program.current_dir(self.dir.path()).args(["--name", &name(member)]);
         program.args(["--initial-cluster", &members.join(","), "--initial-cluster-state", state]);
         program.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);

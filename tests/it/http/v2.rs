@@ -25,8 +25,9 @@ use super::three::Three;
 /// The second article's commands; the others are told to one member.
 const ARTICLE: &str = "the_second_articles_commands_in_their_order";
 
-/// Where etcd 3.4's tree stands when it begins to serve: it keeps its members in it.
+/// Where etcd 3.4's tree stands when it begins to serve, alone and as one of three: it keeps its members in it.
 const FIRST_INDEX: u64 = 3;
+const FIRST_INDEX_OF_THREE: u64 = 7;
 
 #[test]
 fn etcds_v2_transcripts_are_ours() {
@@ -40,9 +41,17 @@ fn etcds_v2_transcripts_are_ours() {
     for path in scripts {
         let script = std::fs::read_to_string(&path).unwrap();
         let mut talk = match &recorded {
-            Some(program) => Talk::alone(Command::new(program)),
             // Told to members in turn, as the article tells it.
-            None if path.ends_with(ARTICLE) => Talk::three(),
+            Some(program) if path.ends_with(ARTICLE) => {
+                let program = program.clone();
+                Talk::three(move || {
+                    let mut program = Command::new(&program);
+                    program.arg("--enable-v2=true");
+                    program
+                })
+            }
+            None if path.ends_with(ARTICLE) => Talk::three(quorate),
+            Some(program) => Talk::alone(Command::new(program)),
             None => Talk::alone(quorate()),
         };
         let found = goldenscript::generate(&mut talk, &script).unwrap();
@@ -84,25 +93,59 @@ impl Talk {
         Self::start(async { Running::Alone(Box::new(start.await)) })
     }
 
-    fn three() -> Self {
-        Self::start(async { Running::Three(Three::start().await) })
+    fn three(program: impl Fn() -> Command + Send + Sync + 'static) -> Self {
+        Self::start(async { Running::Three(Three::of(program).await) })
     }
 
     fn start(cluster: impl Future<Output = Running>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let cluster = runtime.block_on(cluster);
         let talk = Self { runtime, cluster, watches: BTreeMap::new(), requests: 0 };
-        talk.runtime.block_on(align(talk.address(None)));
+        let first = match talk.cluster {
+            Running::Alone(_) => FIRST_INDEX,
+            Running::Three(_) => FIRST_INDEX_OF_THREE,
+        };
+        talk.runtime.block_on(align_to(talk.address(None), first));
         talk
     }
 
-    /// Of the member that a line names by its number, or of the first.
+    /// Of the member that a line names by its number or by what it is, or of the first.
     fn address(&self, prefix: Option<&str>) -> SocketAddr {
-        let number: usize = prefix.map_or(1, |prefix| prefix.parse().unwrap());
-        match &self.cluster {
-            Running::Alone(alone) => alone.address,
-            Running::Three(three) => three.addresses[number - 1],
+        let three = match &self.cluster {
+            Running::Alone(alone) => return alone.address,
+            Running::Three(three) => three,
+        };
+        let state = match prefix {
+            Some("leader") => "StateLeader",
+            Some("follower") => "StateFollower",
+            number => {
+                return three.addresses[number.map_or(0, |it| it.parse::<usize>().unwrap() - 1)];
+            }
+        };
+        self.runtime.block_on(eventually(state, || async {
+            for &address in &three.addresses {
+                if say(address, "GET", "/v2/stats/self", "").await.1.contains(state) {
+                    return Some(address);
+                }
+            }
+            None
+        }))
+    }
+
+    /// Some fields of a page's object, without what is another cluster's each time.
+    fn page(&self, line: &Line) -> Result<String, Box<dyn Error>> {
+        let mut words = line.consume_args();
+        let path = words.next_pos().ok_or("a path")?.value.clone();
+        let address = self.address(line.prefix.as_deref());
+        let (status, text) = self.runtime.block_on(say(address, "GET", &path, ""));
+        let page: serde_json::Value = serde_json::from_str(&text)?;
+        let mut out = format!("{status}\n");
+        while let Some(name) = words.next_pos() {
+            let mut value = page.get(&name.value).cloned().ok_or_else(|| text.clone())?;
+            hide(&mut value);
+            out += &format!("{}: {value}\n", name.value);
         }
+        Ok(out)
     }
 
     async fn request(&self, line: &Line) -> String {
@@ -124,15 +167,59 @@ impl Talk {
     }
 }
 
+/// Puts words in the place of numbers, ids, times, versions and names of members.
+fn hide(value: &mut serde_json::Value) {
+    use serde_json::Value;
+    match value {
+        Value::Number(_) => *value = "a number".into(),
+        Value::String(text) => {
+            let is_of = |signs: &str| {
+                text.chars().all(|sign| sign.is_ascii_digit() || signs.contains(sign))
+            };
+            let kind = if text.len() > 12 && is_of("abcdef") {
+                "an id"
+            } else if text.starts_with("20") && text.ends_with('Z') {
+                "a time"
+            } else if text.ends_with('s') && is_of(".hmsµn") {
+                "a duration"
+            } else if text.contains('.') && is_of(".") {
+                "a version"
+            } else if text.starts_with("etcd-0") {
+                "a name"
+            } else {
+                return;
+            };
+            *value = kind.into();
+        }
+        Value::Array(items) => items.iter_mut().for_each(hide),
+        Value::Object(fields) => {
+            let is_id =
+                |name: &String| name.len() > 12 && name.bytes().all(|it| it.is_ascii_hexdigit());
+            let ids: Vec<String> = fields.keys().filter(|name| is_id(name)).cloned().collect();
+            for (place, id) in ids.into_iter().enumerate() {
+                let value = fields.remove(&id).unwrap_or_default();
+                fields.insert(format!("id {}", place + 1), value);
+            }
+            fields.values_mut().for_each(hide);
+        }
+        Value::Null | Value::Bool(_) => {}
+    }
+}
+
 /// Brings our tree to where etcd's begins, with nothing in it.
 pub(super) async fn align(address: SocketAddr) {
+    align_to(address, FIRST_INDEX).await;
+}
+
+async fn align_to(address: SocketAddr, first: u64) {
     if index(address).await == 0 {
-        for method in ["PUT", "PUT", "DELETE"] {
-            say(address, method, "/v2/keys/_first", "").await;
+        for _ in 1..first {
+            say(address, "PUT", "/v2/keys/_first", "").await;
         }
+        say(address, "DELETE", "/v2/keys/_first", "").await;
     }
     eventually("the tree stands where it begins", || async {
-        (index(address).await == FIRST_INDEX).then_some(())
+        (index(address).await == first).then_some(())
     })
     .await;
 }
@@ -229,7 +316,7 @@ async fn told(mut answer: Answer) -> String {
     out
 }
 
-fn without_dates(text: &str) -> String {
+pub(super) fn without_dates(text: &str) -> String {
     const BEFORE: &str = "\"expiration\":\"";
     let mut parts = text.split(BEFORE);
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -261,6 +348,10 @@ impl Runner for Talk {
                 let summary = answer.summary();
                 self.watches.insert(name.value.clone(), answer);
                 Ok(summary)
+            }
+            "page" => {
+                self.requests += 1;
+                self.page(line)
             }
             "hear" => {
                 let name = &words.next_pos().ok_or("a name")?.value;

@@ -106,6 +106,18 @@ impl Foreign {
         Output { status, stdout: read("out"), stderr: read("err") }
     }
 
+    /// Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    }
+
+    /// All of its stdin.
+    pub(crate) fn feed(&mut self, text: &str) {
+        // It may have ended without reading.
+        let _ = self.child.stdin.take().unwrap().write_all(text.as_bytes());
+    }
+
     /// A line on its stdin.
     fn tell(&mut self, line: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{line}").unwrap();
