@@ -344,6 +344,21 @@ pub const V2_REMOVED_PER_ENTRY_MAX: usize = 50_000;
 /// Bytes of keys and values in one listing of the v2 tree: its JSON stands in RAM as a whole.
 pub const V2_LISTING_BYTES_MAX: usize = 64 << 20;
 
+/// Users of the v2 API: all of them are in RAM.
+pub const V2_USERS_MAX: usize = 10_000;
+
+/// Its roles, likewise.
+pub const V2_ROLES_MAX: usize = 10_000;
+
+/// Length of the row of a user or a role, bytes.
+pub const V2_AUTH_ROW_BYTES_MAX: usize = 256 << 10;
+
+/// Passwords of the v2 API that are hashed or compared at a time: each costs a core a tenth of a second. Others wait.
+pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
+
+/// Longest password of the v2 API, bytes: bcrypt looks at no more.
+pub const V2_PASSWORD_BYTES_MAX: usize = 72;
+
 /// Paths that are named when a directory of the v2 tree goes; of a larger one every watcher below it is told.
 pub const V2_REMOVED_PATHS_MAX: usize = 1_000;
 

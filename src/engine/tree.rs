@@ -1,5 +1,6 @@
 //! The v2 tree for those above: reads, watchers, what is due, what was counted.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use bytes::Bytes;
@@ -80,6 +81,11 @@ impl Handle {
     /// What it is told next.
     pub fn tree_find(&self, watch: &mut v2::Watch) -> v2::Found {
         self.shared.state.v2_find(watch)
+    }
+
+    /// Users and roles of the v2 API, as of what this member has applied.
+    pub fn tree_auth(&self) -> Arc<v2::Auth> {
+        self.shared.state.v2_auth()
     }
 
     /// The tree's index.

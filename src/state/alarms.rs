@@ -79,7 +79,8 @@ fn is_of_clients(command: &Command) -> bool {
         | Command::Compact(_)
         | Command::LeaseGrant(_)
         | Command::LeaseRevoke(_)
-        | Command::V2(_) => true,
+        | Command::V2(_)
+        | Command::V2Auth(_) => true,
         Command::LeaseCheckpoint(_)
         | Command::Alarm(_)
         | Command::MemberChange(_)

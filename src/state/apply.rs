@@ -23,7 +23,7 @@ use crate::proto::etcdserverpb::{
     LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeResponse,
 };
 use crate::proto::quorate::log::{
-    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Request, V2Sync,
+    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Auth, V2Request, V2Sync,
 };
 use crate::storage::{Batch, Fault, Read, Stamp, Table};
 
@@ -66,6 +66,7 @@ impl<'a, R: Read> Entry<'a, R> {
             members: None,
             alarms: None,
             v2: None,
+            v2_auth: None,
         };
         Self {
             caches,
@@ -122,6 +123,7 @@ impl<'a, R: Read> Entry<'a, R> {
             Command::MemberChange(change) => self.change_member(change),
             Command::MemberPublish(publish) => self.publish_member(publish),
             Command::V2(request) => Ok(self.change_tree(request, envelope.proposed_at_ms)?),
+            Command::V2Auth(request) => Ok(self.change_auth(request)?),
             Command::V2Sync(sync) => Ok(self.expire_nodes(*sync, envelope.proposed_at_ms)?),
         }
     }
@@ -289,6 +291,20 @@ impl<'a, R: Read> Entry<'a, R> {
             }
         };
         Ok(Reply::V2(Box::new(V2Reply { method, result, index })))
+    }
+
+    /// A refusal is its answer likewise.
+    fn change_auth(&mut self, request: &V2Auth) -> Result<Reply, Fault> {
+        let told = match v2::change_auth(&mut self.batch, &self.caches.v2_auth, request) {
+            Ok(changed) => {
+                let done = v2::pass(&mut self.batch, changed.steps)?;
+                self.tree_changed(done)?;
+                self.change.v2_auth = Some(changed.auth);
+                Ok(changed.told)
+            }
+            Err(refused) => Err(refused),
+        };
+        Ok(Reply::V2Auth(Box::new(told)))
     }
 
     fn expire_nodes(&mut self, sync: V2Sync, now_ms: i64) -> Result<Reply, Fault> {

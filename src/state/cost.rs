@@ -1,10 +1,13 @@
 //! What a command asks of the quota. Checked at admission, never at apply: the replicated alarm is what refuses.
 
+use prost::Message;
+
 use super::envelope::Command;
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
-use crate::proto::quorate::log::V2Request;
+use crate::proto::quorate::log::v2_auth::Change;
 use crate::proto::quorate::log::v2_request::Method;
+use crate::proto::quorate::log::{V2Auth, V2Request};
 
 /// What a version costs beside its key and value, bytes (etcd's estimate).
 const VERSION_BYTES: u64 = 256;
@@ -18,6 +21,7 @@ pub fn cost(command: &Command) -> u64 {
         Command::Txn(txn) => txn_cost(txn),
         Command::LeaseGrant(_) => LEASE_BYTES,
         Command::V2(request) => v2_cost(request),
+        Command::V2Auth(request) => auth_cost(request),
         _ => 0,
     }
 }
@@ -36,6 +40,14 @@ fn v2_cost(request: &V2Request) -> u64 {
             let copies = 3 * (request.path.len() + request.value.len());
             VERSION_BYTES + (copies + directories * request.path.len()) as u64
         }
+    }
+}
+
+/// Whoever would make room must be able to delete, and to enable and disable.
+fn auth_cost(request: &V2Auth) -> u64 {
+    match &request.change {
+        Some(Change::User(_) | Change::Role(_)) => VERSION_BYTES + request.encoded_len() as u64,
+        _ => 0,
     }
 }
 

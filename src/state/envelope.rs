@@ -9,7 +9,9 @@ use prost::Message;
 use crate::base::{Index, MemberId, RequestId, Term};
 use crate::proto::quorate::log::MemberChange;
 use crate::proto::quorate::log::member_change::Kind;
+use crate::proto::quorate::log::v2_auth::Change;
 use crate::proto::quorate::log::v2_request::Method;
+use crate::proto::quorate::log::v2_user_change::Kind as UserKind;
 use crate::storage::Fault;
 
 pub use crate::proto::quorate::log::entry::Command;
@@ -71,6 +73,13 @@ pub fn decode(index: Index, data: &[u8]) -> Result<Envelope, Fault> {
         Some(Command::V2(request)) if Method::try_from(request.method).is_err() => {
             Err(unknown(format!("its request to the v2 tree is of kind {}", request.method)))
         }
+        Some(Command::V2Auth(request)) => match &request.change {
+            None => Err(unknown("its change of the v2 users is none that is known".to_owned())),
+            Some(Change::User(user)) if UserKind::try_from(user.kind).is_err() => {
+                Err(unknown(format!("its change of a v2 user is of kind {}", user.kind)))
+            }
+            Some(_) => Ok(envelope),
+        },
         Some(_) => Ok(envelope),
     }
 }

@@ -32,6 +32,8 @@ pub enum Reply {
     Published,
     /// What happened to the tree of the v2 API, or why nothing did.
     V2(Box<V2Reply>),
+    /// What became of a change of its users and roles.
+    V2Auth(Box<Result<v2::AuthTold, v2::AuthRefused>>),
     /// How many of its nodes expired.
     V2Synced(usize),
 }

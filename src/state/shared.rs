@@ -20,7 +20,7 @@ use super::envelope::Command;
 use super::leases::{Lease, Leases};
 use super::members::Members;
 use super::reply::{LeaseNote, Rejection};
-use super::v2;
+use super::v2::{self, Auth};
 use crate::base::{KeyRange, LeaseId};
 use crate::mvcc::{Counts, CountsDelta, Whole};
 use crate::storage::{Fault, Read, Stamp};
@@ -39,6 +39,7 @@ pub(super) struct Caches {
     pub(super) members: Arc<Members>,
     pub(super) alarms: Arc<Alarms>,
     pub(super) v2: V2,
+    pub(super) v2_auth: Arc<Auth>,
     /// The rows are being exchanged under them: counts say nothing.
     suspended: bool,
 }
@@ -52,6 +53,7 @@ pub(super) struct Change {
     pub(super) members: Option<Members>,
     pub(super) alarms: Option<Alarms>,
     pub(super) v2: Option<V2Change>,
+    pub(super) v2_auth: Option<Auth>,
 }
 
 /// What is known of the v2 tree without its rows.
@@ -129,6 +131,11 @@ impl Shared {
         self.read().v2.history.find(watch)
     }
 
+    /// Users and roles of the v2 API.
+    pub fn v2_auth(&self) -> Arc<Auth> {
+        Arc::clone(&self.read().v2_auth)
+    }
+
     pub(super) fn whole(&self, range: &KeyRange, view_revision: i64) -> Option<Whole> {
         let caches = self.read();
         if caches.suspended { None } else { caches.counts.whole(range, view_revision) }
@@ -158,6 +165,9 @@ impl Shared {
             caches.v2.history.extend(changed.told);
             caches.v2.next_expiry_ms = changed.next_expiry_ms;
         }
+        if let Some(auth) = change.v2_auth {
+            caches.v2_auth = Arc::new(auth);
+        }
     }
 
     pub(super) fn suspend(&self) {
@@ -183,6 +193,7 @@ impl Caches {
             members: Arc::new(Members::load(read)?),
             alarms: Arc::new(Alarms::load(read)?),
             v2: V2 { history: v2::History::load(read)?, next_expiry_ms: v2::next_expiry(read)? },
+            v2_auth: Arc::new(Auth::load(read)?),
             suspended: false,
         })
     }

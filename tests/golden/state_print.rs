@@ -132,6 +132,10 @@ pub(crate) fn print_reply(reply: &Reply) -> Result<String> {
             Ok(event) => state_tree::print_event(event),
             Err(error) => format!("{error}\n"),
         },
+        Reply::V2Auth(told) => match told.as_ref() {
+            Ok(told) => format!("{told:?}\n"),
+            Err(refused) => format!("{refused}\n"),
+        },
         Reply::V2Synced(expired) => format!("expired {expired}\n"),
     })
 }

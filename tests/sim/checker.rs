@@ -195,6 +195,7 @@ impl Checker {
             Command::V2(request) => {
                 Ok(Reply::V2(Box::new(self.tree.apply(request, envelope.proposed_at_ms))))
             }
+            Command::V2Auth(_) => unreachable!("no world has users"),
             Command::V2Sync(sync) => {
                 Ok(Reply::V2Synced(self.tree.expire(sync.time_ms, envelope.proposed_at_ms)))
             }

@@ -83,6 +83,8 @@ pub(super) struct Shared {
     pub tally: Arc<Tally>,
     /// Bytes of long request messages that may be on their way.
     pub unfinished: Arc<Semaphore>,
+    /// Passwords that are hashed or compared.
+    pub passwords: Semaphore,
     /// When it began to serve, milliseconds since 1970; 0 without `vitals`.
     pub started_ms: i64,
     draining: watch::Sender<bool>,
@@ -95,8 +97,10 @@ impl Http {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
         let unfinished = Arc::new(Semaphore::new(config.unfinished_bytes_max));
         let tally = Arc::default();
+        let passwords = Semaphore::new(limits::V2_PASSWORDS_AT_ONCE_MAX);
         let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
-        let shared = Shared { service, config, tally, unfinished, started_ms, draining, open };
+        let shared =
+            Shared { service, config, tally, unfinished, passwords, started_ms, draining, open };
         Self { shared: Arc::new(shared) }
     }
 

@@ -84,6 +84,7 @@ impl Header {
             | Reply::LeaseCheckpoint
             | Reply::Published
             | Reply::V2(_)
+            | Reply::V2Auth(_)
             | Reply::V2Synced(_) => Vec::new(),
         };
         bytes.into()

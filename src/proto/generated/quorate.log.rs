@@ -30,7 +30,7 @@ pub struct Entry {
     pub proposed_at_ms: i64,
     #[prost(
         oneof = "entry::Command",
-        tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43"
+        tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44"
     )]
     pub command: ::core::option::Option<entry::Command>,
 }
@@ -65,6 +65,8 @@ pub mod entry {
         /// Given by a leader alone (leader_term set).
         #[prost(message, tag = "43")]
         V2Sync(super::V2Sync),
+        #[prost(message, tag = "44")]
+        V2Auth(super::V2Auth),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -247,6 +249,129 @@ pub struct V2Sync {
     /// Milliseconds since 1970, by the leader's clock.
     #[prost(int64, tag = "1")]
     pub time_ms: i64,
+}
+/// A change of the users and roles of the v2 API.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Auth {
+    #[prost(oneof = "v2_auth::Change", tags = "1, 2, 3, 4, 5")]
+    pub change: ::core::option::Option<v2_auth::Change>,
+}
+/// Nested message and enum types in `V2Auth`.
+pub mod v2_auth {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(bool, tag = "1")]
+        Enabled(bool),
+        #[prost(message, tag = "2")]
+        User(super::V2UserChange),
+        #[prost(message, tag = "3")]
+        Role(super::V2RoleChange),
+        /// By name.
+        #[prost(string, tag = "4")]
+        DeleteUser(::prost::alloc::string::String),
+        #[prost(string, tag = "5")]
+        DeleteRole(::prost::alloc::string::String),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2UserChange {
+    #[prost(enumeration = "v2_user_change::Kind", tag = "1")]
+    pub kind: i32,
+    #[prost(string, tag = "2")]
+    pub name: ::prost::alloc::string::String,
+    /// bcrypt's, made before the log. Empty leaves it as it is.
+    #[prost(string, tag = "3")]
+    pub password_hash: ::prost::alloc::string::String,
+    /// Of a new user; absent is null to clients.
+    #[prost(message, optional, tag = "4")]
+    pub roles: ::core::option::Option<V2Names>,
+    #[prost(string, repeated, tag = "5")]
+    pub grant: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub revoke: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Nested message and enum types in `V2UserChange`.
+pub mod v2_user_change {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        Create = 0,
+        CreateOrUpdate = 1,
+        Update = 2,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Create => "CREATE",
+                Self::CreateOrUpdate => "CREATE_OR_UPDATE",
+                Self::Update => "UPDATE",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "CREATE" => Some(Self::Create),
+                "CREATE_OR_UPDATE" => Some(Self::CreateOrUpdate),
+                "UPDATE" => Some(Self::Update),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2RoleChange {
+    /// There must be such a role, and it is granted and revoked what follows; otherwise it is new, and as given.
+    #[prost(bool, tag = "1")]
+    pub update: bool,
+    #[prost(message, optional, tag = "2")]
+    pub role: ::core::option::Option<V2Role>,
+    #[prost(message, optional, tag = "3")]
+    pub grant_read: ::core::option::Option<V2Names>,
+    #[prost(message, optional, tag = "4")]
+    pub grant_write: ::core::option::Option<V2Names>,
+    #[prost(message, optional, tag = "5")]
+    pub revoke_read: ::core::option::Option<V2Names>,
+    #[prost(message, optional, tag = "6")]
+    pub revoke_write: ::core::option::Option<V2Names>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Names {
+    #[prost(string, repeated, tag = "1")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A row of table v2.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2User {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub password_hash: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "3")]
+    pub roles: ::core::option::Option<V2Names>,
+}
+/// A row of table v2. Patterns are keys, or beginnings of keys with a star behind them.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct V2Role {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub read: ::core::option::Option<V2Names>,
+    #[prost(message, optional, tag = "3")]
+    pub write: ::core::option::Option<V2Names>,
 }
 /// A node of the v2 tree: a row of table v2 (then without key and ttl_s), or as an event tells of it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

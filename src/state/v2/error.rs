@@ -24,6 +24,7 @@ impl Error {
     pub const NODE_EXIST: u16 = 105;
     pub const ROOT_READ_ONLY: u16 = 107;
     pub const DIR_NOT_EMPTY: u16 = 108;
+    pub const UNAUTHORIZED: u16 = 110;
     pub const PREV_VALUE_REQUIRED: u16 = 201;
     pub const TTL_NAN: u16 = 202;
     pub const INDEX_NAN: u16 = 203;
@@ -49,6 +50,7 @@ impl Error {
             Self::NODE_EXIST => "Key already exists",
             Self::ROOT_READ_ONLY => "Root is read only",
             Self::DIR_NOT_EMPTY => "Directory not empty",
+            Self::UNAUTHORIZED => "The request requires user authentication",
             Self::PREV_VALUE_REQUIRED => "PrevValue is Required in POST form",
             Self::TTL_NAN => "The given TTL in POST form is not a number",
             Self::INDEX_NAN => "The given index in POST form is not a number",

@@ -9,11 +9,13 @@
 //!   list     what readers see of a node
 //!   history  the last events in RAM, and which of them a watcher is told
 //!   error    etcd's numbers and causes
+//!   auth     users and roles, and what they may
 //! ```
 //!
 //! Promises: a function of rows and entry; time is the envelope's. The history is rows like the nodes are, so a watcher
 //! goes on from its index after a restart and on any member. Knows nothing of: HTTP, who waits.
 
+mod auth;
 mod error;
 mod history;
 mod list;
@@ -22,6 +24,8 @@ mod remove;
 mod rows;
 mod tree;
 
+pub(super) use auth::change_auth;
+pub use auth::{Auth, AuthRefused, AuthTold, ROOT};
 pub use error::Error;
 pub(super) use history::Told;
 pub use history::{Found, History, Watch};
@@ -29,4 +33,4 @@ pub(super) use list::listed;
 pub use list::{Listed, Listing, ttl_s};
 pub use path::clean;
 pub(super) use rows::next_expiry;
-pub(super) use tree::{Done, apply, expire};
+pub(super) use tree::{Done, apply, expire, pass};

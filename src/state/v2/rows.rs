@@ -5,6 +5,9 @@
 //!   n directory // name        -> the node (V2Node without key and ttl_s); the root is not stored
 //!   t expires_at_ms (8 BE) path -> nothing
 //!   h index (8 BE)             -> the event of that index (V2Event), for the last V2_HISTORY_EVENTS
+//!   ae                         -> whether users must say who they are (1 byte); there since the first change of them
+//!   ar name                    -> the role (V2Role)
+//!   au name                    -> the user (V2User)
 //! ```
 //!
 //! A clean path has no `//`, so the children of a directory, and they alone, stand behind one prefix, in the order of
@@ -16,14 +19,27 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::path;
-use crate::proto::quorate::log::{V2Event, V2Node};
-use crate::storage::{Batch, Direction, Fault, Read, Table};
+use crate::proto::quorate::log::{V2Event, V2Node, V2Role, V2User};
+use crate::storage::{Batch, Direction, Fault, Read, Row, Table};
 
 const INDEX: &[u8] = b"i";
 const NODE: u8 = b'n';
 /// Prefix, and the first key behind it.
 const EXPIRIES: (&[u8], &[u8]) = (b"t", b"u");
 const EVENTS: (&[u8], &[u8]) = (b"h", b"i");
+
+/// Prefix of users, roles and their switch, and the first key behind it.
+const AUTH: (&[u8], &[u8]) = (b"a", b"b");
+const SWITCH: &[u8] = b"ae";
+const ROLE: &[u8] = b"ar";
+const USER: &[u8] = b"au";
+
+/// A row of users and roles.
+pub(super) enum AuthRow {
+    Switch(bool),
+    User(V2User),
+    Role(V2Role),
+}
 
 fn unreadable(what: &str, key: &[u8]) -> Fault {
     Fault::corrupt(format!("no {what} in row {:?}", String::from_utf8_lossy(key)), "table v2")
@@ -215,4 +231,50 @@ pub(super) fn events<R: Read>(
         }
     })?;
     failed.map_or(Ok(()), Err)
+}
+
+pub(super) fn auth_switch() -> Bytes {
+    Bytes::from_static(SWITCH)
+}
+
+pub(super) fn auth_user(name: &str) -> Bytes {
+    Bytes::from([USER, name.as_bytes()].concat())
+}
+
+pub(super) fn auth_role(name: &str) -> Bytes {
+    Bytes::from([ROLE, name.as_bytes()].concat())
+}
+
+/// None deletes it.
+pub(super) fn put_auth<R: Read>(batch: &mut Batch<'_, R>, key: Bytes, value: Option<Bytes>) {
+    match value {
+        Some(value) => batch.put(Table::V2, key, value),
+        None => batch.delete(Table::V2, key),
+    }
+}
+
+/// All of them.
+pub(super) fn auth<R: Read>(read: &R, each: &mut dyn FnMut(AuthRow)) -> Result<(), Fault> {
+    let mut failed = None;
+    let (low, high) = (Bound::Included(AUTH.0), Bound::Excluded(AUTH.1));
+    read.scan(Table::V2, low, high, Direction::Ascending, &mut |row| match auth_row(&row) {
+        Some(row) => {
+            each(row);
+            ControlFlow::Continue(())
+        }
+        None => {
+            failed = Some(unreadable("user or role", row.key));
+            ControlFlow::Break(())
+        }
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn auth_row(row: &Row<'_>) -> Option<AuthRow> {
+    match (row.key.get(..2)?, row.value) {
+        (SWITCH, [byte]) => Some(AuthRow::Switch(*byte != 0)),
+        (USER, value) => V2User::decode(value).ok().map(AuthRow::User),
+        (ROLE, value) => V2Role::decode(value).ok().map(AuthRow::Role),
+        _ => None,
+    }
 }

@@ -1,6 +1,6 @@
 //! etcd's v2 API: transcripts of a real etcd 3.4, replayed against a member, and what no transcript can say.
 //!
-//! A line is a request: a method, a path, and a form. Indexes are told as they are, for both trees begin at the same one;
+//! A line is a request: a method, a path, a form or a raw body, and who asks (`as`). Indexes are told as they are, for both trees begin at the same one;
 //! dates are left out. Recorded with `QUORATE_V2_TRANSCRIPTS_OF=/path/to/etcd-3.4 cargo test --test it http::v2`.
 
 use std::collections::BTreeMap;
@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine as _;
 use goldenscript::{Command as Line, Runner};
 use quorate::proto::etcdserverpb as pb;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -153,6 +154,7 @@ impl Talk {
         let path = words.next_pos().unwrap().value.clone();
         let kind = words.lookup("type").map(|arg| arg.value.clone());
         let raw = words.lookup("raw").map(|arg| arg.value.clone());
+        let who = words.lookup("as").map(|arg| arg.value.clone());
         let parameters = words.rest_key();
         let form = parameters.iter().map(|arg| {
             let name = arg.key.clone().unwrap_or_default();
@@ -163,7 +165,7 @@ impl Talk {
         let kind = kind.unwrap_or_else(|| "application/x-www-form-urlencoded".to_owned());
         let body = raw.unwrap_or(form);
         let address = self.address(line.prefix.as_deref());
-        told(send(address, &line.name, &path, &kind, &body).await).await
+        told(send_as(who.as_deref(), address, &line.name, &path, &kind, &body).await).await
     }
 }
 
@@ -231,7 +233,18 @@ pub(super) async fn say_json(
     path: &str,
     body: &str,
 ) -> (u16, String) {
-    let mut answer = send(address, method, path, "application/json", body).await;
+    say_as(None, address, method, path, body).await
+}
+
+/// The same of somebody with a name and a password.
+pub(super) async fn say_as(
+    who: Option<&str>,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, String) {
+    let mut answer = send_as(who, address, method, path, "application/json", body).await;
     let mut text = String::new();
     soon("the body", answer.body.read_to_string(&mut text)).await.unwrap();
     (answer.status().parse().unwrap(), text)
@@ -244,9 +257,25 @@ pub(super) async fn index(address: SocketAddr) -> u64 {
 }
 
 async fn send(address: SocketAddr, method: &str, path: &str, kind: &str, body: &str) -> Answer {
+    send_as(None, address, method, path, kind, body).await
+}
+
+/// `who` is a name, a colon and a password.
+async fn send_as(
+    who: Option<&str>,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &str,
+) -> Answer {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let mut text = format!("{method} {path} HTTP/1.0\r\nhost: h\r\ncontent-length: {length}\r\n");
+    if let Some(who) = who {
+        let shown = base64::engine::general_purpose::STANDARD.encode(who);
+        text += &format!("authorization: Basic {shown}\r\n");
+    }
     if !kind.is_empty() {
         text += &format!("content-type: {kind}\r\n");
     }

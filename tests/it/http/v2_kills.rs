@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::super::harness::{Process, SOON, eventually, free_ports, quorate, run};
 use super::alone::Alone;
 use super::three::Three;
-use super::v2::{history, leader, say};
+use super::v2::{history, leader, say, say_as, say_json};
 
 /// Writers of everything that the tree can do, each at whichever member answers; what they were told is written down.
 struct Writers {
@@ -191,7 +191,7 @@ async fn comes_back_by_snapshot(three: &mut Three) {
     .await;
     let body = format!("{{\"peerURLs\":[\"{}\"]}}", three.peer_url(2));
     eventually("it is let in again", || async {
-        let (status, _) = super::v2::say_json(first, "POST", "/v2/members", &body).await;
+        let (status, _) = say_json(first, "POST", "/v2/members", &body).await;
         (status == 201 || status == 409).then_some(())
     })
     .await;
@@ -297,5 +297,50 @@ fn a_saved_snapshot_has_the_tree_its_times_and_its_history() {
         // Its end is the next index.
         assert_eq!(found.1, index + 1);
         assert_eq!(history(address, 1, index).await, told);
+    });
+}
+
+#[test]
+fn users_are_known_everywhere_after_a_lost_disk_and_a_restart_of_all() {
+    run(async {
+        let mut three = Three::start().await;
+        let first = three.addresses[0];
+        for (path, body) in [
+            ("users/root", r#"{"user":"root","password":"r"}"#),
+            ("users/ann", r#"{"user":"ann","password":"a","roles":["some"]}"#),
+            ("roles/some", r#"{"role":"some","permissions":{"kv":{"read":["/a"],"write":[]}}}"#),
+            ("roles/guest", r#"{"role":"guest"}"#),
+        ] {
+            let (status, text) = say_json(first, "PUT", &format!("/v2/auth/{path}"), body).await;
+            assert!(status < 300, "{text}");
+        }
+        assert_eq!(say(first, "PUT", "/v2/keys/a", "value=1").await.0, 201);
+        comes_back_by_snapshot(&mut three).await;
+        assert_eq!(say(three.addresses[2], "PUT", "/v2/auth/enable", "").await.0, 200);
+        for member in 0..3 {
+            three.kill(member);
+        }
+        for member in 0..3 {
+            three.spawn(member, "new");
+        }
+        for member in 0..3 {
+            three.serves(member).await;
+        }
+        for &address in &three.addresses {
+            let get = |who| say_as(who, address, "GET", "/v2/keys/a?quorum=true", "");
+            eventually("it has applied that users are asked", || async {
+                (get(None).await.0 == 401).then_some(())
+            })
+            .await;
+            assert_eq!(get(Some("ann:a")).await.0, 200);
+            assert_eq!(get(Some("ann:b")).await.0, 401);
+            let put = say_as(Some("ann:a"), address, "PUT", "/v2/keys/a", "").await;
+            assert_eq!(put.0, 401, "{}", put.1);
+            let (status, users) =
+                say_as(Some("root:r"), address, "GET", "/v2/auth/users", "").await;
+            assert!(status == 200 && users.contains("\"ann\""), "{users}");
+            // Nobody is told what is kept of a password.
+            assert!(!users.contains("$2"), "{users}");
+        }
     });
 }

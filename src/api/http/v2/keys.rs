@@ -7,7 +7,7 @@ use hyper::{Method, Response, StatusCode};
 use super::form::{self, Form};
 use super::request::{Wanted, wanted};
 use super::routes::{Asked, number, object};
-use super::{json, watch};
+use super::{access, json, watch};
 use crate::api::http::body::Answer;
 use crate::api::status;
 use crate::base::limits;
@@ -24,17 +24,24 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
         return refused;
     }
     let answered = match understood(&mut asked).await {
-        Ok(Wanted::Read { path, recursive, quorum }) => read(&asked, path, recursive, quorum).await,
-        Ok(Wanted::Watch { path, recursive, since, stream }) => {
-            watch::respond(&asked, path, recursive, since, stream)
+        Ok(wanted) if access::may_use(&asked, key(&asked), wanted.is_recursive()).await => {
+            served(&asked, wanted).await
         }
-        Ok(Wanted::Write { request, without_values }) => {
-            write(&asked, request, without_values).await
-        }
+        Ok(_) => Err(Error::new(Error::UNAUTHORIZED, "Insufficient credentials", 0)),
         Err(error) => Err(error),
     };
     let response = answered.unwrap_or_else(|error| failed(&error));
     asked.of_cluster(if asked.method() == Method::HEAD { headed(response) } else { response })
+}
+
+async fn served(asked: &Asked<'_>, wanted: Wanted) -> Result<Response<Answer>, Error> {
+    match wanted {
+        Wanted::Read { path, recursive, quorum } => read(asked, path, recursive, quorum).await,
+        Wanted::Watch { path, recursive, since, stream } => {
+            watch::respond(asked, path, recursive, since, stream)
+        }
+        Wanted::Write { request, without_values } => write(asked, request, without_values).await,
+    }
 }
 
 async fn understood(asked: &mut Asked<'_>) -> Result<Wanted, Error> {
@@ -45,7 +52,12 @@ async fn understood(asked: &mut Asked<'_>) -> Result<Wanted, Error> {
     let headers = request.headers().clone();
     let body = form::body(session, &method, &headers, request.body_mut()).await.map_err(invalid)?;
     let form = Form::parse(&query, &body).map_err(invalid)?;
-    wanted(&method, asked.path.get(PREFIX..).unwrap_or_default(), &form)
+    wanted(&method, key(asked), &form)
+}
+
+/// As the path names it.
+fn key<'a>(asked: &'a Asked<'_>) -> &'a [u8] {
+    asked.path.get(PREFIX..).unwrap_or_default()
 }
 
 async fn read(
@@ -128,6 +140,7 @@ fn failed(error: &Error) -> Response<Answer> {
         Error::KEY_NOT_FOUND => StatusCode::NOT_FOUND,
         Error::NOT_FILE | Error::DIR_NOT_EMPTY => StatusCode::FORBIDDEN,
         Error::TEST_FAILED | Error::NODE_EXIST => StatusCode::PRECONDITION_FAILED,
+        Error::UNAUTHORIZED => StatusCode::UNAUTHORIZED,
         Error::RAFT_INTERNAL | Error::LEADER_ELECTION => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };

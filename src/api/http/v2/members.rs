@@ -4,7 +4,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Response, StatusCode};
 
 use super::routes::{Asked, faulted, not_allowed, object};
-use super::{form, json};
+use super::{access, form, json};
 use crate::api::http::body::Answer;
 use crate::api::http::pages::page;
 use crate::api::local::Changing;
@@ -37,6 +37,9 @@ pub(super) async fn machines(asked: Asked<'_>) -> Response<Answer> {
 pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
     if let Some(refused) = asked.refused("GET,POST,DELETE,PUT") {
         return refused;
+    }
+    if !access::may_change_cluster(&asked).await {
+        return access::refused();
     }
     let rest = asked.path.get(PREFIX..).unwrap_or_default();
     let id = String::from_utf8_lossy(rest).trim_matches('/').to_owned();

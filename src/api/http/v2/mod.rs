@@ -8,17 +8,21 @@
 //!   watch     /v2/keys?wait=true: long polls and streams
 //!   members   /v2/members, /v2/machines
 //!   stats     /v2/stats
-//!   auth      /v2/auth, which is never on
+//!   auth      /v2/auth: users, roles
+//!   access    who asks, and what he may
+//!   passwords hashed and compared
 //!   json      etcd's objects, written as Go writes them
 //! ```
 //!
 //! Promises: etcd 3.4's statuses, headers and texts. Knows nothing of: what a change of the tree means.
 
+mod access;
 mod auth;
 mod form;
 mod json;
 mod keys;
 mod members;
+mod passwords;
 mod request;
 mod routes;
 mod stats;

@@ -19,6 +19,16 @@ pub(super) enum Wanted {
     Write { request: V2Request, without_values: bool },
 }
 
+impl Wanted {
+    /// Of more than the key itself.
+    pub(super) fn is_recursive(&self) -> bool {
+        match self {
+            Self::Read { recursive, .. } | Self::Watch { recursive, .. } => *recursive,
+            Self::Write { request, .. } => request.recursive,
+        }
+    }
+}
+
 /// `key` is what stands behind `/v2/keys`.
 pub(super) fn wanted(method: &Method, key: &[u8], form: &Form) -> Result<Wanted, Error> {
     let path = clean(key);

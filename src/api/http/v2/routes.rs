@@ -56,7 +56,7 @@ pub(in crate::api::http) async fn respond(
         path if path == b"/v2/members" || path.starts_with(b"/v2/members/") => {
             members::respond(asked).await
         }
-        path if path.starts_with(b"/v2/auth/") => auth::respond(&asked),
+        path if path.starts_with(b"/v2/auth/") => auth::respond(asked).await,
         _ => nothing(),
     })
 }
