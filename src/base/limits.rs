@@ -301,6 +301,9 @@ pub const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// Bytes of one stream's answers that wait for the connection.
 pub const HTTP2_SEND_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of a connection's frames that are gathered before they are written: the head of a long message and its beginning.
+pub const HTTP2_WRITE_BYTES: usize = 4 * 1024;
+
 /// A silent connection is asked whether it is there, and closed without an answer.
 pub const HTTP2_KEEP_ALIVE: Duration = Duration::from_secs(60);
 pub const HTTP2_KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);

@@ -85,16 +85,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
+    /// Not in pieces: the HTTP/2 library would write each message of 256 bytes or more on its own, and so gathers what is
+    /// shorter than 1 KiB.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        false
     }
 }
 

@@ -11,6 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::BufWriter;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -160,7 +161,8 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     };
     let mut leaving = pin!(leaving);
     let ended = if is_http2 {
-        let stream = TokioIo::new(Mended::new(stream, PREFACE.len()));
+        let gathered = BufWriter::with_capacity(limits::HTTP2_WRITE_BYTES, stream);
+        let stream = TokioIo::new(Mended::new(gathered, PREFACE.len()));
         let connection = pin!(over_http2(&shared.config).serve_connection(stream, service));
         run(connection, http2::Connection::graceful_shutdown, leaving.as_mut()).await
     } else {
