@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::db::Database;
+use super::env::stamp_of_file;
 use super::overlay::Layer;
 use super::pages::PageCheck;
 use super::snapshot::{SnapshotCopy, SnapshotHeader, Stage, Staged};
@@ -102,6 +103,7 @@ impl Store {
         const FIRST: u64 = 1;
         let part = directory::part_dir(db_dir, FIRST);
         directory::remove(&part)?; // a crash in an earlier create
+        remove_unnamed(&directory::generation_dir(db_dir, FIRST), &config)?;
         fs::create_dir_all(&part).map_err(|error| Fault::io("create", &part, error))?;
         let layer = Layer::default();
         layer.merge(with_stamp(rows, stamp));
@@ -314,6 +316,17 @@ pub(super) fn with_stamp(mut rows: Rows, stamp: Stamp) -> Rows {
     rows
 }
 
+/// What a crash leaves between an earlier create and its naming; who has lived was not left by that.
+fn remove_unnamed(dir: &Path, config: &StoreConfig) -> Result<(), Fault> {
+    let file = dir.join(directory::DATA_FILE);
+    let applied = if file.exists() { stamp_of_file(&file, config)?.applied } else { 0 };
+    if applied <= 1 {
+        return directory::remove(dir);
+    }
+    let what = format!("no CURRENT beside a database that has applied {applied} entries");
+    Err(Fault::corrupt(what, file.display().to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -349,6 +362,16 @@ mod tests {
 
     fn checkpoint(store: &Store) -> CheckpointReport {
         store.checkpoint(store.seal().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_create_that_was_never_named_is_made_again_and_a_life_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        for (n, is_made) in [(1, true), (5, true), (1, false)] {
+            let made = Store::create(dir.path(), config(), entry(n), stamp(n)).map(|_| ());
+            assert_eq!(made.is_ok(), is_made, "{made:?}");
+            fs::remove_file(dir.path().join("CURRENT")).unwrap_or_default();
+        }
     }
 
     #[test]

@@ -142,6 +142,15 @@ impl Node {
     }
 }
 
+/// A test that fails shows what its nodes said last.
+impl Drop for Node {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("==== {} said\n{}", self.name, self.log());
+        }
+    }
+}
+
 /// All of them serve, know each other and are one cluster; its id.
 #[track_caller]
 pub(super) fn are_one(folder: &Folder, nodes: &[Node]) -> String {
