@@ -202,7 +202,7 @@ pub const DNS_PATIENCE: Duration = Duration::from_secs(30);
 pub const DISCOVERY_RETRY_FIRST: Duration = Duration::from_millis(500);
 
 /// The longest of these waits.
-pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(30);
+pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Silence of a discovery service after which who has come is asked again, whatever was missed.
 pub const DISCOVERY_LOOK_AGAIN: Duration = Duration::from_secs(30);
