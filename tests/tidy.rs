@@ -57,8 +57,8 @@ const ROOMS: &[Room] = &[
         forbidden: &[],
     },
     Room {
-        name: "api",
-        may_import: &["base", "proto", "tls", "transport", "state", "watch", "engine"],
+        name: "api", // discovery: the keys of its service.
+        may_import: &["base", "proto", "tls", "transport", "discovery", "state", "watch", "engine"],
         forbidden: &[],
     },
     Room {

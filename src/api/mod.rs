@@ -6,6 +6,7 @@
 //!   local    Service on this member's engine: writes into the log, reads on the reader pool, watches from the hub
 //!   quota    what may still be written, whichever door it comes through
 //!   recipes  Service with etcd's locks and elections, above one without
+//!   registry Service with the tokens of a discovery service, above one without
 //!   ask      a Service asked from inside (desk: where one connection's calls and answers wait for each other)
 //!   status   every error and rejection -> gRPC's code, etcd's text, and whether it may be repeated
 //! ```
@@ -19,6 +20,7 @@ mod local;
 mod native;
 mod quota;
 mod recipes;
+mod registry;
 mod status;
 
 pub use http::{Access as HttpAccess, Config as HttpConfig, Http, Vitals};
@@ -26,3 +28,4 @@ pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};
 pub use quota::Quota;
 pub use recipes::Recipes;
+pub use registry::Registry;

@@ -145,7 +145,10 @@ pub(super) fn not_served(method: Method) -> Status {
         | Method::Proclaim
         | Method::Leader
         | Method::Observe
-        | Method::Resign => "it is made of others by a service above this one",
+        | Method::Resign
+        | Method::RegistryNew
+        | Method::RegistryList
+        | Method::RegistryRevoke => "it is made of others by a service above this one",
         _ => "users and roles are not built yet",
     };
     Status::unimplemented(format!("quorate: {} is not served: {why}", method.path()))

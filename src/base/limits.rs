@@ -368,6 +368,30 @@ pub const V2_REMOVED_PATHS_MAX: usize = 1_000;
 /// Time for a request to the v2 API (etcd's: 5 seconds and two election timeouts).
 pub const V2_REQUEST_DEADLINE: Duration = Duration::from_secs(7);
 
+/// Length of a token of the discovery service, bytes.
+pub const DISCOVERY_TOKEN_BYTES_MAX: usize = 64;
+
+/// Length of what one member registers under it, bytes: a name and some URLs.
+pub const DISCOVERY_ENTRY_BYTES_MAX: usize = 4 << 10;
+
+/// Members that may register under one token: surplus ones come, too, and are told that it is full.
+pub const DISCOVERY_ENTRIES_MAX: usize = 2 * MEMBERS_MAX;
+
+/// Keys of all tokens, beyond which no fresh one is made: an answer to `List` holds them all. In a week one address makes a
+/// fifth of them.
+pub const DISCOVERY_KEYS_MAX: i64 = 100_000;
+
+/// How long a fresh token lives, seconds, with all that is registered under it, where nobody says: a week. And at most.
+pub const DISCOVERY_TTL_S: i64 = 7 * 24 * 3_600;
+pub const DISCOVERY_TTL_S_MAX: i64 = 365 * 24 * 3_600;
+
+/// Fresh tokens for one address (of IPv6: one network of 64 bits): so many at once, and then one each time.
+pub const DISCOVERY_NEW_BURST: u32 = 20;
+pub const DISCOVERY_NEW_EVERY: Duration = Duration::from_secs(30);
+
+/// Addresses that are remembered for that; further ones wait until one of them has nothing to wait for.
+pub const DISCOVERY_ASKERS_MAX: usize = 10_000;
+
 const _: () = assert!(V2_KEY_BYTES_MAX + 16 <= 1_982);
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);

@@ -12,8 +12,8 @@ use super::called::Called;
 use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
-    bench, cert, check, completion, config, elect, endpoint, kv, lease, lock, maintenance, member,
-    mirror, playground, serve, snapshot, txn, watch,
+    bench, cert, check, completion, config, discovery, elect, endpoint, kv, lease, lock,
+    maintenance, member, mirror, playground, serve, snapshot, txn, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -74,6 +74,13 @@ pub(super) enum Command {
     Member(member::Member),
     /// Hand leadership to another member
     MoveLeader(endpoint::MoveLeader),
+    /// Run a discovery service (alone, or with the flags of serve); its tokens
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quorate discovery --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://10.0.0.1:2379\n  \
+                      curl http://10.0.0.1:2379/new?size=3"
+    )]
+    Discovery(discovery::Discovery),
 
     /// Save the store into a file, look at one, make a cluster of one
     #[command(subcommand)]
@@ -106,7 +113,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin here", &["playground", "serve", "config", "cert"]),
     ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
     ("Together", &["lock", "elect"]),
-    ("The cluster", &["endpoint", "member", "move-leader", "check", "bench"]),
+    ("The cluster", &["endpoint", "member", "move-leader", "discovery", "check", "bench"]),
     ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
     ("The program", &["completion", "version", "help"]),
 ];
@@ -280,7 +287,7 @@ fn etcdctl() -> clap::Command {
     let whole = Cli::command();
     let is_theirs = |command: &&clap::Command| {
         let name = command.get_name();
-        !SERVER.contains(&name) && name != "bench"
+        !SERVER.contains(&name) && !matches!(name, "bench" | "discovery")
     };
     let own = clap::Command::new("etcdctl")
         .about("A command line client for etcd's v3 API, over QUIC")

@@ -17,6 +17,7 @@ mod check;
 mod completion;
 mod config;
 mod connect;
+mod discovery;
 mod duration;
 mod elect;
 mod endpoint;

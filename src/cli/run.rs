@@ -14,7 +14,7 @@ use super::called::{API, Called};
 use super::connect::{ENDPOINT_DEFAULT, Session, printer};
 use super::exit::{Code, Exit};
 use super::snapshot::Snapshot;
-use super::{cert, logging, mistyped, serve, v2};
+use super::{cert, discovery, logging, mistyped, serve, v2};
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -65,6 +65,13 @@ fn with_command(
         Called::Etcd => true,
         Called::Quorate if first.is_empty() => {
             words.len() == 1 && config::has_server_settings(environment)
+        }
+        Called::Quorate
+            if first == "discovery"
+                && (words.len() == 2 || begins_with_a_servers_flag(&words[2..])) =>
+        {
+            discovery::as_serve(&mut words, environment);
+            false
         }
         Called::Quorate => begins_with_a_servers_flag(&words[1..]),
     };
@@ -200,6 +207,7 @@ async fn ask(
         Command::Lease(lease) => lease.run(session).await,
         Command::Member(member) => member.run(session, environment).await,
         Command::Endpoint(endpoint) => endpoint.run(session).await,
+        Command::Discovery(discovery) => discovery.run(session).await,
         Command::MoveLeader(move_leader) => move_leader.run(session).await,
         Command::Lock(lock) => lock.run(session).await,
         Command::Elect(elect) => elect.run(session).await,
@@ -247,6 +255,10 @@ mod tests {
         assert_eq!(first(&["etcd", "--debug"], &[]), Some("serve".into()));
         assert_eq!(first(&["etcd", "get"], &[]), Some("serve".into()));
         assert_eq!(first(&["etcd", "--version"], &[]), Some("version".into()));
+        assert_eq!(first(&["quorate", "discovery"], &[]), Some("serve".into()));
+        assert_eq!(first(&["quorate", "discovery", "--name", "d"], &[]), Some("serve".into()));
+        assert_eq!(first(&["quorate", "discovery", "list"], &[]), Some("discovery".into()));
+        assert_eq!(first(&["quorate", "discovery", "--help"], &[]), Some("discovery".into()));
         assert_eq!(first(&["etcdctl"], &[("ETCD_NAME", "n1")]), None);
         assert_eq!(first(&["etcdctl", "--name"], &[]), Some("--name".into()));
         let of_both = |words: &[&str]| {

@@ -26,6 +26,7 @@ mod leading;
 mod lease;
 mod link;
 mod recipes;
+mod registry;
 mod request;
 mod silence;
 mod snapshot;

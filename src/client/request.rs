@@ -4,6 +4,7 @@ use prost::Message;
 
 use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
+use crate::proto::quorate::registry;
 
 /// A unary request of etcd's API.
 pub trait Request: Message + Send + Sync {
@@ -46,6 +47,21 @@ requests! {
     HashRequest -> HashResponse, Hash;
     HashKvRequest -> HashKvResponse, HashKv;
     MoveLeaderRequest -> MoveLeaderResponse, MoveLeader;
+}
+
+impl Request for registry::NewRequest {
+    const METHOD: Method = Method::RegistryNew;
+    type Response = registry::NewResponse;
+}
+
+impl Request for registry::ListRequest {
+    const METHOD: Method = Method::RegistryList;
+    type Response = registry::ListResponse;
+}
+
+impl Request for registry::RevokeRequest {
+    const METHOD: Method = Method::RegistryRevoke;
+    type Response = registry::RevokeResponse;
 }
 
 impl Request for pb::TxnRequest {

@@ -104,6 +104,7 @@ pub(super) fn check(
         metrics_listens: tcp.metrics,
         gateway: settings.enable_grpc_gateway,
         v2: settings.enable_v2,
+        discovery_service: settings.discovery_service,
         tcp: tcp_rules,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,

@@ -83,6 +83,8 @@ settings! {
         enable_grpc_gateway "enable-grpc-gateway": Switch = true;
         /// Serve etcd's v2 API, the paths under /v2/: a tree of its own, in the same log and snapshots.
         enable_v2 "enable-v2": Switch = true;
+        /// Be a discovery service: whoever asks over the network sees and fills the tokens that he knows, and nothing else; `quorate discovery` sets it.
+        discovery_service "discovery-service": Switch = false;
         /// Calls and streams of gRPC that one connection over TCP may have open; more wait at the client.
         max_concurrent_streams "max-concurrent-streams": Number = 10_000;
         /// Silence after which a connection over TCP is asked whether it lives; 0: never.

@@ -4,6 +4,7 @@
 //! ```text
 //!   Srv {domain, service} ──► records   _etcd-server-ssl._tcp  _etcd-server._tcp  _quorate._udp         ──► founders
 //!                                       _etcd-client-ssl._tcp  _etcd-client._tcp  _quorate-client._udp  ──► endpoints
+//!   registry   the keys of a discovery service: tokens, sizes, who has come
 //!   Resolver   the system's, or the server of `dns-server`; lent to transport, it finds every host that is dialled
 //! ```
 //!
@@ -19,6 +20,7 @@ mod founders;
 #[cfg(feature = "server")]
 mod gather;
 mod records;
+mod registry;
 mod resolver;
 
 pub use endpoints::endpoints;
@@ -31,4 +33,5 @@ pub use gather::{
     Tokened, V2, V3, Venue, gather,
 };
 pub use records::Srv;
+pub use registry::{Entry, Place, REGISTRY, Token, clash, size, token_of};
 pub use resolver::Resolver;

@@ -33,6 +33,8 @@ pub struct Config {
     pub gateway: bool,
     /// Whether etcd's v2 API is served.
     pub v2: bool,
+    /// Whether it serves strangers, who get a discovery service and nothing else.
+    pub discovery_service: bool,
     pub tcp: TcpRules,
     /// Addresses of TCP for metrics and health alone.
     pub metrics_listens: Vec<TcpUrl>,
@@ -123,6 +125,7 @@ impl Config {
             metrics_listens: Vec::new(),
             gateway: true,
             v2: true,
+            discovery_service: false,
             tcp: TcpRules::default(),
             advertise_peer_urls: Vec::new(),
             advertise_client_urls: Vec::new(),

@@ -4,10 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Quota, Vitals};
+use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Quota, Registry, Vitals};
 use crate::base::limits;
 use crate::engine::Handle;
-use crate::proto::Service;
 use crate::tls::Keychain;
 use crate::transport::{self, Listener, PeerInbound, Purpose, Tcp, TcpListen, Transport};
 
@@ -40,11 +39,11 @@ impl Doors {
     pub(super) fn open(
         config: transport::Config,
         about: About,
-        service: Arc<dyn Service>,
+        service: Registry,
         peers: Arc<dyn PeerInbound>,
     ) -> Result<Self, transport::Error> {
         let native_config = NativeConfig::new(config.cluster, config.member);
-        let native = Arc::new(Native::new(Arc::clone(&service), native_config));
+        let native = Arc::new(Native::new(Arc::new(service.believing_loopback()), native_config));
         let (listeners, clock) = (config.listeners.clone(), Arc::clone(&config.clock));
         let keychain: Arc<Keychain> = Arc::clone(&config.keychain);
         let transport = Arc::new(Transport::start(config, peers, Arc::clone(&native) as _)?);
@@ -62,10 +61,11 @@ impl Doors {
             keep_alive: rules.keep_alive,
             keep_alive_timeout: rules.keep_alive_timeout,
             access: HttpAccess { origins: rules.origins, hosts: rules.hosts },
+            registry: Some(service.clone()),
             vitals: Some(vitals),
             ..HttpConfig::default()
         };
-        let http = Arc::new(Http::new(service, http_config));
+        let http = Arc::new(Http::new(Arc::new(service), http_config));
         let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })
     }

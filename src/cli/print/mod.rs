@@ -8,6 +8,7 @@ mod json;
 mod kv;
 mod lease;
 mod page;
+mod registry;
 mod snapshot;
 mod table;
 
@@ -19,5 +20,6 @@ pub(super) use json::escaped;
 pub(super) use kv::{Deleted, Got, Stored, Transacted, Watched};
 pub(super) use lease::{Granted, KeptAlive, Leases, Remaining, Revoked};
 pub(super) use page::{Page, Printer, Show};
+pub(super) use registry::{TokenMade, TokenRevoked, Tokens};
 pub(super) use snapshot::Inspected;
 pub(super) use table::Table;

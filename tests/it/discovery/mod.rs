@@ -1,13 +1,15 @@
 //! How a cluster finds itself: by DNS, asked of a real server with a zone of the test's own, by lists, and at a discovery
-//! service; and founders that are killed meanwhile.
+//! service; founders that are killed meanwhile; and the service itself, at which real etcds meet, too.
 
 mod article;
 mod dns;
+mod etcds;
 mod foreign;
 mod founders;
 mod joining;
 mod kills;
 mod lists;
 mod nodes;
+mod service;
 mod ways;
 mod zone;

@@ -54,6 +54,9 @@ const ROUTES: &[(&str, Method)] = &[
     ("election/leader", Method::Leader),
     ("election/observe", Method::Observe),
     ("election/resign", Method::Resign),
+    ("discovery/new", Method::RegistryNew),
+    ("discovery/list", Method::RegistryList),
+    ("discovery/revoke", Method::RegistryRevoke),
 ];
 
 /// What is behind `/v3/`, or `/v3beta/` of older clients.

@@ -7,7 +7,7 @@ use hyper::{Method, Response, StatusCode};
 use super::form::{self, Form};
 use super::request::{Wanted, wanted};
 use super::routes::{Asked, number, object};
-use super::{access, json, watch};
+use super::{access, json, registry, watch};
 use crate::api::http::body::Answer;
 use crate::api::status;
 use crate::base::limits;
@@ -25,7 +25,11 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
     }
     let answered = match understood(&mut asked).await {
         Ok(wanted) if access::may_use(&asked, key(&asked), wanted.is_recursive()).await => {
-            served(&asked, wanted).await
+            match registry::admitted(&asked, wanted).await {
+                // The right to write is held until it is written.
+                Ok((wanted, _admitted)) => served(&asked, wanted).await,
+                Err(error) => Err(error),
+            }
         }
         Ok(_) => Err(Error::new(Error::UNAUTHORIZED, "Insufficient credentials", 0)),
         Err(error) => Err(error),

@@ -8,6 +8,7 @@
 //!   watch     /v2/keys?wait=true: long polls and streams
 //!   members   /v2/members, /v2/machines
 //!   stats     /v2/stats
+//!   registry  /new, and what strangers may do at a discovery service
 //!   auth      /v2/auth: users, roles
 //!   access    who asks, and what he may
 //!   passwords hashed and compared
@@ -23,9 +24,11 @@ mod json;
 mod keys;
 mod members;
 mod passwords;
+mod registry;
 mod request;
 mod routes;
 mod stats;
 mod watch;
 
+pub(super) use registry::fresh;
 pub(super) use routes::respond;

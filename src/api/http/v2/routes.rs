@@ -16,7 +16,7 @@ use crate::api::quota::Quota;
 use crate::api::status;
 use crate::engine::Handle;
 
-const PLAIN: &str = "text/plain; charset=utf-8";
+pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 const KEYS: &[u8] = b"/v2/keys";
 
 /// What a page of this API is given.
@@ -53,10 +53,14 @@ pub(in crate::api::http) async fn respond(
         b"/v2/stats/self" => stats::of_self(asked).await,
         b"/v2/stats/leader" => stats::of_leader(asked).await,
         b"/v2/stats/store" => stats::of_store(asked),
-        path if path == b"/v2/members" || path.starts_with(b"/v2/members/") => {
+        path if (path == b"/v2/members" || path.starts_with(b"/v2/members/"))
+            && (*asked.method() == Method::GET || !asked.is_strangers()) =>
+        {
             members::respond(asked).await
         }
-        path if path.starts_with(b"/v2/auth/") => auth::respond(asked).await,
+        path if path.starts_with(b"/v2/auth/") && !asked.is_strangers() => {
+            auth::respond(asked).await
+        }
         _ => nothing(),
     })
 }
@@ -96,6 +100,12 @@ fn moved(request: &Request<Incoming>, clean: &[u8]) -> Response<Answer> {
 impl Asked<'_> {
     pub(super) fn method(&self) -> &Method {
         self.request.method()
+    }
+
+    /// Whether it comes from one whom a discovery service does not know.
+    fn is_strangers(&self) -> bool {
+        let registry = self.session.shared.config.registry.as_ref();
+        registry.is_some_and(|registry| registry.is_stranger(&self.session.caller))
     }
 
     /// 405, unless the method is among those.
