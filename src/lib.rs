@@ -5,6 +5,7 @@
 //!  floor 7  config                 files, env, flags -> node::Config          (no floor below knows figment)
 //!  floor 6  node                   builds every room, joins them by channels, drains them in order
 //!  floor 5  api      | keepers     front doors (native protocol)        | our own chores propose like clients
+//!           proxy                  the same doors without an engine: a service that asks members
 //!  floor 4  engine                 the stairwell: proposals go down, applied results come up; owns the threads
 //!  floor 3  state    | watch       what an entry means (deterministic)  | who wants to hear what changed
 //!  floor 2  mvcc     | consensus   many versions of one key             | one order of all entries (over raft-rs)
@@ -58,6 +59,9 @@ pub mod mvcc;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod node;
+#[cfg(feature = "server")]
+#[doc(hidden)]
+pub mod proxy;
 #[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod state;

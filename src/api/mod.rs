@@ -23,7 +23,7 @@ mod recipes;
 mod registry;
 mod status;
 
-pub use http::{Access as HttpAccess, Config as HttpConfig, Http, Vitals};
+pub use http::{Access as HttpAccess, Config as HttpConfig, Elsewhere, Http, Opening, Vitals};
 pub use local::{Config as LocalConfig, Local};
 pub use native::{Config as NativeConfig, Native};
 pub use quota::Quota;

@@ -13,7 +13,7 @@ use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
     bench, cert, check, completion, config, discovery, elect, endpoint, kv, lease, lock,
-    maintenance, member, mirror, playground, serve, snapshot, txn, watch,
+    maintenance, member, mirror, playground, proxy, serve, snapshot, txn, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -42,6 +42,8 @@ pub(super) enum Command {
     Playground(playground::Playground),
     /// Run one member of a cluster
     Serve(serve::Serve),
+    /// Serve on this machine what the members of a cluster serve
+    Proxy(proxy::Proxy),
     /// Check and show what a server would start with
     #[command(subcommand)]
     Config(config::Config),
@@ -110,7 +112,7 @@ pub(super) enum Command {
 
 /// The commands as the help lists them; one that is named nowhere comes last.
 const GROUPS: [(&str, &[&str]); 6] = [
-    ("Begin here", &["playground", "serve", "config", "cert"]),
+    ("Begin here", &["playground", "serve", "proxy", "config", "cert"]),
     ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
     ("Together", &["lock", "elect"]),
     ("The cluster", &["endpoint", "member", "move-leader", "discovery", "check", "bench"]),
@@ -287,7 +289,7 @@ fn etcdctl() -> clap::Command {
     let whole = Cli::command();
     let is_theirs = |command: &&clap::Command| {
         let name = command.get_name();
-        !SERVER.contains(&name) && !matches!(name, "bench" | "discovery")
+        !SERVER.contains(&name) && !matches!(name, "bench" | "discovery" | "proxy")
     };
     let own = clap::Command::new("etcdctl")
         .about("A command line client for etcd's v3 API, over QUIC")

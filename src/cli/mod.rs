@@ -1,7 +1,7 @@
 //! Words typed by a person: parsed, carried out, and answered with etcdctl's output and exit codes.
 //!
 //! ```text
-//!   run ── args (grammar) ──► serve, playground, config ── config ──► node
+//!   run ── args (grammar) ──► serve, playground, proxy, config ── config ──► node
 //!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
@@ -35,6 +35,7 @@ mod playground;
 mod print;
 mod profile;
 mod progress;
+mod proxy;
 mod resync;
 mod run;
 mod selfmade;

@@ -179,10 +179,12 @@ fn carry_out(
             }
             let folder = std::env::current_dir()?;
             let session = Session::new(globals, environment, &folder)?;
-            // It has threads and runtimes of its own.
-            if let Command::Bench(bench) = client {
-                return bench.run(&session);
-            }
+            // They have threads and runtimes of their own.
+            let client = match client {
+                Command::Bench(bench) => return bench.run(&session),
+                Command::Proxy(proxy) => return proxy.run(&session, globals.debug),
+                other => other,
+            };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let done = runtime.block_on(ask(client, &session, environment));
             // A read of stdin that nobody waits for must not hold the process.
@@ -223,6 +225,7 @@ async fn ask(
         | Command::Cert(_)
         | Command::Completion(_)
         | Command::Version
+        | Command::Proxy(_)
         | Command::Bench(_) => Ok(()),
     }
 }
@@ -290,7 +293,7 @@ mod tests {
         let parsed = |words: &[&str]| parse(Called::Etcdctl, words.iter().map(OsString::from));
         assert!(parsed(&["etcdctl", "get", "k"]).is_ok());
         assert!(parsed(&["etcdctl", "--endpoints", "a:1", "member", "list"]).is_ok());
-        for command in ["serve", "playground", "cert", "config", "bench"] {
+        for command in ["serve", "playground", "proxy", "cert", "config", "bench"] {
             let words = ["etcdctl", command].map(OsString::from);
             let error = parse(Called::Etcdctl, words.clone()).unwrap_err();
             let told = mistyped::told(&error, &grammar(Called::Etcdctl), &words).unwrap();

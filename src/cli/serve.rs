@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use tokio::sync::oneshot;
 
 use crate::config::{self, KEYS, Kind, Sources};
-use crate::node::{Config, Node, Stopped};
+use crate::node::{Config, Running, Stopped};
 use crate::transport::{Listener, Url};
 
 use super::exit::{Code, Exit};
@@ -132,11 +132,11 @@ impl Serve {
 
 /// The member, as soon as it is there; none if somebody asks to stop before, for others may be waited for without an end.
 /// A start that is left in the middle is as one that was killed.
-async fn started(config: Config) -> Result<Option<Node>, Exit> {
+async fn started(config: Config) -> Result<Option<Running>, Exit> {
     let (tell, told) = oneshot::channel();
     thread::Builder::new().name("start".to_owned()).spawn(move || {
         // Nobody listens any more once somebody has asked to stop.
-        let _ = tell.send(Node::start(config));
+        let _ = tell.send(Running::start(config));
     })?;
     tokio::select! {
         started = told => match started {
@@ -151,7 +151,7 @@ async fn started(config: Config) -> Result<Option<Node>, Exit> {
 }
 
 /// Until somebody asks to stop (none), or the member stops by itself.
-async fn serving(node: &Node) -> Option<Stopped> {
+pub(super) async fn serving(node: &Running) -> Option<Stopped> {
     let tell_when_ready = async {
         node.ready().await;
         tracing::info!(name = node.name(), "ready to serve client requests");
@@ -169,7 +169,7 @@ async fn serving(node: &Node) -> Option<Stopped> {
 }
 
 /// SIGHUP: the certificate files are read again; unless a terminal hangs up, which ends the server as it ever did.
-async fn reload_on_hangup(node: &Node) {
+async fn reload_on_hangup(node: &Running) {
     use tokio::signal::unix::{SignalKind, signal};
     if std::io::stderr().is_terminal() {
         return std::future::pending().await;

@@ -62,6 +62,11 @@ struct State {
 impl Endpoints {
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         let endpoints = config.parsed()?;
+        Self::with(config, endpoints)
+    }
+
+    /// The same with these, which may be none where nobody asks for a link.
+    pub(super) fn with(config: Config, endpoints: Vec<Endpoint>) -> Result<Self, Error> {
         let options =
             DialOptions { timeout: config.dial_timeout, idle: IDLE, keep_alive: Some(KEEP_ALIVE) };
         let files = config.tls.clone().unwrap_or_default();

@@ -18,14 +18,13 @@ use crate::proto::frame::{Answer, FrameError, Request, encode_call};
 use crate::proto::{Method, Status};
 
 /// How a call on a lane ends without a message.
-#[derive(Clone, Debug)]
-pub(super) enum Failure {
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{0}")]
     Status(Status),
     /// The connection ended; `sent` if the request may have left.
-    Lost {
-        reason: Arc<str>,
-        sent: bool,
-    },
+    #[error("the connection was lost: {reason}")]
+    Lost { reason: Arc<str>, sent: bool },
 }
 
 type Outcome = Result<Bytes, Failure>;

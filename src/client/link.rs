@@ -13,9 +13,13 @@ use tokio::sync::Semaphore;
 use super::lane::{Failure, Lane};
 use super::silence;
 use crate::base::limits;
+#[cfg(feature = "server")]
+use crate::proto::frame::HTTP_STREAM;
 use crate::proto::frame::{MOVED_HEAD, MovedHead, StreamFrame, UNARY_STREAM};
 use crate::proto::hello::{CONTROL_BYTES_MAX, ClientHello, Control, PROTOCOL_VERSION, ServerHello};
 use crate::proto::{Code, Method, Retry, Status};
+#[cfg(feature = "server")]
+use crate::transport::Tunnel;
 use crate::transport::{CloseCode, Connection, RecvStream, SendStream, Traffic};
 
 /// Bytes of requests that one place among the unanswered stands for, so that large requests cannot fill the memory.
@@ -154,6 +158,19 @@ impl Link {
         Ok((StreamSend { connection: connection.clone(), send }, StreamRecv { connection, recv }))
     }
 
+    /// A stream that carries HTTP/1.1 as it is.
+    #[cfg(feature = "server")]
+    pub(super) async fn http(&self) -> Result<Tunnel, Failure> {
+        let lost = |error: &dyn Display| Failure::Lost {
+            reason: why(&self.connection, error).into(),
+            sent: false,
+        };
+        let (mut send, recv) = self.connection.open_bi().await.map_err(|e| lost(&e))?;
+        let opening = Bytes::copy_from_slice(&HTTP_STREAM.to_be_bytes());
+        send.bytes(opening).await.map_err(|e| lost(&e))?;
+        Ok(recv.tunnel(send))
+    }
+
     /// Ends the connection.
     pub(super) fn close(&self) {
         self.leave();
@@ -180,13 +197,13 @@ impl Drop for Unfinished {
 
 /// The client's half of a method's own stream.
 #[derive(Debug)]
-pub(super) struct StreamSend {
+pub(crate) struct StreamSend {
     connection: Connection,
     send: SendStream,
 }
 
 impl StreamSend {
-    pub(super) async fn send(&mut self, message: Bytes) -> Result<(), Failure> {
+    pub(crate) async fn send(&mut self, message: Bytes) -> Result<(), Failure> {
         self.send_all(std::iter::once(message)).await
     }
 
@@ -206,21 +223,21 @@ impl StreamSend {
     }
 
     /// Nothing more will be sent.
-    pub(super) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.send.finish();
     }
 }
 
 /// The server's half of a method's own stream.
 #[derive(Debug)]
-pub(super) struct StreamRecv {
+pub(crate) struct StreamRecv {
     connection: Connection,
     recv: RecvStream,
 }
 
 impl StreamRecv {
     /// The next message; none when the server ended the stream in peace. Safe to drop while it waits.
-    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let lost = |error: &dyn Display| Failure::Lost {
             reason: why(&self.connection, error).into(),
             sent: true,

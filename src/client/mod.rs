@@ -7,6 +7,7 @@
 //!      +--watch--> task: all watchers of a client, resumed after a lost connection
 //!      +--lease--> task: all leases of a client, renewed at a third of their time
 //!      +--recipes: sessions, locks, elections, written with these calls alone
+//!   Passages --dial--> Passage: the same links for a proxy, which decides for itself
 //! ```
 //!
 //! Promises: a call is answered once, within its deadline; a write whose outcome is unknown is never repeated; a
@@ -25,6 +26,8 @@ mod lane;
 mod leading;
 mod lease;
 mod link;
+#[cfg(feature = "server")]
+mod passage;
 mod recipes;
 mod registry;
 mod request;
@@ -46,3 +49,9 @@ pub use recipes::{Election, Held, Leader, Leadership, Mutex, Observer, Session};
 pub use request::Request;
 pub use snapshot::{Saved, Snapshot};
 pub use watch::{Watch, Watcher};
+#[cfg(feature = "server")]
+pub(crate) use {
+    lane::Failure,
+    link::{StreamRecv, StreamSend},
+    passage::{Passage, Passages},
+};

@@ -16,6 +16,7 @@ use crate::transport::{Listener, Url};
 use super::finding::{meeting, resolver, srv};
 use super::keys::Settings;
 use super::mistakes::Mistakes;
+use super::proxy;
 use super::types::{Initial, List};
 
 /// Everything a server starts with.
@@ -84,6 +85,9 @@ pub(super) fn check(
     let tcp_rules = super::tcp::rules(settings, &mut mistakes);
     always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut mistakes);
     always_on("pre-vote", settings.pre_vote, &mut mistakes);
+    let mut proxy = proxy::rules(settings, &mut mistakes);
+    // What is wrong with these is told already.
+    proxy.listeners = Listener::of(&[], &urls.listen_clients).unwrap_or_default();
     let logging = logging(settings, &mut mistakes);
     advise(settings, &urls, &mut warnings);
 
@@ -115,8 +119,13 @@ pub(super) fn check(
         request_bytes_max,
         force_new_cluster: settings.force_new_cluster,
         txn_ops_max,
+        proxy,
     };
     mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })
+}
+
+fn is_proxy(settings: &Settings) -> bool {
+    settings.proxy != "off"
 }
 
 /// Known to etcd's users, and never off here.
@@ -248,7 +257,9 @@ fn urls(
     members: &[RosterMember],
     mistakes: &mut Mistakes,
 ) -> Urls {
-    if is_written("listen-client-urls") && !is_written("advertise-client-urls") {
+    let is_unsaid = is_written("listen-client-urls") && !is_written("advertise-client-urls");
+    // A proxy tells nobody where it is.
+    if is_unsaid && !is_proxy(settings) {
         mistakes.push(
             "advertise-client-urls is required when listen-client-urls is set explicitly: \
              write the URLs that clients reach this member at",
@@ -347,7 +358,10 @@ fn peer_files(
              this one does not speak",
         );
     }
-    if !listens && !advertises {
+    // A proxy listens to no member, and asks them as a member asks that joins.
+    let asks = is_proxy(settings)
+        && settings.initial_cluster.0.iter().any(|(_, url)| url.starts_with("https:"));
+    if !listens && !advertises && !asks {
         if !settings.peer_cert_file.is_empty() {
             warnings.push("peer-cert-file is ignored: the peer URLs say http://".to_owned());
         }
@@ -402,11 +416,17 @@ fn client_files(
         optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
     };
     let crl = optional("client-crl-file", &settings.client_crl_file, mistakes);
+    let (shown, shown_key) = (&settings.client_cert_file, &settings.client_key_file);
+    if shown.is_empty() != shown_key.is_empty() {
+        mistakes.push("client-cert-file and client-key-file go together: write both, or none");
+    }
+    let client_cert = optional("client-cert-file", shown, mistakes);
+    let client_key = optional("client-key-file", shown_key, mistakes);
     Some(PlaneFiles {
         cert: cert?,
         key: key?,
-        client_cert: None,
-        client_key: None,
+        client_cert,
+        client_key,
         trusted_ca,
         client_cert_auth: settings.client_cert_auth,
         crl,
@@ -441,7 +461,7 @@ fn optional(key: &str, value: &str, mistakes: &mut Mistakes) -> Option<PathBuf> 
 
 /// What is allowed and probably not meant.
 fn advise(settings: &Settings, urls: &Urls, warnings: &mut Vec<String>) {
-    if urls.listen_peers.iter().any(|url| url.scheme == Scheme::Http) {
+    if !is_proxy(settings) && urls.listen_peers.iter().any(|url| url.scheme == Scheme::Http) {
         warnings.push(
             "peer URLs say http://: members do not verify each other, and whoever reaches the port may join the \
              consensus; use https:// with peer-cert-file, peer-key-file and peer-trusted-ca-file"

@@ -116,11 +116,7 @@ fn by_its_token(
 /// Who comes when the cluster is full.
 fn fallback(settings: &Settings, mistakes: &mut Mistakes) {
     match settings.discovery_fallback.as_str() {
-        "" | "exit" => {}
-        "proxy" => mistakes.push(
-            "discovery-fallback is proxy, which is not built yet: with exit, a member that comes when the cluster is full \
-             says so and ends",
-        ),
+        "" | "exit" | "proxy" => {}
         other => mistakes.push(format!("discovery-fallback is {other:?}; it is exit or proxy")),
     }
 }
@@ -273,7 +269,6 @@ mod tests {
         assert!(secret.contains("neither http, https nor quic"), "{secret}");
         assert!(!secret.contains("secret"), "{secret}");
         assert!(told(|it| it.discovery_token = "t".to_owned()).contains("write both"));
-        assert!(told(|it| it.discovery_fallback = "proxy".to_owned()).contains("not built yet"));
         assert!(told(|it| it.discovery_fallback = "wait".to_owned()).contains("exit or proxy"));
         let with = |change: fn(&mut Settings)| {
             told(|it| {

@@ -117,7 +117,7 @@ settings! {
         discovery_token "discovery-token": Text = String::new();
         /// The members of the discovery service that has the token (gRPC).
         discovery_endpoints "discovery-endpoints": List = List::default();
-        /// What becomes of a member that comes when the cluster is full; exit: it says so, and ends.
+        /// What becomes of a member that comes when the cluster is full; exit: it says so, and ends; proxy: it serves as a proxy of the others.
         discovery_fallback "discovery-fallback": Text = "exit".to_owned();
         /// A proxy of HTTP on the way to the discovery service: http://host:port.
         discovery_proxy "discovery-proxy": Text = String::new();
@@ -155,6 +155,14 @@ settings! {
         strict_reconfig_check "strict-reconfig-check": Switch = true;
         /// DANGEROUS: this member's data becomes a cluster of it alone; for when the majority is lost for ever.
         force_new_cluster "force-new-cluster": Switch = false;
+        /// Run no member but a proxy of initial-cluster's: on, or readonly, which lets no change through; off: a member.
+        proxy "proxy": Text = "off".to_owned();
+        /// Milliseconds after which a member that failed is as good as the others to a proxy.
+        proxy_failure_wait "proxy-failure-wait": Number = 5_000;
+        /// Milliseconds between a proxy's questions who the members are.
+        proxy_refresh_interval "proxy-refresh-interval": Number = 30_000;
+        /// Milliseconds for a member to answer a proxy the first time.
+        proxy_dial_timeout "proxy-dial-timeout": Number = 1_000;
         /// Ask before an election whether it could be won, so that a member that comes back disturbs nobody; always on.
         pre_vote "pre-vote": Switch = true;
     }
@@ -163,6 +171,10 @@ settings! {
         cert_file "cert-file": Text = String::new();
         /// Its private key (PEM).
         key_file "key-file": Text = String::new();
+        /// Certificate that a proxy shows to members (PEM); empty: the one of members among each other.
+        client_cert_file "client-cert-file": Text = String::new();
+        /// Its private key (PEM).
+        client_key_file "client-key-file": Text = String::new();
         /// Refuse clients without a certificate of trusted-ca-file.
         client_cert_auth "client-cert-auth": Switch = false;
         /// Whose client certificates are believed (PEM).

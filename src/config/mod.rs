@@ -5,6 +5,7 @@
 //!   unbuilt   etcd's other flags                    -> an answer each
 //!   sources   file, variables, flags: every key     -> layers (figment) -> Settings (as written), each with its place
 //!   tcp       what TCP may do                       -> node::TcpRules
+//!   proxy     whether it is one                     -> node::ProxyRules
 //!   check     etcd's start-up checks (finding: DNS)  -> node::Config (as meant)
 //!   effective all of it, with every mistake at once
 //! ```
@@ -20,6 +21,7 @@ mod layers;
 mod mistakes;
 mod nearest;
 mod profile;
+mod proxy;
 #[cfg(test)]
 mod reference;
 mod sources;

@@ -45,17 +45,6 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("one learner at a time, as etcd's default", &["max-learners"]),
     ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
     (
-        "the proxy is not built yet",
-        &[
-            "proxy",
-            "proxy-failure-wait",
-            "proxy-refresh-interval",
-            "proxy-dial-timeout",
-            "proxy-read-timeout",
-            "proxy-write-timeout",
-        ],
-    ),
-    (
         "logs go to stderr: use log-level and log-format, and redirect it",
         &[
             "log-outputs",
@@ -113,7 +102,10 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "members talk over QUIC, whose connections watch themselves",
         &["raft-read-timeout", "raft-write-timeout", "socket-reuse-port", "socket-reuse-address"],
     ),
-    ("a member does not call itself", &["client-cert-file", "client-key-file"]),
+    (
+        "a proxy asks members over QUIC, whose connections watch themselves",
+        &["proxy-read-timeout", "proxy-write-timeout"],
+    ),
     ("slow requests are not logged", &["warning-apply-duration", "warning-unary-request-duration"]),
     ("there is one logger", &["logger"]),
     ("there is one set of metrics", &["metrics"]),

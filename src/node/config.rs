@@ -52,6 +52,46 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// Operations in one branch, or compares, of a transaction.
     pub txn_ops_max: usize,
+    pub proxy: ProxyRules,
+}
+
+/// Whether a node is a proxy, and how one asks members.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProxyRules {
+    pub mode: ProxyMode,
+    /// Between two looks who the members are.
+    pub refresh: Duration,
+    /// How long a member that failed is asked after the others only.
+    pub failure_wait: Duration,
+    /// For a member to answer the first time.
+    pub dial_timeout: Duration,
+    /// Its addresses, where they differ from those of a member: it listens to clients alone.
+    pub listeners: Vec<Listener>,
+    /// Whether a founder that comes when the cluster is full becomes one.
+    pub is_fallback: bool,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ProxyMode {
+    /// It is a member.
+    Off,
+    On,
+    /// It lets no change through.
+    Readonly,
+}
+
+impl Default for ProxyRules {
+    /// A member; etcd's times.
+    fn default() -> Self {
+        Self {
+            mode: ProxyMode::Off,
+            refresh: Duration::from_secs(30),
+            failure_wait: Duration::from_secs(5),
+            dial_timeout: Duration::from_secs(1),
+            listeners: Vec::new(),
+            is_fallback: false,
+        }
+    }
 }
 
 /// Where TCP is listened on, and how it is spoken to.
@@ -136,6 +176,7 @@ impl Config {
             request_bytes_max: limits::REQUEST_BYTES_MAX,
             force_new_cluster: false,
             txn_ops_max: limits::TXN_OPS_MAX,
+            proxy: ProxyRules::default(),
         }
     }
 }

@@ -4,19 +4,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::api::{Http, HttpAccess, HttpConfig, Native, NativeConfig, Quota, Registry, Vitals};
+use crate::api::{
+    Elsewhere, Http, HttpAccess, HttpConfig, Native, NativeConfig, Quota, Registry, Vitals,
+};
 use crate::base::limits;
 use crate::engine::Handle;
+use crate::proto::Service;
 use crate::tls::Keychain;
 use crate::transport::{self, Listener, PeerInbound, Purpose, Tcp, TcpListen, Transport};
 
-use super::config::TcpRules;
+use super::config::{Config, TcpRules, TcpUrl};
 
 /// What the HTTP door is and tells, beside what the service does.
 pub(super) struct About {
-    pub engine: Handle,
+    /// None: it is no member.
+    pub engine: Option<(Handle, Arc<Quota>)>,
+    /// The tokens of a member, which `service` serves, too.
+    pub registry: Option<Registry>,
+    /// Who answers etcd's v2 API in place of the engine.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     pub request_bytes_max: usize,
-    pub quota: Arc<Quota>,
     pub gateway: bool,
     pub v2: bool,
     pub rules: TcpRules,
@@ -24,6 +31,27 @@ pub(super) struct About {
     pub clients: Purpose,
     /// Addresses of TCP alone.
     pub listens: Vec<TcpListen>,
+}
+
+impl About {
+    /// Of a node that is nothing yet.
+    pub(super) fn new(config: &Config) -> Self {
+        let clients = match config.http_listens.is_empty() {
+            true => Purpose::Clients,
+            false => Purpose::Grpc,
+        };
+        Self {
+            engine: None,
+            registry: None,
+            elsewhere: None,
+            request_bytes_max: config.request_bytes_max,
+            gateway: config.gateway,
+            v2: config.v2,
+            rules: config.tcp.clone(),
+            clients,
+            listens: listens(config),
+        }
+    }
 }
 
 /// QUIC for members and our clients, TCP for everybody else's.
@@ -39,18 +67,25 @@ impl Doors {
     pub(super) fn open(
         config: transport::Config,
         about: About,
-        service: Registry,
+        service: Arc<dyn Service>,
         peers: Arc<dyn PeerInbound>,
     ) -> Result<Self, transport::Error> {
         let native_config = NativeConfig::new(config.cluster, config.member);
-        let native = Arc::new(Native::new(Arc::new(service.believing_loopback()), native_config));
+        let over_quic = match &about.registry {
+            Some(registry) => Arc::new(registry.believing_loopback()) as _,
+            None => Arc::clone(&service),
+        };
+        let native = Arc::new(Native::new(over_quic, native_config));
         let (listeners, clock) = (config.listeners.clone(), Arc::clone(&config.clock));
         let keychain: Arc<Keychain> = Arc::clone(&config.keychain);
         let transport = Arc::new(Transport::start(config, peers, Arc::clone(&native) as _)?);
         let clients = client_doors(&listeners, &transport.addresses(), about.clients);
         let listens: Vec<TcpListen> = clients.into_iter().chain(about.listens).collect();
-        let vitals =
-            Vitals { handle: about.engine, transport: Arc::clone(&transport), quota: about.quota };
+        let vitals = about.engine.map(|(handle, quota)| Vitals {
+            handle,
+            transport: Arc::clone(&transport),
+            quota,
+        });
         let message_bytes_max = about.request_bytes_max + limits::REQUEST_OVERHEAD_BYTES;
         let rules = about.rules;
         let http_config = HttpConfig {
@@ -61,11 +96,13 @@ impl Doors {
             keep_alive: rules.keep_alive,
             keep_alive_timeout: rules.keep_alive_timeout,
             access: HttpAccess { origins: rules.origins, hosts: rules.hosts },
-            registry: Some(service.clone()),
-            vitals: Some(vitals),
+            registry: about.registry,
+            vitals,
+            elsewhere: about.elsewhere,
             ..HttpConfig::default()
         };
-        let http = Arc::new(Http::new(Arc::new(service), http_config));
+        let http = Arc::new(Http::new(service, http_config));
+        native.lead_http_to(Arc::clone(&http) as _);
         let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })
     }
@@ -80,6 +117,16 @@ impl Doors {
         self.transport.shutdown();
         self.tcp.shutdown();
     }
+}
+
+/// Addresses of TCP alone.
+fn listens(config: &Config) -> Vec<TcpListen> {
+    let all = |urls: &[TcpUrl], purpose| -> Vec<TcpListen> {
+        let of = |&(address, scheme): &TcpUrl| TcpListen { address, scheme, purpose };
+        urls.iter().map(of).collect()
+    };
+    let metrics = all(&config.metrics_listens, Purpose::Metrics);
+    all(&config.http_listens, Purpose::Http).into_iter().chain(metrics).collect()
 }
 
 /// TCP beside QUIC wherever clients are let in; `addresses` are the listeners', where a port of 0 has become a real one.

@@ -1,11 +1,13 @@
 //! Why a member does not start.
 
 use std::io;
+use std::path::PathBuf;
 
 use crate::base::{ClusterId, MemberId};
 use crate::discovery::{GatherError, SrvError};
 use crate::storage::{DataDirError, Fault};
-use crate::{consensus, tls, transport};
+use crate::transport::Url;
+use crate::{consensus, proxy, tls, transport};
 
 /// A start that failed; the text says what to mend. Nothing was left half done: the same start may be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +81,16 @@ pub enum Error {
     )]
     NotOneOfThem { member: MemberId },
 
+    #[error("{path}: {what}; remove it, and the members of initial-cluster are asked again")]
+    ProxyDir { path: PathBuf, what: String },
+
+    #[error(
+        "invalid datadir: {path} holds a member and a proxy: give each its own --data-dir, or remove the folder proxy in it"
+    )]
+    BothMemberAndProxy { path: PathBuf },
+
+    #[error("{0}")]
+    Proxy(#[from] proxy::Error),
     #[error("{0}")]
     DataDir(#[from] DataDirError),
     #[error("{0}")]
@@ -96,6 +108,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// Peer URLs of the members, where a discovery service says that all of them have come.
+    pub fn full_cluster(&self) -> Option<Vec<Url>> {
+        let Self::Gather(error) = self else { return None };
+        let GatherError::Full { members } = error.as_ref() else { return None };
+        Some(members.iter().flat_map(|member| member.urls.clone()).collect())
+    }
+
     /// A member runs on this data directory.
     pub fn is_in_use(&self) -> bool {
         matches!(self, Self::DataDir(DataDirError::Locked { .. }))

@@ -17,11 +17,11 @@ use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
-use crate::transport::{self, PeerAddress, Purpose, TcpListen};
+use crate::transport::{self, PeerAddress};
 
 use super::bootstrap::{self, Place};
 use super::chores::{Chores, addresses};
-use super::config::{ClusterState, Config, Roster, TcpUrl};
+use super::config::{ClusterState, Config, Roster};
 use super::doors::{About, Doors};
 use super::error::Error;
 use super::force;
@@ -85,8 +85,13 @@ impl Node {
         let stopper = Stopper::new();
         let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let (service, quota) = service(&config, &standing, &engine);
-        let about = about(&config, &engine, quota);
+        let (registry, quota) = service(&config, &standing, &engine);
+        let service = Arc::new(registry.clone());
+        let about = About {
+            engine: Some((engine.clone(), quota)),
+            registry: Some(registry),
+            ..About::new(&config)
+        };
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
@@ -355,28 +360,6 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Registry, 
     (Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service), quota)
 }
 
-/// What the HTTP door is told.
-fn about(config: &Config, engine: &Handle, quota: Arc<Quota>) -> About {
-    let listens = |urls: &[TcpUrl], purpose| -> Vec<TcpListen> {
-        let of = |&(address, scheme): &TcpUrl| TcpListen { address, scheme, purpose };
-        urls.iter().map(of).collect()
-    };
-    let http = listens(&config.http_listens, Purpose::Http);
-    About {
-        engine: engine.clone(),
-        request_bytes_max: config.request_bytes_max,
-        quota,
-        gateway: config.gateway,
-        v2: config.v2,
-        rules: config.tcp.clone(),
-        clients: if http.is_empty() { Purpose::Clients } else { Purpose::Grpc },
-        listens: http
-            .into_iter()
-            .chain(listens(&config.metrics_listens, Purpose::Metrics))
-            .collect(),
-    }
-}
-
 /// etcd's: one and a half election timeouts, in whole seconds, so that no lease ends during an election.
 fn lease_ttl_s_min(config: &Config) -> i64 {
     let millis = config.election_timeout.as_millis() * 3 / 2;
@@ -431,7 +414,7 @@ impl Drawn {
     }
 }
 
-fn draw<const N: usize>() -> Result<[u8; N], Error> {
+pub(super) fn draw<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(Error::Dice)?;
     Ok(bytes)

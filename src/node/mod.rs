@@ -6,6 +6,7 @@
 //!                                                          outbox ◄─────────────┘  │
 //!                                            transport ◄──┘   └──► inbound ────────┘
 //!                                                └──► api::Native ──► api::Local ──► engine
+//!   Running: a member, or a proxy in its place (proxy ──► crate::proxy ──► members)
 //!   chores: address book, publishing, keepers, new certificate files, the member's own end
 //! ```
 //!
@@ -27,17 +28,23 @@ mod inquiry;
 mod member;
 mod open;
 mod outbox;
+mod proxy;
 mod reload;
 mod restore;
 mod resync;
+mod running;
 mod stop;
 mod versions;
 
 pub use backup::{BackupError, backup};
 pub use check::check;
-pub use config::{ClusterState, Config, Roster, RosterMember, TcpRules, TcpUrl};
+pub use config::{
+    ClusterState, Config, ProxyMode, ProxyRules, Roster, RosterMember, TcpRules, TcpUrl,
+};
 pub use error::Error;
 pub use member::Node;
+pub use proxy::{Proxy, Whom};
 pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};
 pub use resync::Damaged;
+pub use running::Running;
 pub use stop::Stopped;

@@ -1,7 +1,7 @@
 //! The frames of the native protocol; integers are big endian. Pure: bytes in, frames out.
 //!
 //! ```text
-//!   a client's bidirectional stream begins with   method u16      0: a unary stream, else the method it carries
+//!   a client's bidirectional stream begins with   method u16      0: a unary stream, 0xff00: HTTP/1.1, else the method
 //!   unary, request     length u32 | id u64 | method u16 | flags u8 | deadline ms u32 | body
 //!   unary, answer      length u32 | id u64 | flags u8 | body
 //!   moved answer       on a stream of its own from the server:  id u64 | length u64 | body
@@ -18,6 +18,9 @@ use super::status::Status;
 
 /// The opening word of a unary stream.
 pub const UNARY_STREAM: u16 = 0;
+
+/// The opening word of a stream that carries HTTP/1.1 as it is, without frames: no method will ever have this number.
+pub const HTTP_STREAM: u16 = 0xff00;
 
 /// Bytes of a request frame before its body, after its length.
 const REQUEST_HEAD: usize = 15;
@@ -220,6 +223,7 @@ fn put_stream(out: &mut BytesMut, flags: u8, body: &[u8]) {
 pub enum Opening {
     Unary,
     Method(Method),
+    Http,
     /// A method this binary does not know.
     Unknown(u16),
 }
@@ -228,6 +232,9 @@ impl Opening {
     pub const fn from_number(number: u16) -> Self {
         if number == UNARY_STREAM {
             return Self::Unary;
+        }
+        if number == HTTP_STREAM {
+            return Self::Http;
         }
         match Method::from_number(number) {
             Some(method) => Self::Method(method),

@@ -62,6 +62,8 @@ mod tcp_dial;
 mod tests;
 #[cfg(feature = "server")]
 mod throttle;
+#[cfg(feature = "server")]
+mod tunnel;
 mod url;
 
 pub use close::CloseCode;
@@ -88,4 +90,6 @@ pub use stream::{RecvStream, SendStream};
 pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen};
 #[cfg(feature = "server")]
 pub use tcp_dial::{TcpDialError, TcpDialer};
+#[cfg(feature = "server")]
+pub use tunnel::Tunnel;
 pub use url::{ParseUrlError, Url};

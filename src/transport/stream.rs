@@ -7,6 +7,8 @@ use quinn::VarInt;
 use tokio::time::timeout;
 
 use super::StreamError;
+#[cfg(feature = "server")]
+use super::Tunnel;
 use crate::base::limits;
 
 /// Frames up to this size are copied together into one buffer: cheaper than a segment each.
@@ -161,6 +163,12 @@ impl RecvStream {
             return Ok(None);
         }
         Ok(Some(self.buffer.split().freeze()))
+    }
+
+    /// Both halves as one stream of bytes.
+    #[cfg(feature = "server")]
+    pub fn tunnel(self, send: SendStream) -> Tunnel {
+        Tunnel::new(send.quic, self.quic, self.buffer)
     }
 
     /// Tells the sender that no more is wanted.

@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::Error;
 use super::greet::Review;
 use super::throttle::Throttle;
+use super::{Error, Tunnel};
 use crate::base::{Clock, limits};
 use crate::tls::{Doors, Identity, Keychain, Protocol, Scheme};
 
@@ -57,7 +57,28 @@ pub struct TcpConnection {
     pub is_secure: bool,
     /// Becomes the reason why the client is admitted no more; after [`limits::REFUSED_GRACE`] it is to be closed.
     pub refused: watch::Receiver<Option<Arc<str>>>,
-    _held: OwnedSemaphorePermit,
+    /// Its place among those of TCP; none for a stream of a QUIC connection, which has a place itself.
+    _held: Option<OwnedSemaphorePermit>,
+}
+
+impl TcpConnection {
+    /// A client that speaks HTTP on a stream of its QUIC connection.
+    pub fn over_quic(
+        stream: Tunnel,
+        remote: SocketAddr,
+        identity: Option<Arc<Identity>>,
+        refused: watch::Receiver<Option<Arc<str>>>,
+    ) -> Self {
+        Self {
+            purpose: Purpose::Http,
+            stream: Box::new(stream),
+            remote,
+            identity,
+            is_secure: true,
+            refused,
+            _held: None,
+        }
+    }
 }
 
 /// Who takes clients.
@@ -201,7 +222,7 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
         identity,
         is_secure,
         refused,
-        _held: held,
+        _held: Some(held),
     };
     let Some(tls) = &door.tls else {
         shared.inbound.connection(taken(Box::new(stream), None));

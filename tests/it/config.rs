@@ -67,11 +67,12 @@ fn check_reads_certificates_and_compares_the_roster() {
 fn every_sample_is_ok() {
     let folder = Folder::new();
     folder.run(&["cert", "ca"]).ok();
-    for name in ["n1", "n2", "n3"] {
+    folder.run(&["cert", "client", "root"]).ok();
+    for name in ["n1", "n2", "n3", "p1"] {
         folder.run(&["cert", "peer", name]).ok();
         folder.run(&["cert", "server", name]).ok();
     }
-    for sample in ["default", "single", "three/n1", "three/n2", "three/n3"] {
+    for sample in ["default", "single", "three/n1", "three/n2", "three/n3", "proxy"] {
         let path = format!("{}/config/{sample}.toml", env!("CARGO_MANIFEST_DIR"));
         let output = folder.run(&["config", "check", "--config-file", &path]);
         assert_eq!((output.code, output.stdout.as_str()), (0, "ok\n"), "{sample}: {output:?}");

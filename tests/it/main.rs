@@ -27,6 +27,7 @@ mod native;
 mod playground;
 mod ports;
 mod program;
+mod proxy;
 mod recipes;
 mod recorded;
 mod reload;

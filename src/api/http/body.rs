@@ -1,13 +1,12 @@
 //! What a client is answered: messages with their prefix, and in the trailers how the call ended.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use hyper::HeaderMap;
-use hyper::body::{Body, Frame, SizeHint};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::HeaderValue;
 use tokio::sync::{mpsc, oneshot};
 
@@ -30,6 +29,8 @@ pub(super) enum Answer {
     Message { parts: Parts, ended: bool, _place: Option<Place> },
     /// Text that comes bit by bit, until whoever writes it ends.
     Lines(mpsc::Receiver<Bytes>),
+    /// What another server answers, as it comes.
+    Passed { body: Incoming, _held: oneshot::Sender<()> },
     /// As many as there are, then how it ended.
     Stream(Stream),
 }
@@ -144,16 +145,17 @@ impl Stream {
 
 impl Body for Answer {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = hyper::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let data = |bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
         match &mut *self {
             Self::Placed { page, .. } => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
             Self::Plain(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
+            Self::Passed { body, .. } => Pin::new(body).poll_frame(context),
             Self::Lines(lines) => lines.poll_recv(context).map(|line| Some(Ok(Frame::data(line?)))),
             Self::Message { parts, ended, .. } => {
                 if let Some(bytes) = parts.next() {
@@ -199,7 +201,11 @@ impl Body for Answer {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Plain(None) | Self::Placed { page: None, .. })
+        match self {
+            Self::Plain(None) | Self::Placed { page: None, .. } => true,
+            Self::Passed { body, .. } => body.is_end_stream(),
+            _ => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -207,6 +213,7 @@ impl Body for Answer {
             Self::Plain(page) | Self::Placed { page, .. } => {
                 SizeHint::with_exact(page.as_ref().map_or(0, Bytes::len) as u64)
             }
+            Self::Passed { body, .. } => body.size_hint(),
             Self::Lines(_) | Self::Message { .. } | Self::Stream(_) => SizeHint::default(),
         }
     }

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::access::Access;
 use super::authority::Mended;
 use super::body::Answer;
+use super::elsewhere::Elsewhere;
 use super::metrics::Vitals;
 use super::session::Session;
 use super::sniff::{PREFACE, sniff};
@@ -56,6 +57,8 @@ pub struct Config {
     pub registry: Option<Registry>,
     /// What the pages tell of the member; without it they tell what the service answers.
     pub vitals: Option<Vitals>,
+    /// Who answers etcd's v2 API in place of this door.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 impl Default for Config {
@@ -72,6 +75,7 @@ impl Default for Config {
             access: Access::default(),
             registry: None,
             vitals: None,
+            elsewhere: None,
         }
     }
 }

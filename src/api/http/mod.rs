@@ -11,6 +11,7 @@
 //!   access      from which pages and under which names they may be asked
 //!   gateway     the JSON gateway: /v3/...
 //!   v2          etcd's v2 API: /v2/...
+//!   elsewhere   the same where the door is a proxy's
 //!   health      what the probes ask, of the service as a client would
 //!   metrics     what the member counts (tally: what the door counts; process; exposition: the text)
 //!   messages    what a client sends, cut out of its body
@@ -25,6 +26,7 @@ mod access;
 mod authority;
 mod body;
 mod door;
+mod elsewhere;
 mod exposition;
 mod gateway;
 mod grpc;
@@ -42,4 +44,5 @@ mod words;
 
 pub use access::Access;
 pub use door::{Config, Http};
+pub use elsewhere::{Elsewhere, Opening};
 pub use metrics::Vitals;

@@ -9,6 +9,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::access::is_preflight;
 use super::body::Answer;
+use super::elsewhere;
 use super::gateway;
 use super::health;
 use super::metrics;
@@ -18,7 +19,7 @@ use super::v2;
 use crate::api::local::API_VERSION;
 use crate::transport::Purpose;
 
-const JSON: &str = "application/json";
+pub(super) const JSON: &str = "application/json";
 pub(super) const PLAIN: &str = "text/plain; charset=utf-8";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -52,7 +53,12 @@ async fn answer(
     if let Some(answered) = v2::fresh(session, &request).await {
         return answered;
     }
-    let request = match v2::respond(session, request).await {
+    let elsewhere = session.shared.config.elsewhere.as_deref();
+    let answered = match elsewhere.filter(|_| session.shared.config.v2) {
+        Some(elsewhere) => elsewhere::respond(session, elsewhere, request).await,
+        None => v2::respond(session, request).await,
+    };
+    let request = match answered {
         Ok(answered) => return answered,
         Err(request) => request,
     };

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -13,7 +13,10 @@ use crate::base::limits;
 use crate::proto::frame::{Opening, StreamFrame};
 use crate::proto::hello::{CONTROL_BYTES_MAX, Control, GoAway, PROTOCOL_VERSION, ServerHello};
 use crate::proto::{Caller, Shape, Status};
-use crate::transport::{ClientConnection, CloseCode, Connection, RecvStream, SendStream};
+use crate::tls::Identity;
+use crate::transport::{
+    ClientConnection, CloseCode, Connection, RecvStream, SendStream, TcpConnection,
+};
 
 /// What the streams of one connection share.
 pub(super) struct Session {
@@ -26,6 +29,9 @@ pub(super) struct Session {
     /// Places for unanswered requests.
     pub places: Semaphore,
     caller: Mutex<Arc<Caller>>,
+    identity: Option<Arc<Identity>>,
+    /// Why the client is admitted no more.
+    refused: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl Session {
@@ -58,6 +64,8 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
         away: OnceLock::new(),
         places: Semaphore::new(config.in_flight_max as usize),
         caller: Mutex::new(Arc::new(caller)),
+        identity: incoming.identity.clone(),
+        refused: incoming.refused.clone(),
     });
     // The control stream is one of those counted, and quinn grants new ones by the eighth.
     let streams = config.streams_max.saturating_add(1);
@@ -177,6 +185,7 @@ async fn begin(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream
     };
     match Opening::from_number(u16::from_be_bytes([opening[0], opening[1]])) {
         Opening::Unary => unary::serve(session, send, recv).await,
+        Opening::Http => http(&session, send, recv).await,
         Opening::Method(method) if method.shape() != Shape::Unary => {
             stream::serve(session, method, send, recv).await;
         }
@@ -189,6 +198,20 @@ async fn begin(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream
             refuse(&mut send, Status::unimplemented(text)).await;
         }
     }
+}
+
+/// Another door's business, to its end.
+async fn http(session: &Session, mut send: SendStream, recv: RecvStream) {
+    let Some(door) = session.door.http.get() else {
+        return refuse(&mut send, Status::unimplemented("HTTP is not served here")).await;
+    };
+    let (held, ended) = oneshot::channel::<()>();
+    let stream = recv.tunnel(send).holding(held);
+    let remote = session.connection.remote_address();
+    let (identity, refused) = (session.identity.clone(), session.refused.clone());
+    door.connection(TcpConnection::over_quic(stream, remote, identity, refused));
+    // It fails when the door is done.
+    let _ = ended.await;
 }
 
 async fn refuse(send: &mut SendStream, status: Status) {

@@ -1,6 +1,6 @@
 //! What the endpoint hands connections to, and how it stops.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::connection;
 use crate::base::{ClusterId, MemberId, limits};
 use crate::proto::Service;
-use crate::transport::{ClientConnection, ClientInbound, CloseCode};
+use crate::transport::{ClientConnection, ClientInbound, CloseCode, TcpInbound};
 
 /// Who the server is, and its bounds; tests want some of them small.
 #[derive(Clone, Debug)]
@@ -62,6 +62,8 @@ pub(super) async fn reached(phase: &mut watch::Receiver<Phase>, at_least: Phase)
 pub(super) struct Door {
     pub service: Arc<dyn Service>,
     pub config: Config,
+    /// Who takes streams that speak HTTP.
+    pub http: OnceLock<Arc<dyn TcpInbound>>,
     pub phase: watch::Sender<Phase>,
     /// Connections being served.
     pub open: watch::Sender<usize>,
@@ -76,7 +78,13 @@ impl Native {
     pub fn new(service: Arc<dyn Service>, config: Config) -> Self {
         let phase = watch::Sender::new(Phase::Serving);
         let open = watch::Sender::new(0);
-        Self { door: Arc::new(Door { service, config, phase, open }) }
+        let http = OnceLock::new();
+        Self { door: Arc::new(Door { service, config, http, phase, open }) }
+    }
+
+    /// From now on streams that speak HTTP are handed to `http`; the first call counts.
+    pub fn lead_http_to(&self, http: Arc<dyn TcpInbound>) {
+        let _ = self.door.http.set(http);
     }
 
     /// Tells every client to go elsewhere, lets what was asked be answered for at most `grace`, then closes.

@@ -45,8 +45,20 @@ fn three_form_by_a_url_with_the_third_and_not_before() {
         "discovery: cluster is full: the token was used by its 3 members (test1, test2, test3)";
     assert!(said.contains(full), "{said}");
 
+    // Asked for, the surplus one serves as a proxy of the others, and remembers them.
+    let mut proxy = Node::new("test5", &[&words[..], &["--discovery-fallback=proxy"]].concat());
+    proxy.start(&folder);
+    proxy.serves();
+    let told = proxy.ask("PUT", "/v2/keys/by", "value=proxy");
+    assert_eq!(told.0, 201, "{told:?}");
+    let told = nodes[0].ask("GET", "/v2/keys/by?quorum=true", "");
+    assert!(told.1.contains("\"value\":\"proxy\""), "{told:?}");
+
     // From then on the service is not needed.
     service.kill();
+    proxy.kill();
+    proxy.start(&folder);
+    proxy.serves();
     nodes[0].kill();
     nodes[0].start(&folder);
     assert_eq!(are_one(&folder, &nodes), cluster);

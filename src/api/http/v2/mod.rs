@@ -31,4 +31,4 @@ mod stats;
 mod watch;
 
 pub(super) use registry::fresh;
-pub(super) use routes::respond;
+pub(super) use routes::{not_allowed, respond};

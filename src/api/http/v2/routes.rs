@@ -131,7 +131,7 @@ impl Asked<'_> {
 }
 
 /// As Go's `http.Error` says it.
-pub(super) fn not_allowed() -> Response<Answer> {
+pub(in crate::api::http) fn not_allowed() -> Response<Answer> {
     let text = "Method Not Allowed\n".to_owned();
     let mut response = page(StatusCode::METHOD_NOT_ALLOWED, PLAIN, text);
     let name = HeaderName::from_static("x-content-type-options");

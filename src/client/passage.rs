@@ -1,0 +1,90 @@
+//! For a proxy: connections to servers by their URLs, and messages through them unread.
+//!
+//! Unlike a [`Client`](super::Client) nothing is decided here: who is dialled, who is asked, and what is tried again is
+//! the proxy's business.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::config::Endpoint;
+use super::endpoints::Endpoints;
+use super::lane::Failure;
+use super::link::{Link, StreamRecv, StreamSend};
+use super::{Config, Error};
+use crate::proto::Method;
+use crate::transport::Tunnel;
+
+/// One UDP socket that servers are dialled from.
+#[derive(Debug)]
+pub(crate) struct Passages {
+    endpoints: Endpoints,
+}
+
+impl Passages {
+    /// Must be called inside the runtime that dials. The endpoints may be none; nobody is dialled yet.
+    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+        let given = if config.endpoints.is_empty() { Vec::new() } else { config.parsed()? };
+        Ok(Self { endpoints: Endpoints::with(config, given)? })
+    }
+
+    /// Connects to `url`, or says why not.
+    pub(crate) async fn dial(&self, url: &str) -> Result<Passage, String> {
+        let is_secure = self.endpoints.config.tls.is_some();
+        let endpoint = Endpoint::parse(url, is_secure).map_err(|error| error.to_string())?;
+        Ok(Passage { link: self.endpoints.dial(&endpoint).await? })
+    }
+
+    /// Closes every connection, and waits until the servers have been told.
+    pub(crate) async fn close(&self) {
+        self.endpoints.close().await;
+    }
+}
+
+/// A connection to one server; cheap to clone, closed with the last clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Passage {
+    link: Arc<Link>,
+}
+
+impl Passage {
+    /// As it was dialled.
+    pub(crate) fn url(&self) -> &str {
+        &self.link.endpoint
+    }
+
+    /// What the server's Hello said of it: its cluster and its member, both 0 for a proxy.
+    pub(crate) fn whose(&self) -> (u64, u64) {
+        (self.link.hello.cluster_id, self.link.hello.member_id)
+    }
+
+    /// Streams that the server takes on this connection, beside the calls'.
+    pub(crate) fn streams_max(&self) -> usize {
+        (self.link.hello.streams_max as usize).saturating_sub(2)
+    }
+
+    /// Whether new calls belong here.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.link.is_usable()
+    }
+
+    /// A unary call; `deadline_ms` is what the server is told. Dropped before its answer, it is canceled.
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        body: &[u8],
+        deadline_ms: u32,
+    ) -> Result<Bytes, Failure> {
+        self.link.call(method, body, deadline_ms).await
+    }
+
+    /// A stream of its own for `method`.
+    pub(crate) async fn stream(&self, method: Method) -> Result<(StreamSend, StreamRecv), Failure> {
+        self.link.stream(method).await
+    }
+
+    /// A stream that speaks HTTP/1.1 with the server.
+    pub(crate) async fn http(&self) -> Result<Tunnel, Failure> {
+        self.link.http().await
+    }
+}
