@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Quota, Recipes, Registry};
+use crate::api::{Local, LocalConfig, Recipes, Registry};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
+use crate::proto::Service;
 use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
@@ -85,13 +86,7 @@ impl Node {
         let stopper = Stopper::new();
         let reloading = Reloading::new(&keychain, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let (registry, quota) = service(&config, &standing, &engine);
-        let service = Arc::new(registry.clone());
-        let about = About {
-            engine: Some((engine.clone(), quota)),
-            registry: Some(registry),
-            ..About::new(&config)
-        };
+        let (about, service) = served(&config, &standing, &engine);
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
@@ -344,7 +339,7 @@ fn start_engine(
 }
 
 /// What the doors lead to, and what may still be written.
-fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Registry, Arc<Quota>) {
+fn served(config: &Config, standing: &Standing, engine: &Handle) -> (About, Arc<dyn Service>) {
     let local = LocalConfig {
         // etcd's: 5 s for the request, and two elections that may come between.
         request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
@@ -357,7 +352,10 @@ fn service(config: &Config, standing: &Standing, engine: &Handle) -> (Registry, 
     let local = Local::new(engine.clone(), local);
     let quota = local.quota();
     let recipes = Recipes::new(Arc::new(local));
-    (Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service), quota)
+    let registry = Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service);
+    let service = Arc::new(registry.clone());
+    let member = Some((engine.clone(), quota));
+    (About { engine: member, registry: Some(registry), ..About::new(config) }, service)
 }
 
 /// etcd's: one and a half election timeouts, in whole seconds, so that no lease ends during an election.

@@ -1,5 +1,6 @@
 //! `watch` and `exec-watch`: one long poll after the other, each from behind the last event.
 
+use std::pin::pin;
 use std::process::Stdio;
 
 use hyper::Method;
@@ -56,10 +57,11 @@ pub(super) async fn watch(settings: &Settings, words: &Words) -> Result<(), Fail
     let is_recursive = words.switch("recursive");
     let wait_index = behind(words.number("after-index").cast_unsigned());
     let mut watcher = Watcher { cluster, key: key(words)?, is_recursive, wait_index };
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     loop {
         let event = tokio::select! {
             event = watcher.next() => event?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         };
         if event.node.dir {
             continue;
@@ -85,10 +87,12 @@ pub(super) async fn exec_watch(settings: &Settings, words: &Words) -> Result<(),
     let mut watcher = Watcher { cluster, key, is_recursive, wait_index: behind(after) };
     // They run side by side; the last ones are not waited for.
     let mut running = JoinSet::new();
+    // One for all turns: between two it would be missed.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     loop {
         let event = tokio::select! {
             event = watcher.next() => event?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
             Some(_) = running.join_next() => continue,
         };
         if event.node.dir {
