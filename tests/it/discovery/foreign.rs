@@ -1,11 +1,11 @@
-//! Members that find each other at a real etcd, by the protocols that it has: 3.4 by a URL, 3.6 by a token.
+//! Members that find each other at a real etcd, by the protocols that it has: 3.5 by a URL, 3.6 by a token.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
 use super::nodes::{Node, are_one, ask};
 use crate::harness::Seat;
+use crate::interop::made;
 use crate::program::{Folder, Process, free_port, until};
 
 /// A real etcd alone, in clear.
@@ -15,26 +15,6 @@ struct Etcd {
     flags: &'static [&'static str],
     client: u16,
     peer: u16,
-}
-
-/// The program that `variable` names, else one that `prepare.sh` has put beside us or that is on the path, if it is of
-/// this version. A line says so where it is not.
-fn etcd(variable: &str, version: &str) -> Option<PathBuf> {
-    let made = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .with_file_name("interop")
-        .join(format!("etcd-{version}"));
-    let named = std::env::var_os(variable).map(PathBuf::from);
-    for program in named.into_iter().chain([made, PathBuf::from("etcd")]) {
-        let Ok(output) = Command::new(&program).arg("--version").output() else { continue };
-        let told = String::from_utf8_lossy(&output.stdout).into_owned();
-        if told.contains(&format!("etcd Version: {version}.")) {
-            return Some(program);
-        }
-    }
-    // Not by println: that of a test that passes is not shown.
-    let _ =
-        writeln!(std::io::stderr(), "SKIPPED: there is no etcd {version}; {variable} names one");
-    None
 }
 
 impl Etcd {
@@ -88,8 +68,8 @@ fn three_form(folder: &Folder, etcd: &mut Etcd, words: &[&str]) {
 }
 
 #[test]
-fn members_meet_at_an_etcd_3_4_by_a_url() {
-    let Some(program) = etcd("QUORATE_ETCD_34", "3.4") else { return };
+fn members_meet_at_an_etcd_3_5_by_a_url() {
+    let Some(program) = made("etcd-3.5") else { return };
     let (_seat, folder) = (Seat::take(), Folder::new());
     let mut etcd = Etcd::start(&folder, program, &["--enable-v2=true"]);
     let path = "/v2/keys/_etcd/registry/test";
@@ -115,7 +95,7 @@ fn post(etcd: &Etcd, path: &str, body: &str) -> String {
 
 #[test]
 fn members_meet_at_an_etcd_3_6_by_a_token_and_as_a_user() {
-    let Some(program) = etcd("QUORATE_ETCD_36", "3.6") else { return };
+    let Some(program) = made("etcd-3.6") else { return };
     let (_seat, folder) = (Seat::take(), Folder::new());
     let mut etcd = Etcd::start(&folder, program, &[]);
     let put = |token: &str| {
