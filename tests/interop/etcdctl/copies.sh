@@ -28,7 +28,7 @@ quiet put b/3 'value of b/3'
 mirrored copy/3 'value of b/3'
 end some TERM
 begin bare make-mirror "$to" --prefix b/ --no-dest-prefix
-mirrored 2 'value of b/2'
+mirrored 3 'value of b/3'
 end bare TERM
 at="$to" ctl get '' --prefix
 ctl make-mirror
