@@ -1,5 +1,6 @@
 //! `cluster-health`: `/health` of every member, at the URLs that it publishes.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use hyper::Method;
@@ -31,6 +32,8 @@ pub(super) async fn cluster_health(settings: &Settings, words: &Words) -> Result
             false => Err(Failure::silent(CLUSTER_NOT_HEALTHY)),
         };
     }
+    // One for all turns: between two it would be missed.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
     loop {
         let next = async {
             check(&cluster, settings, &members).await?;
@@ -40,7 +43,7 @@ pub(super) async fn cluster_health(settings: &Settings, words: &Words) -> Result
         };
         tokio::select! {
             next = next => next?,
-            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = &mut interrupted => return Ok(()),
         }
     }
 }
