@@ -284,6 +284,9 @@ pub const STREAM_MESSAGES_MAX: usize = 16;
 /// After a failed accept: descriptors are short, and asking again at once frees none.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Silence on a TCP connection after which the kernel asks whether the client is there, and again as often (etcd's).
+pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// Time for a TLS handshake over TCP (etcd's).
 pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate, run};
 use super::calls::{PUT, RANGE, get, put};
 use super::client::Client;
+use super::gateway::post;
 use super::{InMemory, Memory, Server, listen, soon};
 
 /// Head and body of the answer to an HTTP/1.1 request.
@@ -83,6 +84,21 @@ async fn the_door_counts_its_calls() {
         format!("grpc_server_msg_sent_total{{grpc_type=\"unary\",{kv},grpc_method=\"Range\"}} 1"),
         "etcd_server_client_requests_total{client_api_version=\"3.6\",type=\"unary\"} 2".to_owned(),
     ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_is_counted_once() {
+    let server = Server::start(&Memory::new());
+    let (status, told) = post(server.address, "/v3/maintenance/snapshot", "{}").await;
+    assert_eq!(status, 501, "{told}");
+    let (_, text) = page(server.address, "/metrics").await;
+    for (code, count) in [("Unimplemented", 1), ("Canceled", 0), ("OK", 0)] {
+        let line = format!(
+            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"Snapshot\",\
+             grpc_service=\"etcdserverpb.Maintenance\",grpc_type=\"server_stream\"}} {count}"
+        );
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }
