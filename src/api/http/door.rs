@@ -238,6 +238,8 @@ fn over_http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // Scripts look for `X-Etcd-Index`, as Go writes it.
+        .title_case_headers(true)
         .max_buf_size(limits::HTTP_HEADERS_BYTES_MAX)
         .header_read_timeout(limits::HTTP1_HEAD_DEADLINE);
     builder

@@ -39,15 +39,15 @@ async fn page(address: SocketAddr, path: &str) -> (u16, String) {
 async fn pages_are_got_and_nothing_else() {
     let server = Server::start(&Memory::new());
     let (head, body) = ask(server.address, "GET /version", "").await;
-    assert!(head.contains("content-type: application/json"), "{head}");
-    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    assert!(head.contains("Content-Type: application/json"), "{head}");
+    assert!(head.contains("Access-Control-Allow-Origin: *"), "{head}");
     let said: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&said["etcdserver"], &said["etcdcluster"]), (&"3.6.0".into(), &"3.6.0".into()));
     assert_eq!(said["quorate"], env!("CARGO_PKG_VERSION"));
     for path in ["/health", "/version", "/livez", "/readyz/non_learner"] {
         let (head, body) = ask(server.address, &format!("POST {path}"), "").await;
         assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
-        assert!(head.contains("allow: GET") && body == "Method Not Allowed\n", "{head}{body}");
+        assert!(head.contains("Allow: GET") && body == "Method Not Allowed\n", "{head}{body}");
     }
     let (head, body) = ask(server.address, "OPTIONS /v3/kv/put", "").await;
     assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty(), "{head}{body}");

@@ -507,6 +507,17 @@ fn the_tree_is_not_seen_through_v3() {
     });
 }
 
+#[test]
+fn names_of_the_head_are_written_as_go_writes_them() {
+    run(async {
+        let (alone, _) = Alone::start(&[]).await;
+        let head = send(alone.address, "GET", "/v2/keys", "", "").await.head;
+        for name in ["Content-Type", "X-Etcd-Cluster-Id", "X-Etcd-Index", "X-Raft-Index"] {
+            assert!(head.contains(&format!("\r\n{name}: ")), "{name}: {head}");
+        }
+    });
+}
+
 /// Who leads, by what members tell.
 pub(super) async fn leader(three: &Three) -> usize {
     eventually("a leader", || async {

@@ -158,12 +158,6 @@ fn refused(error: &Error, id: &str) -> Refused {
         Error::Rejected(Rejection::MemberRemoved) => {
             (StatusCode::GONE, format!("Member permanently removed: {id}"))
         }
-        Error::Timeout
-        | Error::NotProposedInTime
-        | Error::PassedOver
-        | Error::ConnectionLost { .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, status::of_error(error).text)
-        }
         // What etcd calls an internal error has a reason here.
         _ => (StatusCode::INTERNAL_SERVER_ERROR, status::of_error(error).text),
     }

@@ -6,6 +6,7 @@
 //!   request   a form -> what is asked of the tree, or etcd's error
 //!   keys      /v2/keys: reads, writes
 //!   watch     /v2/keys?wait=true: long polls and streams
+//!   media     what a body is called
 //!   members   /v2/members, /v2/machines
 //!   stats     /v2/stats
 //!   registry  /new, and what strangers may do at a discovery service
@@ -22,6 +23,7 @@ mod auth;
 mod form;
 mod json;
 mod keys;
+mod media;
 mod members;
 mod passwords;
 mod registry;
