@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::api::Http;
 use crate::base::MemberId;
 use crate::engine::Handle;
 use crate::keepers::{self, Expiry, Recorder, TreeExpiry};
@@ -22,6 +23,7 @@ use super::stop::{Stopped, Stopper};
 pub(super) struct Chores {
     pub engine: Handle,
     pub transport: Arc<Transport>,
+    pub http: Arc<Http>,
     pub stopper: Stopper,
     pub member: MemberId,
     pub name: String,
@@ -39,6 +41,8 @@ const PUBLISH_DEADLINE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// Between two samples of the round trips to the others, as in etcd.
 const ROUND_TRIPS_AGAIN: Duration = Duration::from_secs(4);
+/// Between two looks at what comes and goes: etcd forgets its rates after a second in which nothing did.
+const TRAFFIC_AGAIN: Duration = Duration::from_secs(1);
 /// What a removed member waits before it stops, so that the others hear that it has applied its removal.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -53,6 +57,7 @@ impl Chores {
                 keepers::run(self.engine.clone(), Recorder::default()),
                 keepers::run(self.engine.clone(), TreeExpiry::default()),
                 self.sample_round_trips(),
+                self.look_at_traffic(),
                 self.reloading.clone().run(),
             )
         };
@@ -150,6 +155,13 @@ impl Chores {
                 }
             }
             tokio::time::sleep(ROUND_TRIPS_AGAIN).await;
+        }
+    }
+
+    async fn look_at_traffic(&self) {
+        while !self.engine.is_stopped() {
+            self.http.look();
+            tokio::time::sleep(TRAFFIC_AGAIN).await;
         }
     }
 

@@ -102,6 +102,7 @@ impl Node {
         let chores = spawn_chores(Chores {
             engine: engine.clone(),
             transport: Arc::clone(&doors.transport),
+            http: Arc::clone(&doors.http),
             stopper: stopper.clone(),
             member: standing.member,
             name: config.name.clone(),
