@@ -1,4 +1,4 @@
-//! `completion bash|zsh|fish|..`: a script that completes this program's words.
+//! `completion bash|zsh|fish|..`: a script that completes this program's words, those of etcd's v2 API, too.
 
 use std::io::Write;
 
@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::args::grammar;
 use super::called::Called;
 use super::exit::Exit;
+use super::v2;
 
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -47,7 +48,7 @@ impl Completion {
             Name::Powershell => Shell::PowerShell,
         };
         let mut script = Vec::new();
-        let mut grammar = grammar(Called::Quorate);
+        let mut grammar = v2::with_verbs(grammar(Called::Quorate));
         clap_complete::generate(shell, &mut grammar, "quorate", &mut script);
         Ok(out.write_all(&script)?)
     }
@@ -63,7 +64,8 @@ mod tests {
             let mut script = Vec::new();
             Completion { shell: Some(shell), more: Vec::new() }.run(&mut script).unwrap();
             let script = String::from_utf8(script).unwrap();
-            for word in ["keep-alive", "print-value-only", "write-out"] {
+            let of_v2 = ["cluster-health", "exec-watch", "swap-with-index", "setdir"];
+            for word in ["keep-alive", "print-value-only", "write-out"].into_iter().chain(of_v2) {
                 assert!(script.contains(word), "{word} for {shell:?}");
             }
         }

@@ -17,6 +17,7 @@ mod choose;
 mod cluster;
 mod failure;
 mod flags;
+mod grammar;
 mod health;
 mod help;
 mod http;
@@ -29,4 +30,5 @@ mod verbs;
 mod watch;
 
 pub(super) use choose::is_asked_for;
+pub(super) use grammar::with_verbs;
 pub(super) use run::main;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::founders::{Cluster, with_certificate};
 use super::zone::{Zone, host, srv, with_resolv_conf};
-use crate::program::{Folder, Output, finish, free_port};
+use crate::program::{Folder, Output, finish, free_port, until};
 
 fn asked(folder: &Folder, server: &str, domain: &str) -> Output {
     let output = folder.run(&[
@@ -123,4 +123,54 @@ fn etcdctl() -> Option<String> {
     let tool = std::env::var("QUORATE_ETCDCTL").unwrap_or_else(|_| "etcdctl".to_owned());
     let found = Command::new(&tool).arg("version").env("ETCDCTL_API", "3").output();
     found.is_ok_and(|output| output.status.success()).then_some(tool)
+}
+
+/// `etcdctl -D` of the v2 API, ours and etcd's, at a member in clear.
+#[test]
+fn the_commands_of_v2_find_a_member_by_dns() {
+    let [peer, client] = [free_port(), free_port()];
+    let records = [
+        host("q.test", "127.0.0.1"),
+        host("n1.q.test", "127.0.0.1"),
+        srv("_etcd-client._tcp.q.test", "n1.q.test", client),
+    ];
+    let Some(zone) = Zone::serve(&records) else { return };
+    let folder = Folder::new();
+    let [peer, client_url] = [peer, client].map(|port| format!("http://127.0.0.1:{port}"));
+    let urls = [
+        ["--listen-peer-urls", &peer],
+        ["--initial-advertise-peer-urls", &peer],
+        ["--listen-client-urls", &client_url],
+        ["--advertise-client-urls", &client_url],
+    ];
+    let initial = format!("n1={peer}");
+    let words = ["serve", "--name", "n1", "--initial-cluster", &initial];
+    let _member = folder.spawn("n1", &[&words[..], &urls.concat()].concat());
+
+    let server = zone.server.to_string();
+    let ask = |flags: &[&str], words: &[&str]| {
+        let ours = [&["etcdctl", "--total-timeout", "30s"], flags, words].concat();
+        let mut command = folder.command(&ours);
+        command.env("ETCDCTL_API", "2").env("ETCDCTL_DNS_SERVER", &server);
+        finish(&mut command)
+    };
+    let insecure = ["--insecure-discovery", "--discovery-srv", "q.test"];
+    until("it serves", || (ask(&insecure, &["set", "/k", "v"]).code == 0).then_some(()));
+    assert_eq!(ask(&["--insecure-discovery", "-D", "q.test"], &["get", "/k"]).ok(), "v\n");
+    // What the records say is asked, and then what the members publish.
+    let debugged = ask(&[&insecure[..], &["--debug"]].concat(), &["get", "/k"]);
+    let begun = format!("start to sync cluster using endpoints(http://n1.q.test:{client})");
+    assert!(debugged.stderr.contains(&begun), "{debugged:?}");
+    assert!(debugged.stderr.contains(&format!("got endpoints({client_url})")), "{debugged:?}");
+    // Without leave nobody is asked in clear who was found by DNS.
+    let refused = ask(&["--no-sync", "-D", "q.test"], &["get", "/k"]);
+    let ignored = format!("ignoring discovered insecure endpoint \"http://n1.q.test:{client}\"");
+    assert!(refused.stderr.contains(&ignored), "{refused:?}");
+    let unknown = ask(&["--insecure-discovery", "-D", "other.test"], &["get", "/k"]);
+    assert!(unknown.code != 0 && unknown.stderr.contains("other.test"), "{unknown:?}");
+
+    let Some(etcdctl) = etcdctl() else { return };
+    let words = [&[etcdctl.as_str(), "--total-timeout", "30s"], &insecure[..], &["get", "/k"]];
+    let Some(mut theirs) = with_resolv_conf(&zone.resolv_conf(), &words.concat()) else { return };
+    assert_eq!(finish(theirs.env("ETCDCTL_API", "2")).ok(), "v\n");
 }
