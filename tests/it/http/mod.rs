@@ -17,6 +17,7 @@ mod streams;
 mod three;
 mod transcripts;
 mod v2;
+mod v2_bounds;
 mod v2_clients;
 mod v2_kills;
 mod v2_users;
