@@ -41,6 +41,6 @@ mod watch;
 
 // The judge's files name each other from here.
 use judge::{
-    alarms, checker, dice, history, invariants, members, model, ownership, totals, tree, violation,
-    watchers, workload,
+    alarms, checker, dice, history, invariants, members, model, ownership, totals, tree, users,
+    violation, watchers, workload,
 };

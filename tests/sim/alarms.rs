@@ -1,7 +1,7 @@
 //! What raised alarms forbid, as etcd has it.
 //!
-//! NOSPACE refuses what may grow the store: puts, grants, whatever writes the v2 tree and does not delete, and transactions that might put, in whichever branch and
-//! however deep. CORRUPT refuses every change of keys and leases, even a transaction that would only read but goes
+//! NOSPACE refuses what may grow the store: puts, grants, whatever writes the v2 tree or its users and does not delete,
+//! and transactions that might put, in whichever branch and however deep. CORRUPT refuses every change of keys and leases, even a transaction that would only read but goes
 //! through the log; it goes first. Neither stops a read.
 
 use std::collections::BTreeSet;
@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{AlarmMember, AlarmRequest, AlarmType, RequestOp, TxnRequest};
+use quorate::proto::quorate::log::v2_auth::Change;
 use quorate::proto::quorate::log::v2_request::Method;
 use quorate::state::{Command, Rejection};
 
@@ -29,6 +30,9 @@ impl Alarms {
             Command::Txn(txn) => (true, might_put(txn)),
             Command::V2(request) => {
                 (true, !matches!(request.method(), Method::Delete | Method::CompareAndDelete))
+            }
+            Command::V2Auth(request) => {
+                (true, matches!(request.change, Some(Change::User(_) | Change::Role(_))))
             }
             Command::DeleteRange(_) | Command::Compact(_) | Command::LeaseRevoke(_) => {
                 (true, false)

@@ -23,6 +23,7 @@ use crate::members::Roll;
 use crate::model::{Model, header};
 use crate::ownership::Ownership;
 use crate::tree::Tree;
+use crate::users::Users;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::workload::TreeRead;
 
@@ -49,6 +50,7 @@ pub(crate) struct Floor {
 pub(crate) struct Checker {
     pub(crate) model: Model,
     pub(crate) tree: Tree,
+    pub(crate) users: Users,
     pub(crate) roll: Roll,
     /// By index - 2: the first entry behind checkpoint number one has index 2.
     outcomes: Vec<Outcome>,
@@ -64,6 +66,7 @@ impl Checker {
         Self {
             model: Model::new(),
             tree: Tree::default(),
+            users: Users::default(),
             roll: Roll::new(founders),
             outcomes: Vec::new(),
             by_request: BTreeMap::new(),
@@ -195,7 +198,11 @@ impl Checker {
             Command::V2(request) => {
                 Ok(Reply::V2(Box::new(self.tree.apply(request, envelope.proposed_at_ms))))
             }
-            Command::V2Auth(_) => unreachable!("no world has users"),
+            Command::V2Auth(request) => {
+                let (told, steps) = self.users.apply(request);
+                self.tree.pass(steps);
+                Ok(Reply::V2Auth(Box::new(told)))
+            }
             Command::V2Sync(sync) => {
                 Ok(Reply::V2Synced(self.tree.expire(sync.time_ms, envelope.proposed_at_ms)))
             }

@@ -65,6 +65,10 @@ impl StateAgreement {
         ensure(index == checker.tree.index, NAME, || {
             format!("{node} has the tree at {index}, and the log says {}", checker.tree.index)
         })?;
+        let auth = up.handle.tree_auth();
+        ensure(checker.users.is(&auth), NAME, || {
+            format!("{node} has the users {auth:?}, and the log says {:?}", checker.users)
+        })?;
         let listed = up.handle.query().and_then(|query| query.v2(b"/", true, 0)).map_err(failed)?;
         let found = listed.as_ref().map(|listed| &listed.listing);
         let expected = checker.tree.listing("/", true, index, 0);
