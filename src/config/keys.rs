@@ -117,8 +117,8 @@ settings! {
         discovery_token "discovery-token": Text = String::new();
         /// The members of the discovery service that has the token (gRPC).
         discovery_endpoints "discovery-endpoints": List = List::default();
-        /// What becomes of a member that comes when the cluster is full; exit: it says so, and ends; proxy: it serves as a proxy of the others.
-        discovery_fallback "discovery-fallback": Text = "exit".to_owned();
+        /// What becomes of a member that comes to a discovery service when the cluster is full; proxy: it serves as a proxy of the others; exit: it says so, and ends.
+        discovery_fallback "discovery-fallback": Text = "proxy".to_owned();
         /// A proxy of HTTP on the way to the discovery service: http://host:port.
         discovery_proxy "discovery-proxy": Text = String::new();
         /// Time until a connection to the discovery service stands.
@@ -155,7 +155,7 @@ settings! {
         strict_reconfig_check "strict-reconfig-check": Switch = true;
         /// DANGEROUS: this member's data becomes a cluster of it alone; for when the majority is lost for ever.
         force_new_cluster "force-new-cluster": Switch = false;
-        /// Run no member but a proxy of initial-cluster's: on, or readonly, which lets no change through; off: a member.
+        /// Run no member but a proxy of those that initial-cluster, or discovery, names: on, or readonly, which lets no change through; off: a member.
         proxy "proxy": Text = "off".to_owned();
         /// Milliseconds after which a member that failed is as good as the others to a proxy.
         proxy_failure_wait "proxy-failure-wait": Number = 5_000;

@@ -89,7 +89,7 @@ impl Default for ProxyRules {
             failure_wait: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(1),
             listeners: Vec::new(),
-            is_fallback: false,
+            is_fallback: true,
         }
     }
 }

@@ -10,35 +10,60 @@ use crate::client::{
 };
 use crate::discovery::{
     Failure, GatherError, Listing, Meeting, Own, Registered, Registry, Tokened, V2, V3, Venue,
-    gather,
+    founded, gather,
 };
 use crate::transport::Url;
 
 use super::config::{Config, Roster, RosterMember};
 use super::error::Error;
 
+/// What brings a node to a discovery service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    /// It is to be one of the founders.
+    Founder,
+    /// It wants to know who they are, and is none of them.
+    Onlooker,
+}
+
 /// The founders in the order in which they came. Takes for as long as some are missing.
-pub(super) async fn roster(config: &Config, meeting: &Meeting) -> Result<Roster, Error> {
+pub(super) async fn roster(
+    config: &Config,
+    meeting: &Meeting,
+    part: Part,
+) -> Result<Roster, Error> {
     let token = meeting.place.cluster_token();
     let own = Own { name: &config.name, urls: &config.advertise_peer_urls, token };
     tracing::info!(token, name = config.name, "discovery: looking for the other members");
     let names = config.resolver.names();
     let founders = match &meeting.place {
         Venue::Directory(directory) => {
-            gather(own, async |_| V2::new(meeting, directory, &names)).await
+            met(part, own, async |_| V2::new(meeting, directory, &names)).await
         }
         Venue::Token(tokened) => {
             let connect = async |attempt| V3::connect(meeting, tokened, &names, attempt).await;
-            gather(own, connect).await
+            met(part, own, connect).await
         }
         Venue::Quic(tokened) => {
-            gather(own, async |_| Native::connect(config, meeting, tokened).await).await
+            let connect = async |_| Native::connect(config, meeting, tokened).await;
+            met(part, own, connect).await
         }
     };
     let founders = founders.map_err(Box::new).map_err(Error::Gather)?;
     let member = |it: Registered| RosterMember { name: it.name, peer_urls: it.urls };
     let members = founders.into_iter().map(member).collect();
     Ok(Roster { members, token: token.to_owned(), state: config.roster.state })
+}
+
+async fn met<R: Registry>(
+    part: Part,
+    own: Own<'_>,
+    connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
+) -> Result<Vec<Registered>, GatherError> {
+    match part {
+        Part::Founder => gather(own, connect).await,
+        Part::Onlooker => founded(own.token, connect).await,
+    }
 }
 
 /// The keys of etcd 3.6's protocol, by our own.

@@ -8,8 +8,10 @@
 //! Where nobody has forbidden it, a founder that finds its cluster full becomes one: [`Proxy::start`] with the peer URLs
 //! that it was told. From then on its data directory says so, and so does its next start.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -72,6 +74,18 @@ impl Proxy {
     /// Whether the data directory at `path` is a proxy's.
     pub fn lives_in(path: &Path) -> bool {
         path.join(FOLDER).is_dir()
+    }
+
+    /// Whether the one at `path` knows members from before.
+    pub fn remembers(path: &Path) -> Result<bool, Error> {
+        Ok(remembered(&path.join(FOLDER))?.is_some())
+    }
+
+    /// From now on the data directory at `path` is a proxy's, of these members.
+    pub fn remember(path: &Path, peers: &[Url]) -> Result<(), Error> {
+        let folder = path.join(FOLDER);
+        let kept = made(&folder).and_then(|()| remember(&folder, peers));
+        kept.map_err(|error| unusable(&folder, &error))
     }
 
     /// Starts one on the client addresses of `config`. When it returns, the ports are open; whether a member was found
@@ -158,6 +172,7 @@ fn behind(
         Whom::Clients(endpoints, files) => (endpoints, files, None),
         Whom::Peers(urls) => {
             let folder = config.data_dir.join(FOLDER);
+            made(&folder).map_err(|error| unusable(&folder, &error))?;
             let urls = remembered(&folder)?.unwrap_or(urls);
             let inquiry = Inquiry {
                 name: config.name.clone(),
@@ -307,17 +322,24 @@ impl Finder for Remembered {
     }
 }
 
-/// What was written there; none if nothing was. The folder is there when this returns.
+fn unusable(folder: &Path, what: &dyn Display) -> Error {
+    Error::ProxyDir { path: folder.join(REMEMBERED), what: what.to_string() }
+}
+
+/// The folder is there when this returns, and nobody else's business: as a member's.
+fn made(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// What was written there; none if nothing was.
 fn remembered(folder: &Path) -> Result<Option<Vec<Url>>, Error> {
-    let unusable = |what: String| Error::ProxyDir { path: folder.join(REMEMBERED), what };
-    fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
     let text = match fs::read_to_string(folder.join(REMEMBERED)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(error.to_string())),
+        Err(error) => return Err(unusable(folder, &error)),
     };
     let object: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| unusable(folder, &error))?;
     let listed = object.get("PeerURLs").and_then(serde_json::Value::as_array);
     let urls = listed.into_iter().flatten().filter_map(|url| url.as_str()?.parse().ok());
     let urls: Vec<Url> = urls.collect();
@@ -331,7 +353,8 @@ fn remember(folder: &Path, urls: &[Url]) -> std::io::Result<()> {
     let mut file = fs::File::create(&part)?;
     file.write_all(serde_json::json!({ "PeerURLs": texts }).to_string().as_bytes())?;
     file.sync_all()?;
-    fs::rename(part, folder.join(REMEMBERED))
+    fs::rename(part, folder.join(REMEMBERED))?;
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -342,11 +365,11 @@ mod tests {
     fn peer_urls_are_remembered_as_etcd_does() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("data").join(FOLDER);
-        assert!(!Proxy::lives_in(&dir.path().join("data")));
-        assert_eq!(remembered(&folder).unwrap(), None);
-        assert!(Proxy::lives_in(&dir.path().join("data")));
+        let data = dir.path().join("data");
+        assert!(!Proxy::remembers(&data).unwrap() && !Proxy::lives_in(&data));
         let urls = vec!["https://a:1".parse().unwrap(), "http://b:2".parse().unwrap()];
-        remember(&folder, &urls).unwrap();
+        Proxy::remember(&data, &urls).unwrap();
+        assert!(Proxy::remembers(&data).unwrap() && Proxy::lives_in(&data));
         let text = fs::read_to_string(folder.join(REMEMBERED)).unwrap();
         assert_eq!(text, r#"{"PeerURLs":["https://a:1","http://b:2"]}"#);
         assert_eq!(remembered(&folder).unwrap(), Some(urls));

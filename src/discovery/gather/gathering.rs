@@ -1,4 +1,4 @@
-//! The gathering: registers this member, and waits until all have come.
+//! The gathering: registers this member, and waits until all have come; or only looks who they are.
 
 use std::future::Future;
 
@@ -47,15 +47,46 @@ pub async fn gather<R: Registry>(
     own: Own<'_>,
     mut connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
 ) -> Result<Vec<Registered>, GatherError> {
-    let mut backoff = Backoff::new(limits::DISCOVERY_RETRY_FIRST, limits::DISCOVERY_RETRY_MAX);
     let meeting = Gathering { own, id: id_text(own.urls, own.token) };
+    let meet =
+        async |registry: &mut R, backoff: &mut Backoff| meeting.meet(registry, backoff).await;
+    again(&mut connect, meet).await
+}
+
+/// The founders, for somebody who is none of them: he registers nobody, and waits until all have come.
+pub async fn founded<R: Registry>(
+    token: &str,
+    mut connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
+) -> Result<Vec<Registered>, GatherError> {
+    let look = async |registry: &mut R, backoff: &mut Backoff| {
+        let size = size(&registry.size().await?)?;
+        loop {
+            let listing = registry.entries().await?;
+            let founders = founders(&listing.entries, size, token)?;
+            backoff.reset();
+            tell(&founders, size);
+            if founders.len() == size {
+                return Ok(founders);
+            }
+            registry.change(listing.at).await?;
+        }
+    };
+    again(&mut connect, look).await
+}
+
+/// Tries until it works, or fails with what time does not mend.
+async fn again<R: Registry, T>(
+    connect: &mut impl AsyncFnMut(usize) -> Result<R, Failure>,
+    mut ask: impl AsyncFnMut(&mut R, &mut Backoff) -> Result<T, Failure>,
+) -> Result<T, GatherError> {
+    let mut backoff = Backoff::new(limits::DISCOVERY_RETRY_FIRST, limits::DISCOVERY_RETRY_MAX);
     for attempt in 0.. {
-        let met = match connect(attempt).await {
-            Ok(mut registry) => meeting.meet(&mut registry, &mut backoff).await,
+        let asked = match connect(attempt).await {
+            Ok(mut registry) => ask(&mut registry, &mut backoff).await,
             Err(failure) => Err(failure),
         };
-        match met {
-            Ok(founders) => return Ok(founders),
+        match asked {
+            Ok(found) => return Ok(found),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Passing(what)) => {
                 let wait = backoff.next_wait();
@@ -226,6 +257,15 @@ mod tests {
     fn it_waits_for_all_and_keeps_their_order() {
         let (found, written) = run(three(&[of("b", 2)], &[of("c", 3), of("d", 4)]), "a", 1);
         assert_eq!((found.unwrap(), written), (vec!["b".into(), "a".into(), "c".into()], 1));
+    }
+
+    #[test]
+    fn who_only_looks_waits_and_writes_nothing() {
+        let memory = Memory(Rc::new(RefCell::new(three(&[of("b", 2)], &[of("c", 3), of("d", 4)]))));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let found = runtime.block_on(founded("t", async |_| Ok(memory.clone()))).unwrap();
+        let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!((names, memory.0.borrow().written), (vec!["b", "c", "d"], 0));
     }
 
     #[test]

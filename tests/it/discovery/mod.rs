@@ -10,6 +10,7 @@ mod joining;
 mod kills;
 mod lists;
 mod nodes;
+mod onlookers;
 mod service;
 mod ways;
 mod zone;
