@@ -240,14 +240,23 @@ impl Endpoints {
     }
 
     pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+        let token = self.config.token.clone().unwrap_or_default();
+        self.dial_as(endpoint, token, false).await
+    }
+
+    /// The same with another token, or for what only a member that knows a leader is to answer.
+    pub(super) async fn dial_as(
+        &self,
+        endpoint: &Endpoint,
+        token: String,
+        requires_leader: bool,
+    ) -> Result<Arc<Link>, String> {
         let url = &endpoint.text;
         let dialled = self.dialer.dial(&endpoint.url).await;
         let connection = dialled.map_err(|why| format!("{url}: {why}"))?;
-        let hello = ClientHello {
-            versions: vec![PROTOCOL_VERSION],
-            client: self.config.name.clone(),
-            token: self.config.token.clone().unwrap_or_default(),
-        };
+        let client = self.config.name.clone();
+        let versions = vec![PROTOCOL_VERSION];
+        let hello = ClientHello { versions, client, token, requires_leader };
         let open = Link::open(connection, Arc::clone(url), hello, self.config.unary_streams);
         match timeout(self.config.dial_timeout, open).await {
             Ok(opened) => opened.map_err(|why| format!("{url}: {why}")),

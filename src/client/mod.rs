@@ -53,5 +53,5 @@ pub use watch::{Watch, Watcher};
 pub(crate) use {
     lane::Failure,
     link::{StreamRecv, StreamSend},
-    passage::{Passage, Passages},
+    passage::{Manner, Passage, Passages},
 };

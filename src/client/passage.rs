@@ -15,6 +15,23 @@ use super::{Config, Error};
 use crate::proto::Method;
 use crate::transport::Tunnel;
 
+/// How a server is asked on a connection: said once, in its Hello.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub(crate) struct Manner {
+    /// In whose name.
+    pub token: Option<String>,
+    /// Whether only a member that knows a leader is to answer.
+    pub requires_leader: bool,
+}
+
+// Shown without the token.
+impl std::fmt::Debug for Manner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Manner");
+        shown.field("requires_leader", &self.requires_leader).finish_non_exhaustive()
+    }
+}
+
 /// One UDP socket that servers are dialled from.
 #[derive(Debug)]
 pub(crate) struct Passages {
@@ -29,10 +46,12 @@ impl Passages {
     }
 
     /// Connects to `url`, or says why not.
-    pub(crate) async fn dial(&self, url: &str) -> Result<Passage, String> {
+    pub(crate) async fn dial(&self, url: &str, manner: &Manner) -> Result<Passage, String> {
         let is_secure = self.endpoints.config.tls.is_some();
         let endpoint = Endpoint::parse(url, is_secure).map_err(|error| error.to_string())?;
-        Ok(Passage { link: self.endpoints.dial(&endpoint).await? })
+        let token = manner.token.clone().unwrap_or_default();
+        let link = self.endpoints.dial_as(&endpoint, token, manner.requires_leader).await?;
+        Ok(Passage { link })
     }
 
     /// Closes every connection, and waits until the servers have been told.

@@ -25,6 +25,7 @@ use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::client;
 use crate::proto::Service;
 use crate::proto::etcdserverpb as pb;
+use crate::proto::hello::PROXY_CLIENT;
 use crate::proxy::{self, Finder, Readonly};
 use crate::tls::{ClientFiles, Keychain};
 use crate::transport::{self, AskReply, Class, IncomingSnapshot, PeerInbound, Standing, Url};
@@ -36,9 +37,6 @@ use super::inquiry::Inquiry;
 use super::member::draw;
 use super::reload::Reloading;
 use super::versions::VERSIONS;
-
-/// What it calls itself where members are dialled.
-const CLIENT: &str = concat!("quorate-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// What clients get to have their answers when it stops.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
@@ -189,7 +187,7 @@ fn behind(
     Ok(proxy::Config {
         client: client::Config {
             tls,
-            name: CLIENT.to_owned(),
+            name: format!("{PROXY_CLIENT}{}", env!("CARGO_PKG_VERSION")),
             dial_timeout: rules.dial_timeout,
             dns_server: config.resolver.server_address(),
             writes_to_leader: false,

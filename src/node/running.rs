@@ -35,6 +35,12 @@ impl Running {
                 "the data directory is a member's: it starts as one, and proxy is ignored"
             );
         }
+        if is_proxy && config.proxy.mode == ProxyMode::Off {
+            tracing::warn!(
+                data_dir = %config.data_dir.display(),
+                "the data directory is a proxy's: it starts as one; remove it, or name another one, to start a member"
+            );
+        }
         if is_member || (!is_proxy && config.proxy.mode == ProxyMode::Off) {
             return Self::member(config);
         }

@@ -143,7 +143,7 @@ async fn greet(
         common_name: incoming.identity.as_ref().and_then(|identity| identity.common_name.clone()),
         token: Some(hello.token).filter(|token| !token.is_empty()),
         client: hello.client,
-        requires_leader: false,
+        requires_leader: hello.requires_leader,
     };
     Ok((send, recv, caller))
 }

@@ -58,6 +58,7 @@ fn three_form_by_a_url_with_the_third_and_not_before() {
     service.kill();
     proxy.kill();
     proxy.start(&folder);
+    proxy.says("the data directory is a proxy's: it starts as one");
     proxy.serves();
     nodes[0].kill();
     nodes[0].start(&folder);

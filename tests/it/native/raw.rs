@@ -48,7 +48,7 @@ impl Raw {
         let hello = ClientHello {
             versions: vec![PROTOCOL_VERSION],
             client: "raw".to_owned(),
-            token: String::new(),
+            ..ClientHello::default()
         };
         control.send.bytes(Control::ClientHello(hello).encode()).await.unwrap();
         let frame = soon("Hello", control.recv.frame(CONTROL_BYTES_MAX)).await.unwrap().unwrap();
