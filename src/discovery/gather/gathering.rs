@@ -60,8 +60,8 @@ pub async fn founded<R: Registry>(
 ) -> Result<Vec<Registered>, GatherError> {
     let look = async |registry: &mut R, backoff: &mut Backoff| {
         let size = size(&registry.size().await?)?;
+        let mut listing = registry.entries().await?;
         loop {
-            let listing = registry.entries().await?;
             let founders = founders(&listing.entries, size, token)?;
             backoff.reset();
             tell(&founders, size);
@@ -69,9 +69,20 @@ pub async fn founded<R: Registry>(
                 return Ok(founders);
             }
             registry.change(listing.at).await?;
+            listing = changed(listing, registry).await?;
         }
     };
     again(&mut connect, look).await
+}
+
+/// Who is there now. Where nothing has changed, whoever said so is not asked again without a pause: a wait may end at once
+/// each time, as one whose history is gone, or behind a proxy that remembers its answer.
+async fn changed<R: Registry>(before: Listing, registry: &mut R) -> Result<Listing, Failure> {
+    let now = registry.entries().await?;
+    if now.entries == before.entries {
+        sleep(limits::DISCOVERY_RETRY_FIRST).await;
+    }
+    Ok(now)
 }
 
 /// Tries until it works, or fails with what time does not mend.
@@ -149,7 +160,7 @@ impl Gathering<'_> {
                 return Ok(founders);
             }
             registry.change(listing.at).await?;
-            listing = registry.entries().await?;
+            listing = changed(listing, registry).await?;
         }
     }
 
@@ -188,6 +199,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::base::{Clock, SystemClock};
 
     /// A registry in memory.
     #[derive(Default)]
@@ -198,6 +210,8 @@ mod tests {
         coming: Vec<(String, String)>,
         /// What a wait says once.
         breaks: bool,
+        /// Waits that end and nothing has changed.
+        idle: usize,
         written: usize,
     }
 
@@ -225,6 +239,10 @@ mod tests {
             let mut state = self.0.borrow_mut();
             if std::mem::take(&mut state.breaks) {
                 return Err(Failure::Passing("it is restarted".to_owned()));
+            }
+            if state.idle > 0 {
+                state.idle -= 1;
+                return Ok(());
             }
             let next = state.coming.remove(0);
             state.entries.push(next);
@@ -274,6 +292,18 @@ mod tests {
         state.breaks = true;
         let (found, written) = run(state, "a", 1);
         assert_eq!((found.unwrap(), written), (vec!["a".into(), "b".into(), "c".into()], 0));
+    }
+
+    #[test]
+    fn a_service_that_does_not_let_us_wait_is_asked_with_pauses() {
+        let idle = 2;
+        let state = State { idle, ..three(&[of("a", 1), of("b", 2)], &[of("c", 3)]) };
+        let clock = SystemClock::new();
+        let began = clock.now();
+        let (found, _) = run(state, "a", 1);
+        assert_eq!(found.unwrap().len(), 3);
+        let waited = clock.now().since(began);
+        assert!(waited >= limits::DISCOVERY_RETRY_FIRST * u32::try_from(idle).unwrap());
     }
 
     #[test]
