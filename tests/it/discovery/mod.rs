@@ -9,6 +9,7 @@ mod founders;
 mod joining;
 mod kills;
 mod lists;
+mod machines;
 mod nodes;
 mod onlookers;
 mod service;
