@@ -13,5 +13,6 @@ mod machines;
 mod nodes;
 mod onlookers;
 mod service;
+mod strangers;
 mod ways;
 mod zone;
