@@ -10,7 +10,7 @@ use quorate::client::Config;
 use super::founders::{Cluster, with_certificate};
 use super::zone::{Zone, host, srv, with_resolv_conf};
 use crate::harness::{Seat, run};
-use crate::program::{Folder, Output, Process, finish, free_port, until};
+use crate::program::{Folder, Process, finish, free_port, until};
 
 /// What a client says that finds nobody.
 #[track_caller]
