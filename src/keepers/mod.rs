@@ -3,10 +3,12 @@
 //! They enter by the same `engine::Handle` as everybody else; what only a leader may propose carries its term, and is
 //! refused at apply in any other.
 
+mod compaction;
 mod leases;
 mod run;
 mod tree;
 
+pub use compaction::{ManyRevisions, OldRevisions};
 pub use leases::{EXPIRY_INTERVAL, Expiry, RECORD_INTERVAL, Recorder};
 pub use run::{Keeper, run};
 pub use tree::{TREE_EXPIRY_INTERVAL, TreeExpiry};
