@@ -36,8 +36,6 @@ pub struct Config {
     pub compaction_rows: usize,
     /// Shortest lease, seconds.
     pub lease_ttl_s_min: i64,
-    /// Learners at one time.
-    pub learners_max: usize,
 }
 
 impl Config {
@@ -62,7 +60,6 @@ impl Config {
             apply_batch_bytes: 1 << 20,
             compaction_rows: 1_000,
             lease_ttl_s_min: 2,
-            learners_max: limits::LEARNERS_MAX,
         }
     }
 

@@ -115,7 +115,7 @@ mod tests {
         assert!(matches!(decode(7, &bytes), Err(Fault::Unknown { index: 7, .. })));
         assert!(matches!(decode(7, b"\xff"), Err(Fault::Unknown { .. })));
 
-        let change = MemberChange { kind: 99, member: None };
+        let change = MemberChange { kind: 99, ..MemberChange::default() };
         let envelope = Envelope::new(RequestId::default(), Command::MemberChange(change));
         let text = decode(7, &encode(&envelope)).unwrap_err().to_string();
         assert!(text.contains("kind 99"), "{text}");

@@ -299,7 +299,7 @@ impl World {
             other => return Err(format!("no change {other}").into()),
         };
         words.reject_rest()?;
-        let change = MemberChange { kind: kind as i32, member: Some(changed) };
+        let change = MemberChange { kind: kind as i32, member: Some(changed), learners_max: 0 };
         self.apply(line, Command::MemberChange(change), 0)
     }
 

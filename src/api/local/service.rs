@@ -40,6 +40,8 @@ pub struct Config {
     pub quota_bytes: u64,
     /// Operations in one branch, or compares, of a transaction.
     pub txn_ops_max: usize,
+    /// Learners that the cluster may have when this member adds one.
+    pub learners_max: u32,
     /// Shorter leases are made this long, seconds.
     pub lease_ttl_s_min: i64,
     /// What Status says: the version of etcd whose API this is, because clients decide by it what they may ask.
@@ -57,6 +59,7 @@ impl Config {
             election_timeout: Duration::from_secs(1),
             quota_bytes: limits::QUOTA_BYTES_DEFAULT,
             txn_ops_max: limits::TXN_OPS_MAX,
+            learners_max: 1,
             lease_ttl_s_min: 2,
             version: API_VERSION.to_owned(),
             fragment_bytes: limits::FRAME_BYTES_MAX,

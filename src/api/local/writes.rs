@@ -9,7 +9,7 @@ use crate::api::status;
 use crate::base::Moment;
 use crate::engine::Retry;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::log::LeaseRevoke;
+use crate::proto::quorate::log::{LeaseRevoke, MemberChange};
 use crate::proto::{Method, Reply, Status};
 use crate::state::{Command, check};
 
@@ -62,7 +62,9 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
         Write::Command(command) => (command, Change::No),
         Write::Change(change, changing) => {
             let wall_ms = member.handle.clock().wall_ms();
-            (Command::MemberChange(changing.command(wall_ms)), change)
+            let learners_max = member.config.learners_max;
+            let proposed = MemberChange { learners_max, ..changing.command(wall_ms) };
+            (Command::MemberChange(proposed), change)
         }
     };
     if let Err(rejection) = member.quota.admit(&member.handle, &command, now, deadline) {

@@ -105,6 +105,9 @@ pub struct MemberChange {
     pub kind: i32,
     #[prost(message, optional, tag = "2")]
     pub member: ::core::option::Option<super::super::etcdserverpb::Member>,
+    /// The most learners that whoever proposed it lets in; 0 is 1.
+    #[prost(uint32, tag = "3")]
+    pub learners_max: u32,
 }
 /// Nested message and enum types in `MemberChange`.
 pub mod member_change {
