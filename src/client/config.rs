@@ -35,6 +35,22 @@ pub struct Config {
     pub writes_to_leader: bool,
     /// The DNS server that knows the hosts of `endpoints`; none asks as the system does.
     pub dns_server: Option<SocketAddr>,
+    /// What is spoken to the servers.
+    pub wire: Wire,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Wire {
+    /// The native protocol, over QUIC.
+    #[default]
+    Quic,
+    /// gRPC over TCP, which any etcd speaks. Only in builds with the server.
+    #[cfg(feature = "server")]
+    Grpc,
+    /// QUIC, and gRPC where nobody answers on UDP within a moment. Only in builds with the server.
+    #[cfg(feature = "server")]
+    Either,
 }
 
 impl Config {
@@ -50,6 +66,7 @@ impl Config {
             unary_streams: 1,
             writes_to_leader: true,
             dns_server: None,
+            wire: Wire::default(),
         }
     }
 

@@ -16,7 +16,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::Error;
-use super::config::{Config, Endpoint};
+use super::config::{Config, Endpoint, Wire};
+#[cfg(feature = "server")]
+use super::grpc::Grpc;
 use super::leading::Leading;
 use super::link::Link;
 use crate::base::{Backoff, Clock, Moment, SystemClock};
@@ -35,6 +37,10 @@ const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A server that says nothing for so long is given up (etcdctl's).
 const IDLE: Duration = Duration::from_secs(6);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// How long QUIC is waited for before TCP is tried, too, where either will do.
+#[cfg(feature = "server")]
+const QUIC_FIRST: Duration = Duration::from_millis(400);
 
 /// See the module.
 #[derive(Debug)]
@@ -240,11 +246,21 @@ impl Endpoints {
     }
 
     pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+        match self.config.wire {
+            Wire::Quic => self.dial_quic(endpoint).await,
+            #[cfg(feature = "server")]
+            Wire::Grpc => self.dial_grpc(endpoint).await,
+            #[cfg(feature = "server")]
+            Wire::Either => self.dial_either(endpoint).await,
+        }
+    }
+
+    async fn dial_quic(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
         let token = self.config.token.clone().unwrap_or_default();
         self.dial_as(endpoint, token, false).await
     }
 
-    /// The same with another token, or for what only a member that knows a leader is to answer.
+    /// Over QUIC with another token, or for what only a member that knows a leader is to answer.
     pub(super) async fn dial_as(
         &self,
         endpoint: &Endpoint,
@@ -261,6 +277,38 @@ impl Endpoints {
         match timeout(self.config.dial_timeout, open).await {
             Ok(opened) => opened.map_err(|why| format!("{url}: {why}")),
             Err(_) => Err(format!("{url}: it accepted the connection and then said nothing")),
+        }
+    }
+
+    #[cfg(feature = "server")]
+    async fn dial_grpc(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+        let url = &endpoint.text;
+        let open = Grpc::open(&endpoint.url, &self.config);
+        match timeout(self.config.dial_timeout, open).await {
+            Ok(Ok(grpc)) => Ok(Link::over_grpc(Arc::clone(url), grpc)),
+            Ok(Err(why)) => Err(format!("{url}: {why}")),
+            Err(_) => Err(format!("{url}: no answer over TCP")),
+        }
+    }
+
+    /// QUIC has the first word; TCP is asked where it says nothing for a moment. What QUIC says of a failure is told.
+    #[cfg(feature = "server")]
+    async fn dial_either(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+        let mut quic = std::pin::pin!(self.dial_quic(endpoint));
+        let began = tokio::select! {
+            dialled = &mut quic => return dialled,
+            () = sleep(QUIC_FIRST) => self.dial_grpc(endpoint),
+        };
+        let mut grpc = std::pin::pin!(began);
+        tokio::select! {
+            dialled = &mut quic => match dialled {
+                Ok(link) => Ok(link),
+                Err(why) => grpc.await.map_err(|_| why),
+            },
+            dialled = &mut grpc => match dialled {
+                Ok(link) => Ok(link),
+                Err(_) => quic.await,
+            },
         }
     }
 

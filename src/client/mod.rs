@@ -21,6 +21,8 @@ mod cluster;
 mod config;
 mod endpoints;
 mod error;
+#[cfg(feature = "server")]
+mod grpc;
 mod kv;
 mod lane;
 mod leading;
@@ -39,7 +41,7 @@ mod watching;
 pub use crate::proto::{Code, Retry, Status, etcdserverpb, mvccpb};
 pub use crate::tls::ClientFiles;
 pub use calls::Client;
-pub use config::Config;
+pub use config::{Config, Wire};
 pub use error::Error;
 pub use kv::{
     Calling, Compare, Comparing, Delete, Get, Op, Put, SortOrder, SortTarget, Txn, prefix_end,
