@@ -165,6 +165,8 @@ pub const WATCH_RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// How often a quiet watcher that asked for it is told the revision.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// The least that it may be set to: each such watcher costs a message then.
+pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Event batches between applier and hub; the applier waits beyond it.
 pub const HUB_INBOX_MAX: usize = 4_096;

@@ -157,6 +157,14 @@ pub(super) enum Format {
     Protobuf,
 }
 
+/// What is spoken to servers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Wire {
+    Quic,
+    Grpc,
+    Either,
+}
+
 // No doc comment: clap would show it as the help of every command that has these flags.
 // etcdctl's global flags; each is also a variable ETCDCTL_*.
 #[derive(Args, Clone, Debug, Default)]
@@ -219,6 +227,9 @@ pub(super) struct Globals {
     /// Whether records without TLS count, and hosts are believed by their own names, not the domain's [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     pub insecure_discovery: Option<bool>,
+    /// What is spoken to the servers: quic, grpc (over TCP, as an etcd speaks it), or either of them [default: quic; called etcdctl: either]
+    #[arg(long, value_name = "WIRE")]
+    pub wire: Option<Wire>,
     /// The DNS server to ask [default: as the system does]
     #[arg(long, value_name = "ADDRESS", value_parser = super::srv::server, hide = true)]
     pub dns_server: Option<std::net::SocketAddr>,
@@ -255,6 +266,7 @@ impl Globals {
             discovery_srv_name: self.discovery_srv_name.or(before.discovery_srv_name),
             insecure_discovery: self.insecure_discovery.or(before.insecure_discovery),
             dns_server: self.dns_server.or(before.dns_server),
+            wire: self.wire.or(before.wire),
         }
     }
 }
@@ -264,7 +276,7 @@ impl Globals {
 pub(super) fn grammar(called: Called) -> clap::Command {
     let whole = match called {
         Called::Etcdctl => etcdctl(),
-        Called::Quorate | Called::Etcd => Cli::command(),
+        Called::Quorate | Called::Etcd | Called::Etcdutl => Cli::command(),
     };
     let mut grammar = whole.args_override_self(true);
     let names: Vec<String> =

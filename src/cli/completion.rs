@@ -36,7 +36,7 @@ enum Name {
 }
 
 impl Completion {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Exit> {
+    pub(super) fn run(&self, called: Called, out: &mut dyn Write) -> Result<(), Exit> {
         let shell = self.shell.filter(|_| self.more.is_empty()).ok_or_else(|| {
             let count = usize::from(self.shell.is_some()) + self.more.len();
             Exit::error(format!("accepts 1 arg(s), received {count}"))
@@ -48,8 +48,11 @@ impl Completion {
             Name::Powershell => Shell::PowerShell,
         };
         let mut script = Vec::new();
-        let mut grammar = v2::with_verbs(grammar(Called::Quorate));
-        clap_complete::generate(shell, &mut grammar, "quorate", &mut script);
+        let mut grammar = match called {
+            Called::Etcdutl => super::etcdutl::grammar(),
+            called => v2::with_verbs(grammar(called)),
+        };
+        clap_complete::generate(shell, &mut grammar, called.name(), &mut script);
         Ok(out.write_all(&script)?)
     }
 }
@@ -62,7 +65,9 @@ mod tests {
     fn every_shell_completes_a_commands_flags() {
         for shell in [Name::Bash, Name::Zsh, Name::Fish, Name::Powershell] {
             let mut script = Vec::new();
-            Completion { shell: Some(shell), more: Vec::new() }.run(&mut script).unwrap();
+            Completion { shell: Some(shell), more: Vec::new() }
+                .run(Called::Quorate, &mut script)
+                .unwrap();
             let script = String::from_utf8(script).unwrap();
             let of_v2 = ["cluster-health", "exec-watch", "swap-with-index", "setdir"];
             for word in ["keep-alive", "print-value-only", "write-out"].into_iter().chain(of_v2) {

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::client::{Client, ClientFiles, Config};
+use crate::client::{self, Client, ClientFiles, Config};
 use crate::config::nearest;
 
-use super::args::{Format, Globals};
+use super::args::{Format, Globals, Wire};
 use super::duration::parse_duration;
 use super::exit::{Code, Exit};
 use super::go::parse_bool;
@@ -32,6 +32,7 @@ pub(super) struct Session {
     /// Somebody asked for this time: it bounds commands, too, that otherwise take as long as they take.
     pub is_command_timeout_set: bool,
     pub printer: Printer,
+    pub wire: client::Wire,
     /// What the names of its flags begin with.
     flags: &'static str,
 }
@@ -94,6 +95,11 @@ impl Session {
             command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
             is_command_timeout_set: globals.command_timeout.is_some(),
             printer,
+            wire: match globals.wire {
+                None | Some(Wire::Quic) => client::Wire::Quic,
+                Some(Wire::Grpc) => client::Wire::Grpc,
+                Some(Wire::Either) => client::Wire::Either,
+            },
             flags: OWN,
         })
     }
@@ -140,6 +146,7 @@ impl Session {
         config.tls.clone_from(&self.tls);
         config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         config.dns_server = self.dns_server;
+        config.wire = self.wire;
         config.dial_timeout = self.dial_timeout;
         config.request_timeout = self.command_timeout;
         // A command is over before the leader is found.
@@ -238,7 +245,7 @@ fn check_files(flags: &str, files: &ClientFiles) -> Result<(), Exit> {
 /// Variables that etcdctl knows and that mean nothing here: nobody is told, and nobody is pointed to them.
 const IGNORED: [&str; 4] = ["USER", "PASSWORD", "MAX_REQUEST_BYTES", "MAX_RECV_BYTES"];
 /// Variables that are looked at, those of `watch` by itself; the nearest of them is offered for a mistaken one.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 21] = [
     "API",
     "WATCH_KEY",
     "WATCH_RANGE_END",
@@ -246,6 +253,7 @@ const KNOWN: [&str; 20] = [
     "DISCOVERY_SRV_NAME",
     "INSECURE_DISCOVERY",
     "DNS_SERVER",
+    "WIRE",
     "ENDPOINTS",
     "WRITE_OUT",
     "HEX",
@@ -284,6 +292,14 @@ impl<'a> Variables<'a> {
     fn dns_server(&self) -> Result<Option<SocketAddr>, Exit> {
         let parsed = self.0.get("DNS_SERVER").map(|text| srv::server(text)).transpose();
         parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_DNS_SERVER: {error}")))
+    }
+
+    fn wire(&self) -> Result<Option<Wire>, Exit> {
+        let read = |text: &&str| <Wire as clap::ValueEnum>::from_str(text, true);
+        self.0.get("WIRE").map(read).transpose().map_err(|_| {
+            let other = self.0.get("WIRE").copied().unwrap_or_default();
+            Exit::bad_args(format!("ETCDCTL_WIRE is {other:?}; it is quic, grpc or either"))
+        })
     }
 
     fn switch(&self, name: &str) -> Result<Option<bool>, Exit> {
@@ -325,6 +341,7 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
         discovery_srv_name: found.0.get("DISCOVERY_SRV_NAME").map(|text| (*text).to_owned()),
         insecure_discovery: found.switch("INSECURE_DISCOVERY")?,
         dns_server: found.dns_server()?,
+        wire: found.wire()?,
         ..Globals::default()
     })
 }

@@ -1,7 +1,8 @@
 //! Words typed by a person: parsed, carried out, and answered with etcdctl's output and exit codes.
 //!
 //! ```text
-//!   run ── args (grammar) ──► serve, playground, proxy, config ── config ──► node
+//!   run ── etcd, etcdutl (called by those names)
+//!     └─── args (grammar) ──► serve, playground, proxy, config ── config ──► node
 //!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
@@ -21,6 +22,8 @@ mod discovery;
 mod duration;
 mod elect;
 mod endpoint;
+mod etcd;
+mod etcdutl;
 mod exit;
 mod go;
 mod kv;
@@ -31,6 +34,7 @@ mod maintenance;
 mod member;
 mod mirror;
 mod mistyped;
+mod notify;
 mod playground;
 mod print;
 mod profile;

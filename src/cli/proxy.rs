@@ -49,8 +49,8 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) fn run(self, session: &Session, is_debug: bool) -> Result<(), Exit> {
-        let filter = if is_debug { "quorate=debug" } else { "info" }.to_owned();
-        logging::start(&Logging { filter, format: LogFormat::Auto });
+        let filter = if is_debug { "quorate=debug" } else { "info" };
+        logging::start(&Logging::new(filter, LogFormat::Auto))?;
         let config = self.config(session)?;
         let whom = Whom::Clients(session.endpoints.clone(), session.tls.clone());
         let node = Node::start(config, whom).map_err(|error| Exit::error(error.to_string()))?;
@@ -80,7 +80,7 @@ impl Proxy {
             let trusted_ca = self.trusted_ca;
             let client =
                 PlaneFiles { cert, key, trusted_ca, client_cert_auth, ..PlaneFiles::default() };
-            config.keychain = KeychainFiles { peer: None, client: Some(client) };
+            config.keychain = KeychainFiles { client: Some(client), ..KeychainFiles::default() };
         }
         for url in urls.iter().filter(|url| url.scheme == Scheme::Http) {
             let is_local = url.bind_address().is_ok_and(|address| address.ip().is_loopback());

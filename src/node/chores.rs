@@ -9,12 +9,13 @@ use tokio::sync::watch;
 use crate::api::Http;
 use crate::base::MemberId;
 use crate::engine::Handle;
-use crate::keepers::{self, Expiry, Recorder, TreeExpiry};
+use crate::keepers::{self, Expiry, ManyRevisions, OldRevisions, Recorder, TreeExpiry};
 use crate::proto::etcdserverpb::Member;
 use crate::proto::quorate::log::MemberPublish;
 use crate::state::{Command, Members};
 use crate::transport::{PeerAddress, Transport};
 
+use super::config::AutoCompaction;
 use super::reload::Reloading;
 use super::stop::{Stopped, Stopper};
 
@@ -32,6 +33,7 @@ pub(super) struct Chores {
     pub first_peers: Vec<PeerAddress>,
     pub ready: Arc<watch::Sender<bool>>,
     pub reloading: Reloading,
+    pub auto_compaction: Option<AutoCompaction>,
 }
 
 /// Between two attempts to publish.
@@ -56,6 +58,7 @@ impl Chores {
                 keepers::run(self.engine.clone(), Expiry::default()),
                 keepers::run(self.engine.clone(), Recorder::default()),
                 keepers::run(self.engine.clone(), TreeExpiry::default()),
+                self.compact(),
                 self.sample_round_trips(),
                 self.look_at_traffic(),
                 self.reloading.clone().run(),
@@ -69,6 +72,17 @@ impl Chores {
         self.engine_stopped().await;
         if let Some(fault) = self.engine.fault() {
             self.stopper.stop(Stopped::Fault(fault));
+        }
+    }
+
+    async fn compact(&self) {
+        let engine = self.engine.clone();
+        match self.auto_compaction {
+            None => {}
+            Some(AutoCompaction::Time(kept)) => keepers::run(engine, OldRevisions::new(kept)).await,
+            Some(AutoCompaction::Revisions(kept)) => {
+                keepers::run(engine, ManyRevisions::new(kept)).await;
+            }
         }
     }
 

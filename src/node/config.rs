@@ -18,6 +18,8 @@ use crate::transport::{Listener, Url};
 pub struct Config {
     pub name: String,
     pub data_dir: PathBuf,
+    /// Where the log of a new member is put, if not into `data_dir`.
+    pub wal_dir: Option<PathBuf>,
     pub roster: Roster,
     /// Whose SRV records name the founders, in place of the roster's members.
     pub srv: Option<Srv>,
@@ -52,7 +54,24 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// Operations in one branch, or compares, of a transaction.
     pub txn_ops_max: usize,
+    /// Learners that the cluster may have when this member adds one.
+    pub learners_max: u32,
+    /// Free bytes in the database's file from which on a start gives them back to the disk; none: never.
+    pub shrink_from_bytes: Option<u64>,
+    /// What a leader compacts by itself; none: nothing.
+    pub auto_compaction: Option<AutoCompaction>,
+    /// Between two notifications of a quiet watch that asked for them.
+    pub watch_progress_interval: Duration,
     pub proxy: ProxyRules,
+}
+
+/// What automatic compaction keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AutoCompaction {
+    /// What was so long ago, and all since.
+    Time(Duration),
+    /// So many revisions.
+    Revisions(i64),
 }
 
 /// Whether a node is a proxy, and how one asks members.
@@ -152,6 +171,7 @@ impl Config {
         Self {
             name: name.into(),
             data_dir: data_dir.into(),
+            wal_dir: None,
             roster: Roster {
                 members: Vec::new(),
                 token: "etcd-cluster".to_owned(),
@@ -176,6 +196,10 @@ impl Config {
             request_bytes_max: limits::REQUEST_BYTES_MAX,
             force_new_cluster: false,
             txn_ops_max: limits::TXN_OPS_MAX,
+            learners_max: 1,
+            shrink_from_bytes: None,
+            auto_compaction: None,
+            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
             proxy: ProxyRules::default(),
         }
     }

@@ -30,6 +30,9 @@ pub enum Error {
     )]
     Unresolved { name: String, roster: String, advertised: String, host: String },
 
+    #[error("wal-dir {}: {source}", path.display())]
+    WalDir { path: PathBuf, source: io::Error },
+
     #[error("{0}")]
     Srv(Box<SrvError>),
 

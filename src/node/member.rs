@@ -19,6 +19,7 @@ use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
 use crate::transport::{self, PeerAddress};
+use crate::watch as watch_rules;
 
 use super::bootstrap::{self, Place};
 use super::chores::{Chores, addresses};
@@ -29,11 +30,13 @@ use super::force;
 use super::founding;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
+use super::offline::shrink;
 use super::open::{Beginning, Opened, begin, open};
 use super::outbox::Wires;
 use super::reload::Reloading;
 use super::stop::{Stopped, Stopper};
 use super::versions::VERSIONS;
+use super::wal_place::place_log;
 
 /// A running member. Dropped without [`Node::drain`] it stops as by a crash.
 pub struct Node {
@@ -66,7 +69,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keychain = keychain(&config, clock.as_ref())?;
-        let mut dir = DataDir::open(&config.data_dir)?;
+        let mut dir = data_dir(&config)?;
         let asking = |roster: &Roster| {
             Inquiry::new(&config.name, roster, &keychain, &clock, config.resolver.names())
         };
@@ -110,6 +113,7 @@ impl Node {
             first_peers: standing.first_peers,
             ready: Arc::clone(&ready),
             reloading,
+            auto_compaction: config.auto_compaction,
         })?;
         tracing::info!(
             name = config.name,
@@ -220,7 +224,20 @@ impl Node {
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Opened, with a new member's log where it is to lie.
+fn data_dir(config: &Config) -> Result<DataDir, Error> {
+    if let Some(wal_dir) = &config.wal_dir {
+        let placed = place_log(&config.data_dir, wal_dir);
+        let wrong = |source| Error::WalDir { path: wal_dir.clone(), source };
+        if let Some(told) = placed.map_err(wrong)? {
+            tracing::warn!("{told}");
+        }
+    }
+    Ok(DataDir::open(&config.data_dir)?)
+}
+
 fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> {
+    config.keychain.make(clock.wall_ms())?;
     let keychain = Keychain::load(config.keychain.clone())?;
     for warning in keychain.warnings(clock.wall_ms()) {
         tracing::warn!("{warning}");
@@ -232,6 +249,9 @@ fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> 
 fn open_data(config: &Config, standing: &Standing, dir: &DataDir) -> Result<Opened, Error> {
     let member = standing.member;
     let mut opened = open(dir, standing.cluster, member, config.quota_bytes)?;
+    if let Some(least) = config.shrink_from_bytes {
+        shrink(&opened, least)?;
+    }
     if !config.force_new_cluster {
         return Ok(opened);
     }
@@ -329,8 +349,12 @@ fn start_engine(
         outbox: Arc::clone(wires) as _,
         clock: Arc::clone(clock),
     };
-    let (handle, threads) =
-        Threads::spawn(Parts::build(engine, foundation)?).map_err(Error::Thread)?;
+    let mut parts = Parts::build(engine, foundation)?;
+    parts.hub.configure(watch_rules::Config {
+        progress_interval: config.watch_progress_interval,
+        ..watch_rules::Config::default()
+    });
+    let (handle, threads) = Threads::spawn(parts).map_err(Error::Thread)?;
     let is_alone = handle.query()?.members().voters() == [standing.member];
     if is_alone {
         // Nobody else could win: no election timeout is waited for.
@@ -347,6 +371,7 @@ fn served(config: &Config, standing: &Standing, engine: &Handle) -> (About, Arc<
         election_timeout: config.election_timeout,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         txn_ops_max: config.txn_ops_max,
+        learners_max: config.learners_max,
         lease_ttl_s_min: lease_ttl_s_min(config),
         ..LocalConfig::new(standing.cluster, standing.member)
     };

@@ -93,6 +93,7 @@ impl Proxy {
             config.listeners.clone_from(&config.proxy.listeners);
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        config.keychain.make(clock.wall_ms())?;
         let keychain = Keychain::load(config.keychain.clone())?;
         let proxy = Arc::new(proxy::Proxy::start(behind(&config, whom, &keychain, &clock)?)?);
         let is_readonly = config.proxy.mode == ProxyMode::Readonly;

@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod defragment;
 mod discovery;
+mod dropin;
 mod faults;
 mod force;
 mod harness;

@@ -1,0 +1,13 @@
+//! Called `etcd`: a server and nothing else, by etcd's rules.
+//!
+//! ```text
+//!   flags   Go's way of reading words -> settings as written
+//!   run     settings -> a member, with an etcd's lines, exit codes and end
+//!   usage   what `--help` shows
+//! ```
+
+mod flags;
+mod run;
+mod usage;
+
+pub(super) use run::main;
