@@ -12,7 +12,7 @@ use super::called::Called;
 use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
-    bench, cert, check, completion, config, discovery, elect, endpoint, kv, lease, lock,
+    bench, cert, check, completion, config, discovery, downgrade, elect, endpoint, kv, lease, lock,
     maintenance, member, mirror, playground, proxy, serve, snapshot, txn, watch,
 };
 
@@ -94,6 +94,9 @@ pub(super) enum Command {
     /// See and disarm alarms
     #[command(subcommand)]
     Alarm(maintenance::Alarm),
+    /// Send the cluster to an older version
+    #[command(subcommand)]
+    Downgrade(downgrade::Downgrade),
     /// Copy keys to another cluster, and go on with every change
     MakeMirror(mirror::MakeMirror),
     /// Judge a cluster: fast enough for a load, memory for so many keys
@@ -115,7 +118,10 @@ const GROUPS: [(&str, &[&str]); 6] = [
     ("Begin here", &["playground", "serve", "proxy", "config", "cert"]),
     ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
     ("Together", &["lock", "elect"]),
-    ("The cluster", &["endpoint", "member", "move-leader", "discovery", "check", "bench"]),
+    (
+        "The cluster",
+        &["endpoint", "member", "move-leader", "downgrade", "discovery", "check", "bench"],
+    ),
     ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
     ("The program", &["completion", "version", "help"]),
 ];

@@ -19,6 +19,7 @@ mod completion;
 mod config;
 mod connect;
 mod discovery;
+mod downgrade;
 mod duration;
 mod elect;
 mod endpoint;

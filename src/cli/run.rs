@@ -219,6 +219,7 @@ async fn ask(
         Command::Check(check) => check.run(session).await,
         Command::Defrag(defrag) => defrag.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
+        Command::Downgrade(downgrade) => downgrade.run(session).await,
         Command::Snapshot(Snapshot::Save(save)) => save.run(session).await,
         Command::Snapshot(Snapshot::Status(_) | Snapshot::Restore(_))
         | Command::Playground(_)

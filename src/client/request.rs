@@ -47,6 +47,7 @@ requests! {
     HashRequest -> HashResponse, Hash;
     HashKvRequest -> HashKvResponse, HashKv;
     MoveLeaderRequest -> MoveLeaderResponse, MoveLeader;
+    DowngradeRequest -> DowngradeResponse, Downgrade;
 }
 
 impl Request for registry::NewRequest {

@@ -13,7 +13,7 @@ mod snapshot;
 mod table;
 
 pub(super) use cluster::{
-    Alarms, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
+    Alarms, Downgraded, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
     MemberChanged, Members, Moved, Statuses,
 };
 pub(super) use json::escaped;
