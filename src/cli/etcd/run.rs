@@ -9,13 +9,17 @@ use crate::config::{self, LogFormat, Logging, Rules, Sources};
 use super::super::called::{API, Called};
 use super::super::{logging, serve};
 use super::flags::{Asked, Flags, Wrong, parse};
-use super::usage;
+use super::{others, usage};
 
 /// etcd's exit code for words that Go's flag package does not take.
 const BAD_FLAG: u8 = 2;
 
 /// All of the program; the first word is its name.
 pub(in crate::cli) fn main(words: Vec<OsString>, environment: &[(String, String)]) -> ExitCode {
+    let first = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
+    if others::is_one(first) {
+        return others::main(words);
+    }
     let words = words.into_iter().skip(1);
     let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     match parse(&words) {
@@ -37,7 +41,7 @@ pub(in crate::cli) fn main(words: Vec<OsString>, environment: &[(String, String)
 }
 
 /// Whoever closed it does not want to read it.
-fn told(mut to: impl Write, text: &str) {
+pub(super) fn told(mut to: impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes());
 }
 

@@ -3,6 +3,7 @@
 mod compose;
 mod kubeadm;
 mod links;
+mod others;
 mod rules;
 mod script;
 mod tls;
