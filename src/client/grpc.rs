@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 
 use super::Config;
 use super::lane::Failure;
+use super::link::ANSWER_BYTES_MAX;
 use crate::discovery::Resolver;
 use crate::proto::{Code, Method, Retry, Status};
 use crate::tls::Scheme;
@@ -207,7 +208,7 @@ impl GrpcRecv {
     /// The next message; none when the stream ended well. Safe to drop while it waits.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
-            if let Some(message) = self.whole() {
+            if let Some(message) = self.whole()? {
                 return Ok(Some(message));
             }
             match &mut self.answer {
@@ -238,14 +239,25 @@ impl GrpcRecv {
         }
     }
 
-    fn whole(&mut self) -> Option<Bytes> {
-        let &[_, a, b, c, d] = self.buffer.first_chunk::<HEAD_BYTES>()?;
+    /// The first message of what has come, if all of it has.
+    fn whole(&mut self) -> Result<Option<Bytes>, Failure> {
+        let Some(&[is_compressed, a, b, c, d]) = self.buffer.first_chunk::<HEAD_BYTES>() else {
+            return Ok(None);
+        };
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
+        if is_compressed != 0 {
+            return Err(lost("the server compresses its answers, and nobody asked for that"));
+        }
+        if length > ANSWER_BYTES_MAX {
+            return Err(lost(format!(
+                "an answer of {length} bytes: {ANSWER_BYTES_MAX} are the most"
+            )));
+        }
         if self.buffer.len() < HEAD_BYTES + length {
-            return None;
+            return Ok(None);
         }
         self.buffer.advance(HEAD_BYTES);
-        Some(self.buffer.split_to(length).freeze())
+        Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }
 
@@ -312,10 +324,14 @@ mod tests {
         let mut found = Vec::new();
         for byte in bytes {
             recv.buffer.put_u8(byte);
-            found.extend(recv.whole());
+            found.extend(recv.whole().unwrap());
         }
         assert_eq!(found, ["ab", ""]);
         assert_eq!(recv.buffer.len(), 5);
+        for bytes in [[1, 0, 0, 0, 1], [0, 255, 255, 255, 255]] {
+            let mut recv = GrpcRecv { answer: Answer::Over, buffer: BytesMut::from(&bytes[..]) };
+            assert!(recv.whole().is_err(), "{bytes:?}");
+        }
     }
 
     #[test]

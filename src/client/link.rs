@@ -29,7 +29,7 @@ use crate::transport::{CloseCode, Connection, RecvStream, SendStream, Traffic};
 const BYTES_PER_PLACE: usize = 16 * 1024;
 
 /// Longest answer taken, bytes (gRPC's MaxInt32).
-const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+pub(super) const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Answers taken from a stream at a time, bytes.
 const READ_BYTES: usize = 256 * 1024;

@@ -56,7 +56,7 @@ impl Planes<'_> {
             );
         }
         if made {
-            return self.made("peer", &urls.listen_peers, mistakes);
+            return self.made_peer(mistakes, warnings);
         }
         let mut need = |key: &str, value: &str, why: &str| file(key, value, why, mistakes);
         let secure = "the peer URLs say https://";
@@ -88,6 +88,18 @@ impl Planes<'_> {
         })
     }
 
+    fn made_peer(&self, mistakes: &mut Mistakes, warnings: &mut Vec<String>) -> Option<PlaneFiles> {
+        let Self { settings, urls, .. } = self;
+        if settings.peer_client_cert_auth || !settings.peer_trusted_ca_file.is_empty() {
+            warnings.push(
+                "peer-trusted-ca-file and peer-client-cert-auth are ignored, as in etcd: peer-auto-tls makes certificates of no \
+                 authority"
+                    .to_owned(),
+            );
+        }
+        self.made("peer", &urls.listen_peers, mistakes)
+    }
+
     /// Towards clients; none where they speak `http://`.
     pub(super) fn client(
         &self,
@@ -103,41 +115,36 @@ impl Planes<'_> {
             }
             return None;
         }
-        if settings.auto_tls && self.is_made("auto-tls", has_files, warnings) {
-            if settings.client_cert_auth || !settings.trusted_ca_file.is_empty() {
-                mistakes.push(
-                    "client-cert-auth and trusted-ca-file need a certificate of an authority, and auto-tls makes one of none: \
-                     write cert-file and key-file",
-                );
-            }
-            return self.made("client", &urls.listen_clients, mistakes);
-        }
-        let secure = "listen-client-urls says https://";
-        let cert = file("cert-file", &settings.cert_file, secure, mistakes);
-        let key = file("key-file", &settings.key_file, secure, mistakes);
+        let made = settings.auto_tls && self.is_made("auto-tls", has_files, warnings);
+        let shown = if made {
+            self.made("client", &urls.listen_clients, mistakes)
+        } else {
+            let secure = "listen-client-urls says https://";
+            let cert = file("cert-file", &settings.cert_file, secure, mistakes);
+            let key = file("key-file", &settings.key_file, secure, mistakes);
+            cert.zip(key).map(|(cert, key)| PlaneFiles { cert, key, ..PlaneFiles::default() })
+        };
         let trusted_ca = if settings.client_cert_auth {
             file("trusted-ca-file", &settings.trusted_ca_file, "client-cert-auth is true", mistakes)
         } else {
             optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
         };
         let crl = optional("client-crl-file", &settings.client_crl_file, mistakes);
-        let shown = pair(
+        let (client_cert, client_key) = pair(
             ("client-cert-file", &settings.client_cert_file),
             ("client-key-file", &settings.client_key_file),
             mistakes,
         );
         Some(PlaneFiles {
-            cert: cert?,
-            key: key?,
-            client_cert: shown.0,
-            client_key: shown.1,
+            client_cert,
+            client_key,
             // etcd's: whoever names an authority wants to see its certificates.
             client_cert_auth: settings.client_cert_auth || trusted_ca.is_some(),
             trusted_ca,
             crl,
             allowed_cn: settings.client_cert_allowed_cn.0.clone(),
             allowed_hostname: settings.client_cert_allowed_hostname.0.clone(),
-            made_here: None,
+            ..shown?
         })
     }
 

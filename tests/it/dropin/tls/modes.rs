@@ -149,6 +149,19 @@ fn auto_tls_makes_a_certificate_and_keeps_it() {
 }
 
 #[test]
+fn auto_tls_asks_clients_for_the_certificate_of_an_authority() {
+    let words = ["--auto-tls", "--client-cert-auth", "--trusted-ca-file=certs/ca.crt"];
+    let member = Member::start(&words);
+    let url = format!("https://127.0.0.1:{}", member.port);
+    let ask = |shown: &[&str]| {
+        let before = [&["--insecure-skip-tls-verify"], shown, &["put", "k", "v"]].concat();
+        member.links.etcdctl(&url, &before)
+    };
+    assert_eq!(ask(&["--cert=certs/client-root.crt", "--key=certs/client-root.key"]).ok(), "OK\n");
+    assert_ne!(ask(&[]).code, 0);
+}
+
+#[test]
 fn members_with_peer_auto_tls_encrypt_and_make_a_cluster() {
     let (_seat, links) = (Seat::take(), Links::new());
     let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
