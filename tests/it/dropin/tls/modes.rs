@@ -149,6 +149,24 @@ fn auto_tls_makes_a_certificate_and_keeps_it() {
 }
 
 #[test]
+fn members_that_name_no_authority_encrypt_and_say_what_that_means() {
+    let peer = format!("https://127.0.0.1:{}", free_port());
+    let words = [
+        FILES[0],
+        FILES[1],
+        "--peer-cert-file=certs/peer-n1.crt",
+        "--peer-key-file=certs/peer-n1.key",
+        &format!("--listen-peer-urls={peer}"),
+        &format!("--initial-advertise-peer-urls={peer}"),
+        &format!("--initial-cluster=n1={peer}"),
+    ];
+    let member = Member::start(&words);
+    assert!(member.serves(None));
+    let said = member.process.stderr();
+    assert!(said.contains("whoever reaches the port may join the consensus"), "{said}");
+}
+
+#[test]
 fn auto_tls_asks_clients_for_the_certificate_of_an_authority() {
     let words = ["--auto-tls", "--client-cert-auth", "--trusted-ca-file=certs/ca.crt"];
     let member = Member::start(&words);
