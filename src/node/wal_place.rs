@@ -47,7 +47,12 @@ pub fn place_log(data_dir: &Path, wal_dir: &Path) -> io::Result<Option<String>> 
 
 /// The folder, if nothing is in it, or else the first of its folders 2, 3 and so on that is not there.
 fn free(whole: &Path) -> io::Result<PathBuf> {
-    if fs::read_dir(whole)?.next().is_none() {
+    let mut is_free = true;
+    for entry in fs::read_dir(whole)? {
+        // A file system of its own has that from its beginning.
+        is_free &= entry?.file_name() == "lost+found";
+    }
+    if is_free {
         return Ok(whole.to_owned());
     }
     let mut number = 2;
@@ -83,8 +88,10 @@ mod tests {
     fn no_log_comes_to_lie_among_files_of_another_one() {
         let dir = tempfile::tempdir().unwrap();
         let (data, log) = (dir.path().join("data"), dir.path().join("log"));
+        fs::create_dir_all(log.join("lost+found")).unwrap();
         place_log(&data, &log).unwrap();
         fs::write(data.join("wal/x"), "precious").unwrap();
+        assert!(log.join("x").exists());
         // As a re-sync puts it aside: the link goes, what it led to stays.
         fs::rename(data.join("wal"), data.join("damaged")).unwrap();
         let told = place_log(&data, &log).unwrap().unwrap();
