@@ -30,6 +30,7 @@ mod lease;
 mod link;
 #[cfg(feature = "server")]
 mod passage;
+mod ranging;
 mod recipes;
 mod registry;
 mod request;
@@ -47,6 +48,7 @@ pub use kv::{
     Calling, Compare, Comparing, Delete, Get, Op, Put, SortOrder, SortTarget, Txn, prefix_end,
 };
 pub use lease::LeaseKeeper;
+pub use ranging::RangeStream;
 pub use recipes::{Election, Held, Leader, Leadership, Mutex, Observer, Session};
 pub use request::Request;
 pub use snapshot::{Saved, Snapshot};

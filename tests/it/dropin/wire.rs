@@ -101,6 +101,15 @@ fn a_member_is_asked_over_grpc_as_over_quic() {
     let (_member, port) = member(&links);
     let url = format!("http://127.0.0.1:{port}");
     everything(&links, &["--endpoints", &url, "--wire", "grpc"]);
+    for wire in ["quic", "grpc"] {
+        for format in ["simple", "json", "fields"] {
+            let asked = ["--wire", wire, "-w", format, "get", "--prefix", ""];
+            let whole = links.etcdctl(&url, &asked).ok();
+            let pieces = links.etcdctl(&url, &[&asked[..], &["--stream"]].concat()).ok();
+            assert!(whole.contains("large") || format != "simple", "{whole}");
+            assert_eq!(pieces, whole, "{wire}, {format}");
+        }
+    }
     // Called etcdctl, it finds the wire that leads there.
     let tcp_alone = published(port);
     let endpoint = format!("127.0.0.1:{tcp_alone}");
