@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::base::parse_duration;
 use crate::config::{self, Key, Kind, switch};
 
 use super::super::go::quote;
@@ -80,6 +81,52 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("proxy", &["off", "on", "readonly"]),
 ];
 
+/// The others, by their names without `experimental-`: numbers that may be below zero, numbers that are no settings here,
+/// times, lists of URLs.
+const SIGNED: &[&str] = &[
+    "backend-batch-limit",
+    "compaction-batch-limit",
+    "distributed-tracing-sampling-rate",
+    "max-learners",
+    "quota-backend-bytes",
+];
+const COUNTS: &[&str] = &[
+    "auth-token-ttl",
+    "bcrypt-cost",
+    "max-snapshots",
+    "max-wals",
+    "snapshot-catchup-entries",
+    "snapshot-count",
+];
+const TIMES: &[&str] = &[
+    "backend-batch-interval",
+    "compact-hash-check-time",
+    "compaction-sleep-interval",
+    "corrupt-check-time",
+    "discovery-dial-timeout",
+    "discovery-keepalive-time",
+    "discovery-keepalive-timeout",
+    "discovery-request-timeout",
+    "downgrade-check-time",
+    "grpc-keepalive-interval",
+    "grpc-keepalive-min-time",
+    "grpc-keepalive-timeout",
+    "raft-read-timeout",
+    "raft-write-timeout",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+    "watch-progress-notify-interval",
+];
+const URLS: &[&str] = &[
+    "advertise-client-urls",
+    "initial-advertise-peer-urls",
+    "listen-client-http-urls",
+    "listen-client-urls",
+    "listen-metrics-urls",
+    "listen-peer-urls",
+];
+const SCHEMES: [&str; 4] = ["http", "https", "unix", "unixs"];
+
 fn valued<'a>(
     name: &str,
     value: Option<String>,
@@ -96,16 +143,45 @@ fn valued<'a>(
         return as_switch(name, value.as_deref()).map(|switch| switch.to_string());
     }
     let value = argument(name, value, words)?;
-    let choices = CHOICES.iter().find(|(flag, _)| *flag == name).map(|(_, choices)| *choices);
-    if choices.is_some_and(|choices| !choices.contains(&value.as_str())) {
-        let shown = quote(value.as_bytes());
-        return Err(Wrong::Flag(format!("invalid value {shown} for flag -{name}: invalid value")));
+    let bare = name.strip_prefix("experimental-").unwrap_or(name);
+    match mistake(bare, &value) {
+        None => Ok(value),
+        Some(what) => {
+            let shown = quote(value.as_bytes());
+            Err(Wrong::Flag(format!("invalid value {shown} for flag -{name}: {what}")))
+        }
     }
-    if key.is_some_and(|key| key.kind == Kind::Number) && value.parse::<i64>().is_err() {
-        let shown = quote(value.as_bytes());
-        return Err(Wrong::Flag(format!("invalid value {shown} for flag -{name}: parse error")));
+}
+
+/// What Go's reader finds wrong with a value.
+fn mistake(bare: &str, value: &str) -> Option<String> {
+    let choices = CHOICES.iter().find(|(flag, _)| *flag == bare).map(|(_, choices)| *choices);
+    if choices.is_some_and(|choices| !choices.contains(&value)) {
+        return Some("invalid value".to_owned());
     }
-    Ok(value)
+    if bare == "max-concurrent-streams" && value.parse::<u32>().is_err() {
+        let shown = quote(value.as_bytes());
+        return Some(format!("strconv.ParseUint: parsing {shown}: invalid syntax"));
+    }
+    if URLS.contains(&bare) {
+        let is_url = |url: &&str| {
+            let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+            url.is_empty() || scheme.is_some_and(|scheme| SCHEMES.contains(&scheme))
+        };
+        let wrong = value.split(',').map(str::trim).find(|url| !is_url(url));
+        return wrong.map(|url| format!("URL scheme must be http, https, unix, or unixs: {url}"));
+    }
+    let is_number = Key::find(bare).is_some_and(|key| key.kind == Kind::Number);
+    let is_wrong = if SIGNED.contains(&bare) {
+        value.parse::<i64>().is_err()
+    } else if is_number || COUNTS.contains(&bare) {
+        value.parse::<u64>().is_err()
+    } else if TIMES.contains(&bare) {
+        parse_duration(value.strip_prefix('-').unwrap_or(value)).is_err()
+    } else {
+        false
+    };
+    is_wrong.then(|| "parse error".to_owned())
 }
 
 fn as_switch(name: &str, value: Option<&str>) -> Result<bool, Wrong> {

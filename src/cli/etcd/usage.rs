@@ -15,6 +15,12 @@ pub(super) const USAGE: &str = "Usage:
 
   etcd --config-file
     Path to the server configuration file. Note that if a configuration file is provided, other command line flags and environment variables will be ignored.
+
+  etcd gateway
+    Pass TCP on to the members of a cluster.
+
+  etcd grpc-proxy
+    Serve what the members of a cluster serve.
 ";
 
 /// All flags with their defaults.

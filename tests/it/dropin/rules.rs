@@ -27,6 +27,20 @@ const MISTAKES: &[(&[&str], i32, &str)] = &[
         2,
         r#"invalid value "1s" for flag -election-timeout: parse error"#,
     ),
+    (&["--snapshot-count=x"], 2, r#"invalid value "x" for flag -snapshot-count: parse error"#),
+    (&["--heartbeat-interval=-1"], 2, "parse error"),
+    (
+        &["--experimental-corrupt-check-time=5"],
+        2,
+        r#"invalid value "5" for flag -experimental-corrupt-check-time: parse error"#,
+    ),
+    (&["--grpc-keepalive-interval", "soon"], 2, "parse error"),
+    (&["--max-concurrent-streams=x"], 2, r#"strconv.ParseUint: parsing "x": invalid syntax"#),
+    (
+        &["--listen-client-urls", "http://127.0.0.1:1,localhost:2"],
+        2,
+        "URL scheme must be http, https, unix, or unixs: localhost:2",
+    ),
     (
         &["--initial-cluster-state", "old"],
         2,
