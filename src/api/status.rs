@@ -55,6 +55,12 @@ const fn repeatable(retry: engine::Retry) -> Retry {
     }
 }
 
+/// This member is known to be corrupt; the others are not.
+pub(super) fn quarantined() -> Status {
+    let text = Rejection::Corrupt.to_string();
+    Status::new(Code::DataLoss, text, Retry::NotProposed)
+}
+
 /// Nothing changed, and every member says the same.
 pub(super) fn of_rejection(rejection: Rejection) -> Status {
     let code = match rejection {

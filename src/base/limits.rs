@@ -361,6 +361,9 @@ pub const V2_ROLES_MAX: usize = 10_000;
 /// Length of the row of a user or a role, bytes.
 pub const V2_AUTH_ROW_BYTES_MAX: usize = 256 << 10;
 
+/// Time for a member to hash its history when it is compared with the others': minutes for a large one on a slow disk.
+pub const HASH_DEADLINE: Duration = Duration::from_secs(600);
+
 /// Passwords of the v2 API that are hashed or compared at a time: each costs a core a tenth of a second. Others wait.
 pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
 

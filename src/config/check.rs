@@ -19,7 +19,7 @@ use super::keys::Settings;
 use super::mistakes::Mistakes;
 use super::outputs::{self, Outputs};
 use super::types::{Initial, List};
-use super::{compaction, gates, proxy};
+use super::{compaction, comparisons, gates, proxy};
 
 /// Everything a server starts with.
 #[derive(Clone, Debug)]
@@ -93,6 +93,7 @@ pub(super) fn check(
     proxy.listeners = Listener::of(&[], &urls.listen_clients).unwrap_or_default();
     let logging = logging(settings, &mut mistakes, &mut warnings);
     let auto_compaction = compaction::rules(settings, &mut mistakes);
+    let comparisons = comparisons::rules(settings, &mut mistakes);
     let watch_progress_interval = progress(settings, &mut mistakes);
     gates::check(&settings.feature_gates, &mut mistakes, &mut warnings);
     advise(settings, &urls, &mut warnings);
@@ -123,6 +124,7 @@ pub(super) fn check(
         learners_max: bounds.learners,
         shrink_from_bytes: shrink_from(settings, &mut mistakes),
         auto_compaction,
+        comparisons,
         watch_progress_interval,
         proxy,
     };

@@ -1,10 +1,13 @@
-//! etcd's feature gates: there are none here, and each is answered with what it would have asked for.
+//! etcd's feature gates: but for one, each is answered with what it would have asked for.
 
+use super::keys::Settings;
 use super::mistakes::Mistakes;
 use super::types::{List, switch};
 
-const UNCHECKED: &str = "a member reads all of its database at every start; members do not compare their histories by \
-                         themselves yet: `quorate endpoint hashkv --cluster` does";
+const COMPARED: &str =
+    "members compare their histories at the same revision, whatever was compacted";
+/// The one that asks for what there is.
+const INITIAL_CHECK: &str = "InitialCorruptCheck";
 const RECORDED: &str =
     "leases are recorded always, so that a new leader knows what is left of them";
 
@@ -13,8 +16,7 @@ const GATES: &[(&str, &str)] = &[
     ("AllAlpha", "each gate is answered by itself"),
     ("AllBeta", "each gate is answered by itself"),
     ("StopGRPCServiceOnDefrag", "a member serves while it is defragmented"),
-    ("InitialCorruptCheck", UNCHECKED),
-    ("CompactHashCheck", UNCHECKED),
+    ("CompactHashCheck", COMPARED),
     ("TxnModeWriteWithSharedBuffer", "the database is not bbolt, and is written by checkpoints"),
     ("LeaseCheckpoint", RECORDED),
     ("LeaseCheckpointPersist", RECORDED),
@@ -23,14 +25,25 @@ const GATES: &[(&str, &str)] = &[
     ("PriorityRequest", "what a cluster needs to live is never behind what clients ask"),
 ];
 
+/// Whether a gate asks for what `initial-corrupt-check` does.
+pub(super) fn is_initial_check_on(settings: &Settings) -> bool {
+    let gates = settings.feature_gates.0.iter().filter_map(|gate| gate.split_once('='));
+    gates.filter(|(name, _)| *name == INITIAL_CHECK).any(|(_, value)| switch(value) == Some(true))
+}
+
 pub(super) fn check(gates: &List, mistakes: &mut Mistakes, warnings: &mut Vec<String>) {
     for gate in &gates.0 {
         let (name, value) = gate.split_once('=').unwrap_or((gate, ""));
-        match GATES.iter().find(|(known, _)| *known == name) {
-            None => mistakes.push(format!("feature-gates: unrecognized feature gate: {name}")),
-            Some(_) if switch(value).is_none() => {
+        let known = GATES.iter().find(|(known, _)| *known == name);
+        let is_known = known.is_some() || name == INITIAL_CHECK;
+        match known {
+            _ if !is_known => {
+                mistakes.push(format!("feature-gates: unrecognized feature gate: {name}"))
+            }
+            _ if switch(value).is_none() => {
                 mistakes.push(format!("feature-gates: {gate:?} is no {name}=true or {name}=false"))
             }
+            None => {}
             Some((_, why)) => {
                 warnings.push(format!("feature-gates: {gate} changes nothing here: {why}"));
             }
@@ -45,9 +58,14 @@ mod tests {
     #[test]
     fn a_known_gate_is_answered_and_another_is_a_mistake() {
         let (mut mistakes, mut warnings) = (Mistakes::default(), Vec::new());
-        let list = List::parse("InitialCorruptCheck=true,LeaseCheckpoint=yes,Nope=true");
+        let list = List::parse(
+            "InitialCorruptCheck=true,CompactHashCheck=true,LeaseCheckpoint=yes,Nope=true",
+        );
         check(&list, &mut mistakes, &mut warnings);
-        assert!(warnings.len() == 1 && warnings[0].contains("endpoint hashkv"), "{warnings:?}");
+        assert!(
+            warnings.len() == 1 && warnings[0].contains("CompactHashCheck=true changes nothing"),
+            "{warnings:?}"
+        );
         let told = mistakes.to_string();
         assert!(told.contains("\"LeaseCheckpoint=yes\" is no"), "{told}");
         assert!(told.contains("unrecognized feature gate: Nope"), "{told}");

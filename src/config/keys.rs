@@ -105,6 +105,10 @@ settings! {
         election_timeout "election-timeout": Number = 1_000;
         /// Bytes of storage at which writes are refused; 0: 2 GiB, negative: never.
         quota_backend_bytes "quota-backend-bytes": Number = 0;
+        /// How often members compare their histories, to find one that is corrupt; 0: never.
+        corrupt_check_time "corrupt-check-time": Text = "1h".to_owned();
+        /// Whether a member compares its history with the others' before it is ready.
+        initial_corrupt_check "initial-corrupt-check": Switch = false;
         /// Bytes of the largest request that is taken.
         max_request_bytes "max-request-bytes": Number = 1_572_864;
         /// Operations in one branch of a transaction, and compares; should be equal on all members.

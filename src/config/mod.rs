@@ -17,6 +17,7 @@
 mod certificates;
 mod check;
 mod compaction;
+mod comparisons;
 mod effective;
 mod etcd;
 mod finding;

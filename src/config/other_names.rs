@@ -3,8 +3,13 @@
 use super::keys::{Key, Kind};
 
 /// Keys that etcd called `experimental-` before.
-const EXPERIMENTAL: &[&str] =
-    &["watch-progress-notify-interval", "max-learners", "bootstrap-defrag-threshold-megabytes"];
+const EXPERIMENTAL: &[&str] = &[
+    "watch-progress-notify-interval",
+    "max-learners",
+    "bootstrap-defrag-threshold-megabytes",
+    "corrupt-check-time",
+    "initial-corrupt-check",
+];
 
 /// etcd 2's: an authority alone, which meant that clients need a certificate of it; so it is with the keys of today.
 const OLDER: &[(&str, &str)] =

@@ -73,14 +73,8 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "a member reads all of its database at every start; members do not compare their histories by themselves yet: \
-         `quorate endpoint hashkv --cluster` does",
-        &[
-            "initial-corrupt-check",
-            "corrupt-check-time",
-            "compact-hash-check-enabled",
-            "compact-hash-check-time",
-        ],
+        "members compare their histories at the same revision, whatever was compacted: corrupt-check-time says how often",
+        &["compact-hash-check-enabled", "compact-hash-check-time"],
     ),
     ("there is one set of metrics", &["metrics"]),
     (
@@ -147,7 +141,6 @@ const SWITCHES: &[&str] = &[
     "enable-lease-checkpoint-persist",
     "enable-pprof",
     "force",
-    "initial-corrupt-check",
     "initial-election-tick-advance",
     "memory-mlock",
     "peer-skip-client-san-verification",
@@ -225,7 +218,7 @@ mod tests {
             ("unsafe-no-fsync", "false"),
             ("auth-token", "simple"),
             ("experimental-enable-v2v3", ""),
-            ("experimental-initial-corrupt-check", "true"),
+            ("experimental-compact-hash-check-enabled", "true"),
         ] {
             assert!(!refuses(name, value) && answer_to(name, value).is_some(), "{name}={value}");
         }

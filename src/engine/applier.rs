@@ -180,9 +180,11 @@ impl Applier {
         if outcome.members_changed.is_some() {
             collected.changes.extend(change);
         }
-        // Names and addresses count, too: the transport dials by them.
-        collected.members_changed |=
-            matches!(outcome.result, Ok(Reply::Members { .. } | Reply::Published));
+        // Names and addresses count, too: the transport dials by them; and alarms: a member may be told that it is corrupt.
+        collected.members_changed |= matches!(
+            outcome.result,
+            Ok(Reply::Members { .. } | Reply::Published | Reply::Alarm(_))
+        );
         collected.compact_to = outcome.compact_to.or(collected.compact_to);
         collected.events.extend(outcome.events.map(Arc::new));
         collected.tree_index = outcome.v2_index.or(collected.tree_index);
@@ -213,7 +215,7 @@ impl Applier {
             self.shared.meters.lease(note);
             match *note {
                 LeaseNote::Granted { id, ttl, .. } => lessor.granted(id, ttl, now),
-                LeaseNote::Revoked { id } => lessor.revoked(id),
+                LeaseNote::Revoked { id, .. } => lessor.revoked(id),
                 LeaseNote::Checkpointed { id, remaining } => {
                     lessor.recorded(id, (remaining > 0).then_some(remaining), now);
                 }
@@ -250,6 +252,7 @@ impl Applier {
     /// The staged database takes the place of everything applied so far.
     fn install(&mut self, staged: Staged) -> Result<(), Fault> {
         let shared = &self.shared;
+        shared.meters.installing.set(1);
         self.machine.suspend();
         shared.store.install(staged)?;
         let stamp = shared.store.stamp();
@@ -277,6 +280,7 @@ impl Applier {
         shared.members_version.send_modify(|version| *version += 1);
         shared.driver.push_internal(DriverMessage::Checkpointed(self.mark()));
         shared.log_inbox.push_internal(LogMessage::Installed);
+        shared.meters.installing.set(0);
         Ok(())
     }
 

@@ -37,7 +37,7 @@ impl Handle {
     pub fn status(&self) -> Result<Status, Fault> {
         let shared = &self.shared;
         let stamp = shared.store.stamp();
-        let (db_bytes, in_use) = shared.store.size()?;
+        let (db_bytes, in_use, open_reads) = shared.store.size()?;
         Ok(Status {
             cluster: shared.config.cluster,
             member: shared.config.member,
@@ -47,8 +47,13 @@ impl Handle {
             compacted: stamp.compacted,
             db_bytes,
             db_bytes_in_use: in_use + shared.store.overlay_bytes() as u64,
+            open_reads,
             fault: shared.fault.get().cloned(),
         })
+    }
+
+    pub fn member(&self) -> MemberId {
+        self.shared.config.member
     }
 
     /// This member's cluster.
@@ -228,7 +233,18 @@ impl Handle {
         self.shared.applied()
     }
 
-    /// Changes whenever the members table does, and when the engine stops.
+    /// Whether this member's history is known to be another than the cluster's: whoever serves clients refuses them.
+    pub fn is_quarantined(&self) -> bool {
+        self.shared.state.is_quarantined(self.member())
+    }
+
+    /// Until it is, or the engine stops.
+    pub async fn quarantined(&self) {
+        let mut changed = self.shared.members_version.subscribe();
+        while !self.is_quarantined() && !self.is_stopped() && changed.changed().await.is_ok() {}
+    }
+
+    /// Changes whenever the members table or an alarm does, and when the engine stops.
     pub fn members_changed(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.members_version.subscribe()
     }

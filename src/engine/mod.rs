@@ -20,6 +20,7 @@ mod config;
 mod driver;
 mod error;
 mod handle;
+mod hashes;
 mod hub;
 mod inbox;
 mod leases;

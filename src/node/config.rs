@@ -60,6 +60,7 @@ pub struct Config {
     pub shrink_from_bytes: Option<u64>,
     /// What a leader compacts by itself; none: nothing.
     pub auto_compaction: Option<AutoCompaction>,
+    pub comparisons: Comparisons,
     /// Between two notifications of a quiet watch that asked for them.
     pub watch_progress_interval: Duration,
     pub proxy: ProxyRules,
@@ -72,6 +73,21 @@ pub enum AutoCompaction {
     Time(Duration),
     /// So many revisions.
     Revisions(i64),
+}
+
+/// When members compare their histories.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Comparisons {
+    /// So often the leader has all of them compared; none: never.
+    pub interval: Option<Duration>,
+    /// This member compares its own before it is ready.
+    pub at_start: bool,
+}
+
+impl Default for Comparisons {
+    fn default() -> Self {
+        Self { interval: Some(Duration::from_secs(3_600)), at_start: false }
+    }
 }
 
 /// Whether a node is a proxy, and how one asks members.
@@ -199,6 +215,7 @@ impl Config {
             learners_max: 1,
             shrink_from_bytes: None,
             auto_compaction: None,
+            comparisons: Comparisons::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
             proxy: ProxyRules::default(),
         }

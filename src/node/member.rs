@@ -22,7 +22,7 @@ use crate::transport::{self, PeerAddress};
 use crate::watch as watch_rules;
 
 use super::bootstrap::{self, Place};
-use super::chores::{Chores, addresses};
+use super::chores::{Chores, addresses, hand_over};
 use super::config::{ClusterState, Config, Roster};
 use super::doors::{About, Doors};
 use super::error::Error;
@@ -103,17 +103,15 @@ impl Node {
         wires.join(Arc::clone(&doors.transport), engine.clone());
         let ready = Arc::new(watch::Sender::new(false));
         let chores = spawn_chores(Chores {
+            config: config.clone(),
             engine: engine.clone(),
             transport: Arc::clone(&doors.transport),
             http: Arc::clone(&doors.http),
             stopper: stopper.clone(),
-            member: standing.member,
-            name: config.name.clone(),
             client_urls: bootstrap::texts(&config.advertise_client_urls),
             first_peers: standing.first_peers,
             ready: Arc::clone(&ready),
             reloading,
-            auto_compaction: config.auto_compaction,
         })?;
         tracing::info!(
             name = config.name,
@@ -193,29 +191,15 @@ impl Node {
         if self.stopper.is_stopped() || self.engine.is_stopped() {
             return;
         }
-        self.hand_over().await;
+        // Nobody is to wait for an election.
+        if self.engine.raft().is_leader {
+            hand_over(&self.engine, &self.doors.transport, self.election_timeout).await;
+        }
         self.doors.drain(DRAIN_GRACE).await;
         match tokio::time::timeout(CHECKPOINT_PATIENCE, self.engine.checkpoint()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has everything"),
             Err(_) => tracing::warn!("the last checkpoint takes too long; the log has everything"),
-        }
-    }
-
-    /// A leader that stops gives leadership to a voter that is there, so that nobody waits for an election.
-    async fn hand_over(&self) {
-        let leads = self.status().is_some_and(|status| status.raft.is_leader);
-        let Ok(query) = self.engine.query() else { return };
-        let target = query
-            .members()
-            .voters()
-            .into_iter()
-            .find(|voter| *voter != self.member && self.doors.transport.connected(*voter));
-        let (true, Some(target)) = (leads, target) else { return };
-        let deadline = self.engine.clock().now() + self.election_timeout;
-        match self.engine.transfer_leader(target, deadline).await {
-            Ok(()) => tracing::info!(to = %target, "handed leadership over"),
-            Err(error) => tracing::warn!(to = %target, %error, "could not hand leadership over"),
         }
     }
 }

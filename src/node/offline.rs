@@ -52,7 +52,7 @@ pub fn defragment(data_dir: &Path) -> Result<(u64, u64), DefragmentError> {
 /// The same of a member that starts, if its file has so many free bytes. What does not work out is told, and tried again
 /// by the next start.
 pub(super) fn shrink(opened: &Opened, free_bytes_min: u64) -> Result<(), Fault> {
-    let (file, used) = opened.store.size()?;
+    let (file, used, _) = opened.store.size()?;
     let free = file.saturating_sub(used);
     if free < free_bytes_min || !is_settled(opened) {
         tracing::info!(free, free_bytes_min, "the database is not defragmented");

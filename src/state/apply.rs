@@ -105,7 +105,7 @@ impl<'a, R: Read> Entry<'a, R> {
             // decode() has refused it.
             return Ok(Reply::Nothing);
         };
-        self.caches.alarms.gate(command)?;
+        self.caches.alarms.gate(command, &self.caches.members)?;
         if Sabotage::ApplyDependsOnMember.strikes(500) {
             return Err(Rejection::NoSpace.into());
         }
@@ -202,7 +202,7 @@ impl<'a, R: Read> Entry<'a, R> {
         self.transact(|txn| Ok(txn.delete_leased(keys)?))?;
         for id in known {
             self.batch.delete(Table::Leases, leases::lease_row(id));
-            self.change.leases.push(LeaseNote::Revoked { id });
+            self.change.leases.push(LeaseNote::Revoked { id, is_expired: by_leader });
         }
         let header = wire::header(self.change.stamp.revision);
         Ok(Reply::LeaseRevoke(LeaseRevokeResponse { header }))
@@ -243,7 +243,8 @@ impl<'a, R: Read> Entry<'a, R> {
 
     /// Whether anything changed.
     fn set_alarm(&mut self, member: MemberId, alarm: AlarmType, raised: bool) -> bool {
-        let mut changed = self.caches.alarms.as_ref().clone();
+        let alarms = self.change.alarms.as_ref().unwrap_or(&self.caches.alarms);
+        let mut changed = alarms.clone();
         if !changed.set(member, alarm, raised) {
             return false;
         }
@@ -260,6 +261,12 @@ impl<'a, R: Read> Entry<'a, R> {
         let (id, member) = changed.change(change)?;
         let (key, value) = members::to_row(id, member.as_ref());
         self.batch.put(Table::Members, key, value);
+        if changed.is_removed(id) {
+            // What was wrong with it is over: nobody could lower it by a name that is nobody's.
+            for alarm in [AlarmType::Nospace, AlarmType::Corrupt] {
+                self.set_alarm(id, alarm, false);
+            }
+        }
         let members = changed.list();
         self.change.members = Some(changed);
         self.members_changed = Some(change.clone());

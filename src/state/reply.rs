@@ -100,6 +100,8 @@ pub enum LeaseNote {
     },
     Revoked {
         id: LeaseId,
+        /// Its time was over; else somebody asked for it.
+        is_expired: bool,
     },
     /// `remaining` 0: the record is forgotten, and the full TTL counts again.
     Checkpointed {

@@ -21,8 +21,9 @@ use super::leases::{Lease, Leases};
 use super::members::Members;
 use super::reply::{LeaseNote, Rejection};
 use super::v2::{self, Auth};
-use crate::base::{KeyRange, LeaseId};
+use crate::base::{KeyRange, LeaseId, MemberId};
 use crate::mvcc::{Counts, CountsDelta, Whole};
+use crate::proto::etcdserverpb::AlarmType;
 use crate::storage::{Fault, Read, Stamp};
 
 /// The caches, shared by the applier (who alone publishes) and all readers.
@@ -90,7 +91,13 @@ impl Shared {
 
     /// Whether the alarms allow the command, as far as is known here; the same is asked again at apply.
     pub fn gate(&self, command: &Command) -> Result<(), Rejection> {
-        self.read().alarms.gate(command)
+        let caches = self.read();
+        caches.alarms.gate(command, &caches.members)
+    }
+
+    /// Whether the member's own history is known to be another than the cluster's.
+    pub fn is_quarantined(&self, member: MemberId) -> bool {
+        self.read().alarms.is_raised_by(member, AlarmType::Corrupt)
     }
 
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {

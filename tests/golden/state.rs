@@ -135,7 +135,7 @@ impl World {
                 LeaseNote::Granted { id, ttl, .. } => {
                     writeln!(out, "lessor: granted {id} for {ttl}s")?
                 }
-                LeaseNote::Revoked { id } => writeln!(out, "lessor: revoked {id}")?,
+                LeaseNote::Revoked { id, .. } => writeln!(out, "lessor: revoked {id}")?,
                 LeaseNote::Checkpointed { id, remaining } => {
                     writeln!(out, "lessor: {id} has {remaining}s left")?;
                 }

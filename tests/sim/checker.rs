@@ -158,7 +158,7 @@ impl Checker {
         let by_leader = envelope.leader_term != 0;
         let model = &mut self.model;
         let command = envelope.command.as_ref().expect("decoded");
-        if let Some(forbidden) = model.alarms.forbids(command) {
+        if let Some(forbidden) = model.alarms.forbids(command, &self.roll) {
             return Some(Err(forbidden));
         }
         Some(match command {
@@ -189,6 +189,9 @@ impl Checker {
             }
             Command::MemberChange(change) => {
                 let changed = self.roll.change(change);
+                if let (Ok(None), Some(gone)) = (&changed, &change.member) {
+                    model.alarms.forget(gone.id);
+                }
                 changed.map(|member| Reply::Members { member, members: self.roll.list() })
             }
             Command::MemberPublish(publish) => {

@@ -57,12 +57,22 @@ impl Read {
 /// A read and its way back. Dropped unread, it says that there was no room.
 pub(super) struct ReadCall {
     read: Read,
+    came: Moment,
     reply: Option<Reply>,
 }
 
 impl ReadCall {
-    pub(super) fn new(read: Read, reply: Reply) -> Self {
-        Self { read, reply: Some(reply) }
+    pub(super) fn new(read: Read, came: Moment, reply: Reply) -> Self {
+        Self { read, came, reply: Some(reply) }
+    }
+
+    /// How long a Range took, as far as this member has to do with it.
+    fn measure(&self, member: &Member, now: Moment, is_ok: bool) {
+        if matches!(self.read, Read::Range(_)) {
+            let meters = member.handle.meters();
+            let times = if is_ok { &meters.range_times } else { &meters.failed_range_times };
+            times.observe(now.since(self.came));
+        }
     }
 
     fn answer(&mut self, outcome: Outcome) {
@@ -123,13 +133,18 @@ fn turn(member: &Member, mut calls: VecDeque<ReadCall>) {
     };
     let clock = member.handle.clock();
     let began = clock.now();
+    let mut now = began;
     let term = member.handle.raft().term;
     while let Some(mut call) = calls.pop_front() {
         match read(member, &query, term, &mut call.read) {
-            Some(outcome) => call.answer(outcome),
+            Some(outcome) => {
+                call.measure(member, now, outcome.is_ok());
+                call.answer(outcome);
+            }
             None => calls.push_back(call),
         }
-        if !calls.is_empty() && clock.now().since(began) >= TURN {
+        now = clock.now();
+        if !calls.is_empty() && now.since(began) >= TURN {
             drop(query);
             return enqueue(member, calls);
         }

@@ -126,6 +126,7 @@ impl Service for Local {
         let now = member.handle.clock().now();
         let raft = member.handle.raft();
         let is_leader_missing = caller.requires_leader && raft.leader.is_none();
+        let is_quarantined = member.handle.is_quarantined();
         let (mut behind_barrier, mut at_once) = (Vec::new(), Vec::new());
         let mut latest = now;
         for call in batch {
@@ -133,6 +134,10 @@ impl Service for Local {
             let deadline = member.deadline(now, deadline_ms);
             if raft.is_learner && !is_for_learners(method, &body) {
                 reply.send(Err(status::of_learner()));
+                continue;
+            }
+            if is_quarantined && !is_for_quarantined(method) {
+                reply.send(Err(status::quarantined()));
                 continue;
             }
             if is_leader_missing {
@@ -149,7 +154,7 @@ impl Service for Local {
             match request {
                 Request::Write(write) => writes::submit(member, write, now, deadline, reply),
                 Request::Read { read, is_linearizable } => {
-                    let call = ReadCall::new(read, reply);
+                    let call = ReadCall::new(read, now, reply);
                     if is_linearizable {
                         latest = latest.max(deadline);
                         behind_barrier.push(call);
@@ -183,13 +188,17 @@ impl Service for Local {
             tokio::spawn(stream.end(Err(status::no_leader())));
             return;
         }
-        let leaderless = leaderless(&member, caller, &stream);
+        if member.handle.is_quarantined() {
+            tokio::spawn(stream.end(Err(status::quarantined())));
+            return;
+        }
+        let end = ended(&member, caller, &stream);
         match method {
             Method::Watch => {
-                tokio::spawn(until(leaderless, watches::serve(member, first, stream)));
+                tokio::spawn(until(end, watches::serve(member, first, stream)));
             }
             Method::LeaseKeepAlive => {
-                tokio::spawn(until(leaderless, leases::keep_alive(member, first, stream)));
+                tokio::spawn(until(end, leases::keep_alive(member, first, stream)));
             }
             Method::Snapshot => snapshot::send(&member, stream),
             other => {
@@ -207,22 +216,33 @@ async fn until(end: impl Future<Output = ()>, serving: impl Future<Output = ()>)
     }
 }
 
-/// Ends a stream that requires a leader when there has been none for too long; never returns for the others.
-fn leaderless(
+/// Ends a stream that requires a leader when there has been none for too long, and any when this member turns out to be
+/// corrupt; else it never returns.
+fn ended(
     member: &Member,
     caller: &Caller,
     stream: &Duplex,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (member, answers) = (member.clone(), caller.requires_leader.then(|| stream.answers()));
+    let (member, answers, requires) = (member.clone(), stream.answers(), caller.requires_leader);
     async move {
-        let Some(answers) = answers else { return std::future::pending().await };
-        let mut timeouts = 0;
-        while timeouts < LEADERLESS_MAX {
-            tokio::time::sleep(member.config.election_timeout).await;
-            timeouts = if member.handle.raft().leader.is_none() { timeouts + 1 } else { 0 };
-        }
+        let status = tokio::select! {
+            () = leaderless(&member), if requires => status::no_leader(),
+            () = member.handle.quarantined() => match member.handle.is_stopped() {
+                // A stream ends with the engine by itself, and says so.
+                true => return std::future::pending().await,
+                false => status::quarantined(),
+            },
+        };
         // A client that is gone needs no ending.
-        let _gone = answers.send(Item::End(Err(status::no_leader()))).await;
+        let _gone = answers.send(Item::End(Err(status))).await;
+    }
+}
+
+async fn leaderless(member: &Member) {
+    let mut timeouts = 0;
+    while timeouts < LEADERLESS_MAX {
+        tokio::time::sleep(member.config.election_timeout).await;
+        timeouts = if member.handle.raft().leader.is_none() { timeouts + 1 } else { 0 };
     }
 }
 
@@ -322,6 +342,23 @@ fn is_for_learners(method: Method, body: &Bytes) -> bool {
         }
         _ => false,
     }
+}
+
+/// Who repairs the cluster asks these of a member that is corrupt; it tells nobody its keys.
+fn is_for_quarantined(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Status
+            | Method::Alarm
+            | Method::Hash
+            | Method::HashKv
+            | Method::MoveLeader
+            | Method::MemberList
+            | Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote
+    )
 }
 
 /// Too many of something at once; later is better.

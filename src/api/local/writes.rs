@@ -82,6 +82,12 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
         command,
         deadline,
         Box::new(move |result| {
+            if matches!(change, Change::Promote) {
+                let meters = asking.handle.meters();
+                let counter =
+                    if result.is_ok() { &meters.promotions } else { &meters.failed_promotions };
+                counter.increment();
+            }
             reply.send(match result {
                 Ok(applied) => Ok(header.encode(applied, change)),
                 Err(error) => {

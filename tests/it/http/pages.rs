@@ -91,13 +91,13 @@ async fn the_door_counts_its_calls() {
 #[tokio::test]
 async fn a_stream_that_fails_is_counted_once() {
     let server = Server::start(&Memory::new());
-    let (status, told) = post(server.address, "/v3/maintenance/snapshot", "{}").await;
+    let (status, told) = post(server.address, "/v3/election/observe", "{}").await;
     assert_eq!(status, 501, "{told}");
     let (_, text) = page(server.address, "/metrics").await;
     for (code, count) in [("Unimplemented", 1), ("Canceled", 0), ("OK", 0)] {
         let line = format!(
-            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"Snapshot\",\
-             grpc_service=\"etcdserverpb.Maintenance\",grpc_type=\"server_stream\"}} {count}"
+            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"Observe\",\
+             grpc_service=\"v3electionpb.Election\",grpc_type=\"server_stream\"}} {count}"
         );
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
