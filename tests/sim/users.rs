@@ -83,7 +83,10 @@ impl Users {
         let (name, kind) = (&change.name, change.kind());
         let before = self.users.get(name).cloned();
         let (hash, roles) = match before {
-            Some(before) if kind != Kind::Create => changed(change, before)?,
+            // Root has its role again whenever it is read, though not in the answer that it lost it.
+            Some((hash, roles)) if kind != Kind::Create => {
+                changed(change, (hash, with_root(name, roles)))?
+            }
             None if kind == Kind::Update => return Err(AuthRefused::NoUser(name.clone())),
             _ if change.password_hash.is_empty() => {
                 return Err(AuthRefused::EmptyPassword(name.clone()));
@@ -97,7 +100,7 @@ impl Users {
                 return Ok(AuthTold::User { user: Arc::new(self.shown(name)), is_new });
             }
         };
-        self.users.insert(name.clone(), (hash, with_root(name, roles)));
+        self.users.insert(name.clone(), (hash, roles));
         Ok(AuthTold::User { user: Arc::new(self.shown(name)), is_new: false })
     }
 
@@ -149,7 +152,7 @@ fn listed(names: Names) -> Option<V2Names> {
     names.map(|names| V2Names { names })
 }
 
-/// Root's own role cannot be taken from it.
+/// Root's own role is among its roles.
 fn with_root(user: &str, roles: Names) -> Names {
     match (user, roles) {
         (ROOT, Some(roles)) if roles.iter().any(|role| role == ROOT) => Some(roles),
@@ -269,8 +272,18 @@ mod tests {
         assert!(matches!(told, Ok(AuthTold::User { is_new: true, .. })) && steps == 5, "{told:?}");
         assert_eq!(ask(Change::Enabled(true)), (Ok(AuthTold::Nothing), 2));
         assert_eq!(ask(Change::DeleteUser(ROOT.to_owned())).0, Err(AuthRefused::RootUserNeeded));
-        assert!(
-            users.roles.contains_key(GUEST) && users.users[ROOT].1 == Some(vec![ROOT.to_owned()])
-        );
+        let revoked = V2UserChange {
+            kind: Kind::Update.into(),
+            name: ROOT.to_owned(),
+            revoke: vec![ROOT.to_owned()],
+            ..V2UserChange::default()
+        };
+        // As often as one likes.
+        for _ in 0..2 {
+            let (told, steps) = ask(Change::User(revoked.clone()));
+            let Ok(AuthTold::User { user, is_new: false }) = told else { panic!("{told:?}") };
+            assert_eq!((user.roles.clone(), steps), (listed(Some(Vec::new())), 1));
+        }
+        assert!(users.roles.contains_key(GUEST) && users.users[ROOT].1 == Some(Vec::new()));
     }
 }
