@@ -115,7 +115,9 @@ async fn compared(handle: &Handle) -> Result<Verdict, String> {
         }
     }
     let verdict = judge(&members.voters(), handle.member(), &hashes);
-    tracing::info!(revision, ?hashes, ?verdict, "compared histories");
+    let told: Vec<String> =
+        hashes.iter().map(|(member, found)| format!("{member}={:08x}", found.hash)).collect();
+    tracing::info!(revision, hashes = told.join(" "), ?verdict, "compared histories");
     Ok(verdict)
 }
 
