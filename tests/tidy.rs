@@ -130,6 +130,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("http_body_util", &["discovery", "client", "api", "cli"]),
     ("hyper", &["discovery", "client", "api", "cli"]),
     ("hyper_util", &["discovery", "client", "api", "cli"]),
+    ("jsonwebtoken", &["api"]),
     ("prost_reflect", &["api"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),

@@ -370,6 +370,30 @@ pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
 /// Longest password of the v2 API, bytes: bcrypt looks at no more.
 pub const V2_PASSWORD_BYTES_MAX: usize = 72;
 
+/// Users of the v3 API: all of them are in RAM, each with what its roles permit.
+pub const AUTH_USERS_MAX: usize = 10_000;
+
+/// Its roles, likewise.
+pub const AUTH_ROLES_MAX: usize = 10_000;
+
+/// Length of a user's or a role's name, bytes: it is a row's key, which LMDB bounds.
+pub const AUTH_NAME_BYTES_MAX: usize = 1_024;
+
+/// Length of the row of a user or a role, bytes: some thousands of permissions.
+pub const AUTH_ROW_BYTES_MAX: usize = 256 << 10;
+
+/// Simple tokens of the v3 API that a member knows; beyond it those that have not been used for longest are forgotten, and who
+/// has one shows the password again.
+pub const AUTH_TOKENS_MAX: usize = 100_000;
+
+/// Passwords of the v3 API that are hashed or compared at a time, and that wait for it: each costs a core a tenth of a second,
+/// and nobody has to be known to ask for it.
+pub const AUTH_PASSWORDS_AT_ONCE_MAX: usize = 2;
+pub const AUTH_PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Longest password of the v3 API, bytes: bcrypt looks at no more, and etcd refuses more.
+pub const AUTH_PASSWORD_BYTES_MAX: usize = 72;
+
 /// Paths that are named when a directory of the v2 tree goes; of a larger one every watcher below it is told.
 pub const V2_REMOVED_PATHS_MAX: usize = 1_000;
 

@@ -12,8 +12,8 @@ use super::called::Called;
 use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
-    bench, cert, check, completion, config, discovery, downgrade, elect, endpoint, kv, lease, lock,
-    maintenance, member, mirror, playground, proxy, serve, snapshot, txn, watch,
+    auth, bench, cert, check, completion, config, discovery, downgrade, elect, endpoint, kv, lease,
+    lock, maintenance, member, mirror, playground, proxy, role, serve, snapshot, txn, user, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -76,6 +76,16 @@ pub(super) enum Command {
     Member(member::Member),
     /// Hand leadership to another member
     MoveLeader(endpoint::MoveLeader),
+    /// Ask who asks, or let everybody do everything
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    /// Add and delete users, their passwords and roles
+    #[command(subcommand)]
+    User(user::User),
+    /// Say what roles may read and write
+    #[command(subcommand)]
+    Role(role::Role),
+
     /// Run a discovery service (alone, or with the flags of serve); its tokens
     #[command(
         subcommand,
@@ -114,7 +124,7 @@ pub(super) enum Command {
 }
 
 /// The commands as the help lists them; one that is named nowhere comes last.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Begin here", &["playground", "serve", "proxy", "config", "cert"]),
     ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
     ("Together", &["lock", "elect"]),
@@ -122,6 +132,7 @@ const GROUPS: [(&str, &[&str]); 6] = [
         "The cluster",
         &["endpoint", "member", "move-leader", "downgrade", "discovery", "check", "bench"],
     ),
+    ("Who may do what", &["auth", "user", "role"]),
     ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
     ("The program", &["completion", "version", "help"]),
 ];
@@ -219,10 +230,11 @@ pub(super) struct Globals {
     pub max_request_bytes: Option<i64>,
     #[arg(long, value_name = "BYTES", value_parser = parse_int, hide = true)]
     pub max_recv_bytes: Option<i64>,
-    // As with an etcd whose authentication is off, nobody asks for a user.
-    #[arg(long, value_name = "NAME[:PASSWORD]", hide = true)]
+    /// Who asks, where the cluster wants to know; without a password the terminal is asked for it
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
     pub user: Option<String>,
-    #[arg(long, value_name = "PASSWORD", hide = true)]
+    /// The user's password, which --user then does not have
+    #[arg(id = "users-password", long = "password", value_name = "PASSWORD")]
     pub password: Option<String>,
     /// Find the servers by the SRV records of this domain
     #[arg(long, short = 'd', value_name = "DOMAIN")]

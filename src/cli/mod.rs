@@ -3,7 +3,7 @@
 //! ```text
 //!   run ── etcd, etcdutl (called by those names)
 //!     └─── args (grammar) ──► serve, playground, proxy, config ── config ──► node
-//!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
+//!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance, auth, user, role ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
 //!
@@ -11,6 +11,7 @@
 //! commands find the playground of the folder. Knows nothing of: how anything is done.
 
 mod args;
+mod auth;
 mod bench;
 mod called;
 mod cert;
@@ -36,12 +37,14 @@ mod member;
 mod mirror;
 mod mistyped;
 mod notify;
+mod password;
 mod playground;
 mod print;
 mod profile;
 mod progress;
 mod proxy;
 mod resync;
+mod role;
 mod run;
 mod selfmade;
 mod serve;
@@ -49,6 +52,7 @@ mod snapshot;
 mod srv;
 mod stopped;
 mod txn;
+mod user;
 mod v2;
 mod watch;
 

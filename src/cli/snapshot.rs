@@ -185,9 +185,10 @@ impl Save {
         };
         let saving = async {
             let mut progress = Progress::new("saving");
-            let snapshot = session.client_at(endpoint).await?.snapshot().await?;
+            let snapshot = session.client_at(endpoint).await?.snapshot().await;
+            let snapshot = snapshot.map_err(Exit::raw)?;
             let saved = snapshot.save_with(&file, |done, total| progress.bytes(done, total));
-            Ok::<_, Exit>(saved.await?)
+            saved.await.map_err(Exit::raw)
         };
         let saved = if session.is_command_timeout_set {
             let after = session.command_timeout;

@@ -56,7 +56,7 @@ impl fmt::Debug for Grpc {
 
 impl Grpc {
     /// Connects; the error is a text for people.
-    pub(super) async fn open(url: &Url, config: &Config) -> Result<Self, String> {
+    pub(super) async fn open(url: &Url, config: &Config, token: &str) -> Result<Self, String> {
         let names = config.dns_server.map_or_else(Resolver::system, Resolver::at).names();
         let is_secure = url.scheme == Scheme::Https;
         let files = config.tls.clone().unwrap_or_default();
@@ -86,7 +86,7 @@ impl Grpc {
             sender,
             base: authority.trim_end_matches('/').to_owned(),
             agent: config.name.clone(),
-            token: config.token.clone(),
+            token: Some(token.to_owned()).filter(|token| !token.is_empty()),
             is_closed: AtomicBool::new(false),
         })
     }

@@ -166,7 +166,7 @@ impl Endpoints {
                     return Some((found, status.raft_term));
                 }
                 Ok(_) => {}
-                Err(error) => tracing::debug!(error, "the leader is not reached there"),
+                Err(why) => tracing::debug!(error = why.text, "the leader is not reached there"),
             }
         }
         None

@@ -42,6 +42,8 @@ const MOVED_STREAMS_MAX: u32 = 64;
 pub(super) struct Link {
     pub endpoint: Arc<str>,
     pub hello: ServerHello,
+    /// What was said with our Hello, or is said with every call over gRPC; empty: none.
+    pub token: String,
     wire: Wire,
     /// The server is going away, or this client has turned to another one.
     is_leaving: AtomicBool,
@@ -76,6 +78,7 @@ impl Link {
         let mut unfinished = Unfinished(Some(connection.clone()));
         connection.allow_streams(0, MOVED_STREAMS_MAX);
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| why(&e))?;
+        let token = client.token.clone();
         let hello = Control::ClientHello(client).encode();
         send.bytes(hello).await.map_err(|e| why(&e))?;
         let hello = loop {
@@ -103,7 +106,7 @@ impl Link {
             places_max,
         };
         let (wire, is_leaving) = (Wire::Quic(quic), AtomicBool::new(false));
-        let link = Arc::new(Self { endpoint, hello, wire, is_leaving });
+        let link = Arc::new(Self { endpoint, hello, token, wire, is_leaving });
         tokio::spawn(read_control(Arc::downgrade(&link), send, recv));
         tokio::spawn(silence::watch_over(Arc::downgrade(&link)));
         Ok(link)
@@ -111,10 +114,10 @@ impl Link {
 
     /// The same over gRPC, which has no Hello: nobody knows who it is that answers.
     #[cfg(feature = "server")]
-    pub(super) fn over_grpc(endpoint: Arc<str>, grpc: Grpc) -> Arc<Self> {
+    pub(super) fn over_grpc(endpoint: Arc<str>, token: String, grpc: Grpc) -> Arc<Self> {
         let hello = ServerHello { version: PROTOCOL_VERSION, ..ServerHello::default() };
         let (wire, is_leaving) = (Wire::Grpc(grpc), AtomicBool::new(false));
-        Arc::new(Self { endpoint, hello, wire, is_leaving })
+        Arc::new(Self { endpoint, hello, token, wire, is_leaving })
     }
 
     /// Whether new calls belong here.

@@ -16,6 +16,7 @@
 
 #![warn(missing_docs)]
 
+mod auth;
 mod calls;
 mod cluster;
 mod config;
@@ -41,8 +42,9 @@ mod watching;
 
 pub use crate::proto::{Code, Retry, Status, etcdserverpb, mvccpb};
 pub use crate::tls::ClientFiles;
+pub use auth::Access;
 pub use calls::Client;
-pub use config::{Config, Wire};
+pub use config::{Config, Login, Wire};
 pub use error::Error;
 pub use kv::{
     Calling, Compare, Comparing, Delete, Get, Op, Put, SortOrder, SortTarget, Txn, prefix_end,

@@ -86,6 +86,7 @@ pub(super) fn check(
     let keychain = keychain(settings, &urls, &data_dir, &mut mistakes, &mut warnings);
     let bounds = bounds(settings, &mut mistakes);
     let tcp_rules = super::tcp::rules(settings, &mut mistakes);
+    let auth = super::auth::rules(settings, &mut mistakes, &mut warnings);
     always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut warnings);
     always_on("pre-vote", settings.pre_vote, &mut warnings);
     let mut proxy = proxy::rules(settings, &mut mistakes);
@@ -126,6 +127,7 @@ pub(super) fn check(
         auto_compaction,
         comparisons,
         watch_progress_interval,
+        auth,
         proxy,
     };
     mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })

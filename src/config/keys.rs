@@ -209,6 +209,12 @@ settings! {
         client_cert_allowed_cn "client-cert-allowed-cn": List = List::default();
         /// Make clients' certificate by itself, in data-dir/fixtures/client, where there is no cert-file; nobody can verify it.
         auto_tls "auto-tls": Switch = false;
+        /// How users are known once they have shown a password: simple, or jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=5m; equal on all members.
+        auth_token "auth-token": Text = "simple".to_owned();
+        /// Seconds that a simple token lives after its last use.
+        auth_token_ttl "auth-token-ttl": Number = 300;
+        /// bcrypt's cost of a password, 4 to 31: each one more doubles the time that it takes.
+        bcrypt_cost "bcrypt-cost": Number = 10;
         /// Origins (scheme://host:port) whose pages a browser lets ask over HTTP; *: any.
         cors "cors": List = list("*");
         /// Names by which HTTP without TLS may call this member; *: any.

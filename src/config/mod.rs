@@ -14,6 +14,7 @@
 //! Promises: an unknown key is an error that names its file, line and nearest right key; a key that exists does
 //! something. Knows nothing of: how a node runs. No floor below knows figment.
 
+mod auth;
 mod certificates;
 mod check;
 mod compaction;

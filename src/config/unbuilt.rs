@@ -10,7 +10,6 @@ const REFUSED: &[(&str, &[&str])] = &[
         "there are no traces: /metrics and the log tell what a member does",
         &["enable-distributed-tracing"],
     ),
-    ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
     ("it would lose acknowledged writes", &["unsafe-no-fsync"]),
 ];
 

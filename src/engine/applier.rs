@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::hub::HubMessage;
 use super::shared::{
-    ApplierMessage, CheckpointMessage, DriverMessage, Finished, LogMessage, Shared,
+    ApplierMessage, CheckpointMessage, DriverMessage, Finished, LogMessage, Shared, lock,
 };
 use super::waiters::{Applied, Decided, answer};
 use crate::base::{Index, LeaseId, Moment, Term, limits};
@@ -194,6 +194,10 @@ impl Applier {
         if !outcome.leases.is_empty() {
             self.note_leases(&outcome.leases, now);
         }
+        if let Some(note) = outcome.auth {
+            let wall_ms = self.shared.clock.wall_ms();
+            lock(&self.shared.tokens).note(note, config.token_ttl, now, wall_ms);
+        }
         let request = outcome.request;
         let is_ours = request.member == config.member && request.nonce == config.boot_nonce;
         let mut waiters = self.shared.waiters();
@@ -262,6 +266,8 @@ impl Applier {
         tracing::info!(index = stamp.applied, revision = stamp.revision, "installed a snapshot");
 
         shared.lessor().load(leases_of(&self.machine));
+        // Whose password was changed in what was passed over is not known.
+        lock(&shared.tokens).clear();
         let mut collected = Collected { members_changed: true, ..Collected::default() };
         shared.waiters().passed_over(stamp.applied, &mut collected.decided);
         shared.hub.push_internal(HubMessage::Restarted {

@@ -19,7 +19,7 @@ use super::status::{RaftStatus, Status};
 use super::waiters::{Applied, Done};
 use crate::base::{Clock, ClusterId, Index, MemberId, Moment, RequestId};
 use crate::proto::quorate::log::member_change::Kind;
-use crate::state::{Command, Envelope, Query, encode};
+use crate::state::{Asker, Command, Envelope, Query, encode};
 use crate::storage::{Fault, SnapshotCopy, Stamp};
 
 /// See the module.
@@ -76,11 +76,33 @@ impl Handle {
         self.submit_as(command, 0, deadline, done)
     }
 
+    /// The same for somebody: at apply it is asked once more whether he may.
+    pub fn submit_for(
+        &self,
+        asker: Asker,
+        command: Command,
+        deadline: Moment,
+        done: Done,
+    ) -> RequestId {
+        self.submit_with(command, 0, asker, deadline, done)
+    }
+
     /// The same for a command that only the leader of `leader_term` may give.
     pub fn submit_as(
         &self,
+        command: Command,
+        leader_term: u64,
+        deadline: Moment,
+        done: Done,
+    ) -> RequestId {
+        self.submit_with(command, leader_term, Asker::member(), deadline, done)
+    }
+
+    fn submit_with(
+        &self,
         mut command: Command,
         leader_term: u64,
+        Asker { user, auth_revision }: Asker,
         deadline: Moment,
         done: Done,
     ) -> RequestId {
@@ -99,6 +121,8 @@ impl Handle {
             RequestId { member: shared.config.member, nonce: shared.config.boot_nonce, counter };
         let envelope = Envelope {
             proposed_at_ms: shared.clock.wall_ms(),
+            user,
+            auth_revision,
             ..Envelope::of_leader(request, command, leader_term)
         };
         let data = encode(&envelope);
@@ -121,6 +145,18 @@ impl Handle {
 
     pub async fn propose(&self, command: Command, deadline: Moment) -> Result<Applied, Error> {
         self.propose_as(command, 0, deadline).await
+    }
+
+    pub async fn propose_for(
+        &self,
+        asker: Asker,
+        command: Command,
+        deadline: Moment,
+    ) -> Result<Applied, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        self.submit_for(asker, command, deadline, done);
+        receiver.await.unwrap_or(Err(Error::Stopped))
     }
 
     pub async fn propose_as(

@@ -37,6 +37,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tokens;
 mod tree;
 mod trim;
 mod waiters;

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::TokenKind;
 use crate::base::limits;
 use crate::discovery::{Meeting, Resolver, Srv};
 use crate::tls::{KeychainFiles, Scheme};
@@ -63,6 +64,7 @@ pub struct Config {
     pub comparisons: Comparisons,
     /// Between two notifications of a quiet watch that asked for them.
     pub watch_progress_interval: Duration,
+    pub auth: AuthRules,
     pub proxy: ProxyRules,
 }
 
@@ -126,6 +128,32 @@ impl Default for ProxyRules {
             listeners: Vec::new(),
             is_fallback: true,
         }
+    }
+}
+
+/// How users of the v3 API are known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuthRules {
+    pub(super) tokens: TokenKind,
+    /// A simple token's life after its last use.
+    pub(super) token_ttl: Duration,
+    /// What a password costs who guesses it: each one more doubles it.
+    pub(super) bcrypt_cost: u32,
+}
+
+impl AuthRules {
+    /// `token` as in etcd's auth-token; what is wrong with it otherwise.
+    pub fn new(token: &str, token_ttl: Duration, bcrypt_cost: u32) -> Result<Self, String> {
+        let tokens = TokenKind::parse(token).map_err(|error| error.to_string())?;
+        Ok(Self { tokens, token_ttl, bcrypt_cost })
+    }
+}
+
+impl Default for AuthRules {
+    /// etcd's.
+    fn default() -> Self {
+        let token_ttl = Duration::from_secs(300);
+        Self { tokens: TokenKind::Simple, token_ttl, bcrypt_cost: 10 }
     }
 }
 
@@ -217,6 +245,7 @@ impl Config {
             auto_compaction: None,
             comparisons: Comparisons::default(),
             watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            auth: AuthRules::default(),
             proxy: ProxyRules::default(),
         }
     }

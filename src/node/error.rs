@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::TokenError;
 use crate::base::{ClusterId, MemberId};
 use crate::discovery::{GatherError, SrvError};
 use crate::storage::{DataDirError, Fault};
@@ -38,6 +39,9 @@ pub enum Error {
 
     #[error("{0}")]
     Gather(Box<GatherError>),
+
+    #[error("{0}")]
+    Tokens(#[from] TokenError),
 
     #[error(
         "member {member} has already been bootstrapped: a running member knows it; if its data is lost, give it a place \

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Recipes, Registry};
+use crate::api::{AuthConfig, Guard, Local, LocalConfig, Recipes, Registry, TokenKeys};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::proto::Service;
@@ -69,6 +69,7 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keychain = keychain(&config, clock.as_ref())?;
+        let tokens = Arc::new(TokenKeys::load(config.auth.tokens.clone())?);
         let mut dir = data_dir(&config)?;
         let asking = |roster: &Roster| {
             Inquiry::new(&config.name, roster, &keychain, &clock, config.resolver.names())
@@ -87,9 +88,9 @@ impl Node {
         let (engine, threads) =
             start_engine(&config, &standing, opened, drawn.boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
-        let reloading = Reloading::new(&keychain, &clock);
+        let reloading = Reloading::new(&keychain, &tokens, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let (about, service) = served(&config, &standing, &engine);
+        let (about, service) = served(&config, &standing, &engine, tokens);
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
@@ -323,6 +324,7 @@ fn start_engine(
         seed: standing.member.0 ^ boot_nonce,
         request_bytes_max: config.request_bytes_max,
         lease_ttl_s_min: lease_ttl_s_min(config),
+        token_ttl: config.auth.token_ttl,
         ..engine::Config::new(standing.cluster, standing.member, boot_nonce)
     };
     let foundation = Foundation {
@@ -348,10 +350,16 @@ fn start_engine(
 }
 
 /// What the doors lead to, and what may still be written.
-fn served(config: &Config, standing: &Standing, engine: &Handle) -> (About, Arc<dyn Service>) {
+fn served(
+    config: &Config,
+    standing: &Standing,
+    engine: &Handle,
+    keys: Arc<TokenKeys>,
+) -> (About, Arc<dyn Service>) {
+    // etcd's: 5 s for the request, and two elections that may come between.
+    let request_timeout = Duration::from_secs(5) + config.election_timeout * 2;
     let local = LocalConfig {
-        // etcd's: 5 s for the request, and two elections that may come between.
-        request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
+        request_timeout,
         election_timeout: config.election_timeout,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         txn_ops_max: config.txn_ops_max,
@@ -361,7 +369,15 @@ fn served(config: &Config, standing: &Standing, engine: &Handle) -> (About, Arc<
     };
     let local = Local::new(engine.clone(), local);
     let quota = local.quota();
-    let recipes = Recipes::new(Arc::new(local));
+    let guarded = AuthConfig {
+        cluster: standing.cluster,
+        member: standing.member,
+        request_timeout,
+        bcrypt_cost: config.auth.bcrypt_cost,
+        keys,
+    };
+    let guard = Guard::new(Arc::new(local), engine.clone(), Arc::clone(&quota), guarded);
+    let recipes = Recipes::new(Arc::new(guard));
     let registry = Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service);
     let service = Arc::new(registry.clone());
     let member = Some((engine.clone(), quota));

@@ -41,8 +41,8 @@ mod wal_place;
 pub use backup::{BackupError, backup};
 pub use check::check;
 pub use config::{
-    AutoCompaction, ClusterState, Comparisons, Config, ProxyMode, ProxyRules, Roster, RosterMember,
-    TcpRules, TcpUrl,
+    AuthRules, AutoCompaction, ClusterState, Comparisons, Config, ProxyMode, ProxyRules, Roster,
+    RosterMember, TcpRules, TcpUrl,
 };
 pub use error::Error;
 pub use member::Node;

@@ -52,8 +52,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// Whom to ask first who the members are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Whom {
-    /// Members as clients find them, and what to show them.
-    Clients(Vec<String>, Option<ClientFiles>),
+    /// Members as clients find them, what to show them, and who asks them who the members are.
+    Clients(Vec<String>, Option<ClientFiles>, Option<client::Login>),
     /// Members as members find them. Who they are is remembered in the data directory, which counts more.
     Peers(Vec<Url>),
 }
@@ -103,7 +103,7 @@ impl Proxy {
         };
         let elsewhere = Arc::new(Behind { proxy: Arc::clone(&proxy), is_readonly });
         let about = About { engine: None, elsewhere: Some(elsewhere), ..About::new(&config) };
-        let reloading = Reloading::new(&keychain, &clock);
+        let reloading = Reloading::new(&keychain, &Arc::default(), &clock);
         let reload_asked = Arc::clone(&reloading.asked);
         let transport = transport_config(&config, keychain, clock)?;
         let doors = Doors::open(transport, about, service, Arc::new(Nobody))?;
@@ -167,8 +167,8 @@ fn behind(
     keychain: &Arc<Keychain>,
     clock: &Arc<dyn Clock>,
 ) -> Result<proxy::Config, Error> {
-    let (endpoints, tls, finder): (_, _, Option<Arc<dyn Finder>>) = match whom {
-        Whom::Clients(endpoints, files) => (endpoints, files, None),
+    let (endpoints, tls, login, finder): (_, _, _, Option<Arc<dyn Finder>>) = match whom {
+        Whom::Clients(endpoints, files, login) => (endpoints, files, login, None),
         Whom::Peers(urls) => {
             let folder = config.data_dir.join(FOLDER);
             made(&folder).map_err(|error| unusable(&folder, &error))?;
@@ -181,13 +181,14 @@ fn behind(
                 urls,
             };
             let finder = Remembered { folder, inquiry: Mutex::new(inquiry) };
-            (Vec::new(), shown_to_members(config), Some(Arc::new(finder)))
+            (Vec::new(), shown_to_members(config), None, Some(Arc::new(finder)))
         }
     };
     let rules = &config.proxy;
     Ok(proxy::Config {
         client: client::Config {
             tls,
+            login,
             name: format!("{PROXY_CLIENT}{}", env!("CARGO_PKG_VERSION")),
             dial_timeout: rules.dial_timeout,
             dns_server: config.resolver.server_address(),

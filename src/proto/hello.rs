@@ -40,6 +40,9 @@ pub struct ClientHello {
     /// What is asked here is answered only by a member that knows a leader: etcd's metadata `hasleader`.
     #[prost(bool, tag = "4")]
     pub requires_leader: bool,
+    /// It asks for others, who bring tokens of their own: its certificate is nobody's name.
+    #[prost(bool, tag = "5")]
+    pub for_others: bool,
 }
 
 /// The server's answer, with its limits.
@@ -134,6 +137,7 @@ mod tests {
                 client: "test".to_owned(),
                 token: String::new(),
                 requires_leader: true,
+                for_others: true,
             }),
             Control::ServerHello(ServerHello {
                 version: PROTOCOL_VERSION,

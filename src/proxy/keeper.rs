@@ -180,8 +180,7 @@ fn known(shared: &Arc<Shared>, linearizable: bool) -> Asking {
     for member in members.all() {
         let (shared, member) = (Arc::clone(shared), Arc::clone(member));
         asking.spawn(async move {
-            let passage = member.passage(&shared.passages, &Manner::default()).await?;
-            ask(passage, linearizable).await
+            ask(&shared, member.own(&shared.passages).await?, linearizable).await
         });
     }
     asking
@@ -191,19 +190,20 @@ fn given(shared: &Arc<Shared>, urls: Vec<String>, linearizable: bool) -> Asking 
     let mut asking = JoinSet::new();
     for url in urls {
         let shared = Arc::clone(shared);
-        asking.spawn(async move {
-            ask(shared.passages.dial(&url, &Manner::default()).await?, linearizable).await
-        });
+        asking.spawn(
+            async move { ask(&shared, shared.passages.dial(&url).await?, linearizable).await },
+        );
     }
     asking
 }
 
-async fn ask(passage: Passage, linearizable: bool) -> Result<Told, String> {
+async fn ask(shared: &Shared, passage: Passage, linearizable: bool) -> Result<Told, String> {
     let url = passage.url().to_owned();
     let request = pb::MemberListRequest { linearizable };
-    let list: pb::MemberListResponse = message(&passage, Method::MemberList, &request).await?;
+    let list: pb::MemberListResponse =
+        message(shared, &passage, Method::MemberList, &request).await?;
     let status: pb::StatusResponse =
-        message(&passage, Method::Status, &pb::StatusRequest {}).await?;
+        message(shared, &passage, Method::Status, &pb::StatusRequest {}).await?;
     // A proxy tells of the members behind it, and has no cluster of its own.
     let cluster = list.header.as_ref().map_or(0, |header| header.cluster_id);
     if cluster == 0 || list.members.is_empty() {
@@ -214,6 +214,7 @@ async fn ask(passage: Passage, linearizable: bool) -> Result<Told, String> {
 }
 
 async fn message<R: Message + Default>(
+    shared: &Shared,
     passage: &Passage,
     method: Method,
     request: &impl Message,
@@ -223,7 +224,12 @@ async fn message<R: Message + Default>(
     let body = request.encode_to_vec();
     let answer = timeout(PATIENCE, passage.call(method, &body, deadline_ms)).await;
     let answer = answer.map_err(|_| format!("{url}: no answer within {PATIENCE:?}"))?;
-    let answer = answer.map_err(|failure| format!("{url}: {failure}"))?;
+    let answer = answer.map_err(|failure| {
+        let text = failure.to_string();
+        // With the next connection the proxy shows its password again.
+        shared.passages.renews(passage, &text);
+        format!("{url}: {text}")
+    })?;
     R::decode(answer).map_err(|error| format!("{url}: {error}"))
 }
 

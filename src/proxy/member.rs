@@ -31,6 +31,8 @@ pub(super) struct Member {
     /// How often nobody was reached, and why the last time: who waited for it is told the same.
     failures: Mutex<(u64, String)>,
     passages: Mutex<Vec<Used>>,
+    /// For the proxy's own questions.
+    own: Mutex<Option<Passage>>,
     rests_until: AtomicU64,
 }
 
@@ -58,6 +60,7 @@ impl Member {
             dialling: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
             passages: Mutex::default(),
+            own: Mutex::default(),
             rests_until: AtomicU64::new(0),
         }
     }
@@ -115,7 +118,7 @@ impl Member {
                 self.id
             ));
         }
-        match self.dial(passages, manner).await {
+        match self.dial(passages, Some(manner)).await {
             Ok(passage) => self.take(passage, manner),
             Err(why) => {
                 let mut failed = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,6 +133,17 @@ impl Member {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A connection for the proxy's own questions.
+    pub(super) async fn own(&self, passages: &Arc<Passages>) -> Result<Passage, String> {
+        let known = self.own_lock().clone();
+        if let Some(own) = known.filter(Passage::is_usable) {
+            return Ok(own);
+        }
+        let own = self.dial(passages, None).await?;
+        *self.own_lock() = Some(own.clone());
+        Ok(own)
+    }
+
     /// Whether nobody must be dialled before it is asked.
     pub(super) fn is_connected(&self) -> bool {
         self.usable(&Manner::default()).is_some()
@@ -142,7 +156,8 @@ impl Member {
 
     /// The URL in use; none without a connection.
     pub(super) fn url(&self) -> Option<String> {
-        self.usable(&Manner::default()).map(|passage| passage.url().to_owned())
+        let own = self.own_lock().clone().filter(Passage::is_usable);
+        self.usable(&Manner::default()).or(own).map(|passage| passage.url().to_owned())
     }
 
     fn usable(&self, manner: &Manner) -> Option<Passage> {
@@ -168,15 +183,23 @@ impl Member {
         Some(place)
     }
 
-    /// Tries each URL, with a head start over the next, until somebody says that he is this member.
-    async fn dial(&self, passages: &Arc<Passages>, manner: &Manner) -> Result<Passage, String> {
+    /// Tries each URL, with a head start over the next, until somebody says that he is this member. For others in their
+    /// manner, or for the proxy's own questions.
+    async fn dial(
+        &self,
+        passages: &Arc<Passages>,
+        manner: Option<&Manner>,
+    ) -> Result<Passage, String> {
         let mut dials = JoinSet::new();
         let mut stagger = Duration::ZERO;
         for url in &self.urls {
-            let (passages, url, manner) = (Arc::clone(passages), url.clone(), manner.clone());
+            let (passages, url, manner) = (Arc::clone(passages), url.clone(), manner.cloned());
             dials.spawn(async move {
                 sleep(stagger).await;
-                passages.dial(&url, &manner).await
+                match manner {
+                    Some(manner) => passages.dial_for(&url, &manner).await,
+                    None => passages.dial(&url).await,
+                }
             });
             stagger += STAGGER;
         }
@@ -212,6 +235,10 @@ impl Member {
 
     fn take(&self, passage: Passage, manner: &Manner) {
         self.lock().push(Used { manner: manner.clone(), passage, held: Arc::default() });
+    }
+
+    fn own_lock(&self) -> MutexGuard<'_, Option<Passage>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Used>> {

@@ -96,7 +96,9 @@ fn is_of_clients(command: &Command) -> bool {
         | Command::LeaseRevoke(_)
         | Command::V2(_)
         | Command::V2Auth(_) => true,
-        Command::LeaseCheckpoint(_)
+        // Whoever is to take the alarm back must be able to log in.
+        Command::Auth(_)
+        | Command::LeaseCheckpoint(_)
         | Command::Alarm(_)
         | Command::MemberChange(_)
         | Command::MemberPublish(_)

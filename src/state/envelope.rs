@@ -80,6 +80,9 @@ pub fn decode(index: Index, data: &[u8]) -> Result<Envelope, Fault> {
             }
             Some(_) => Ok(envelope),
         },
+        Some(Command::Auth(request)) if request.change.is_none() => {
+            Err(unknown("its change of the users is none that is known".to_owned()))
+        }
         Some(_) => Ok(envelope),
     }
 }

@@ -16,6 +16,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 
 use super::alarms::Alarms;
+use super::auth;
 use super::envelope::Command;
 use super::leases::{Lease, Leases};
 use super::members::Members;
@@ -41,6 +42,7 @@ pub(super) struct Caches {
     pub(super) alarms: Arc<Alarms>,
     pub(super) v2: V2,
     pub(super) v2_auth: Arc<Auth>,
+    pub(super) auth: Arc<auth::Auth>,
     /// The rows are being exchanged under them: counts say nothing.
     suspended: bool,
 }
@@ -55,6 +57,7 @@ pub(super) struct Change {
     pub(super) alarms: Option<Alarms>,
     pub(super) v2: Option<V2Change>,
     pub(super) v2_auth: Option<Auth>,
+    pub(super) auth: Option<auth::Auth>,
 }
 
 /// What is known of the v2 tree without its rows.
@@ -143,6 +146,11 @@ impl Shared {
         Arc::clone(&self.read().v2_auth)
     }
 
+    /// Users and roles of the v3 API.
+    pub fn auth(&self) -> Arc<auth::Auth> {
+        Arc::clone(&self.read().auth)
+    }
+
     pub(super) fn whole(&self, range: &KeyRange, view_revision: i64) -> Option<Whole> {
         let caches = self.read();
         if caches.suspended { None } else { caches.counts.whole(range, view_revision) }
@@ -175,6 +183,9 @@ impl Shared {
         if let Some(auth) = change.v2_auth {
             caches.v2_auth = Arc::new(auth);
         }
+        if let Some(auth) = change.auth {
+            caches.auth = Arc::new(auth);
+        }
     }
 
     pub(super) fn suspend(&self) {
@@ -201,6 +212,7 @@ impl Caches {
             alarms: Arc::new(Alarms::load(read)?),
             v2: V2 { history: v2::History::load(read)?, next_expiry_ms: v2::next_expiry(read)? },
             v2_auth: Arc::new(Auth::load(read)?),
+            auth: Arc::new(auth::Auth::load(read)?),
             suspended: false,
         })
     }

@@ -25,6 +25,7 @@ mod membership;
 mod mirror;
 mod mistakes;
 mod native;
+mod permissions;
 mod playground;
 mod ports;
 mod program;

@@ -95,6 +95,8 @@ fn storage(page: &mut Exposition, vitals: &Vitals, status: &Status) {
     page.gauge("etcd_debugging_mvcc_current_revision", "The revision.", status.revision);
     let compacted = if status.compacted == 0 { -1 } else { status.compacted };
     page.gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to here.", compacted);
+    let users = vitals.handle.auth().revision();
+    page.gauge("etcd_debugging_auth_revision", "The revision of users and roles.", users);
     let keys = vitals.handle.key_count();
     page.gauge("etcd_debugging_mvcc_keys_total", "Keys.", keys);
     page.histogram(

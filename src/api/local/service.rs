@@ -9,14 +9,16 @@ use tokio::sync::Semaphore;
 
 use super::events::Memo;
 use super::header::Header;
-use super::reads::{Read, ReadCall};
-use super::{auth, cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
+use super::reads::{Asked, Read, ReadCall};
+use super::writes::Terms;
+use super::{cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
 use crate::api::quota::Quota;
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Call, Caller, Code, Duplex, Item, Method, Retry, Service, Status};
+use crate::proto::{Admitted, Call, Caller, Code, Duplex, Item, Method, Retry, Service, Status};
+use crate::state::Asker;
 
 /// Snapshots on their way to clients at the same time: each holds a copy of the database.
 const SNAPSHOTS_MAX: usize = 2;
@@ -127,6 +129,10 @@ impl Service for Local {
         let raft = member.handle.raft();
         let is_leader_missing = caller.requires_leader && raft.leader.is_none();
         let is_quarantined = member.handle.is_quarantined();
+        let asked = match caller.admitted {
+            Some(_) => Asked::BySomebody,
+            None => Asked::ByAnybody,
+        };
         let (mut behind_barrier, mut at_once) = (Vec::new(), Vec::new());
         let mut latest = now;
         for call in batch {
@@ -152,7 +158,10 @@ impl Service for Local {
                 }
             };
             match request {
-                Request::Write(write) => writes::submit(member, write, now, deadline, reply),
+                Request::Write(write) => {
+                    let terms = Terms { now, deadline, asker: asker(caller) };
+                    writes::submit(member, write, terms, reply);
+                }
                 Request::Read { read, is_linearizable } => {
                     let call = ReadCall::new(read, now, reply);
                     if is_linearizable {
@@ -163,7 +172,9 @@ impl Service for Local {
                     }
                 }
                 Request::TimeToLive(request) => {
-                    tokio::spawn(leases::time_to_live(member.clone(), request, deadline, reply));
+                    let told =
+                        leases::time_to_live(member.clone(), asked, request, deadline, reply);
+                    tokio::spawn(told);
                 }
                 Request::Defragment => {
                     tokio::spawn(maintenance::defragment(member.clone(), reply));
@@ -173,8 +184,8 @@ impl Service for Local {
                 }
             }
         }
-        reads::at_once(member, at_once);
-        reads::behind_barrier(member, behind_barrier, latest);
+        reads::at_once(member, asked, at_once);
+        reads::behind_barrier(member, asked, behind_barrier, latest);
     }
 
     fn open(&self, caller: &Caller, method: Method, first: Bytes, stream: Duplex) {
@@ -246,6 +257,15 @@ async fn leaderless(member: &Member) {
     }
 }
 
+/// Whom the service that knows users found to ask.
+fn asker(caller: &Caller) -> Asker {
+    let admitted = caller.admitted.clone();
+    admitted.map_or_else(Asker::default, |Admitted { user, auth_revision }| Asker {
+        user,
+        auth_revision,
+    })
+}
+
 /// A request whose shape is right.
 enum Request {
     Write(writes::Write),
@@ -308,10 +328,6 @@ impl Request {
                 let request: pb::DowngradeRequest = decoded(method, body)?;
                 downgrade::check(&request, &member.config.version)?;
                 read(Read::Downgrade, true)
-            }
-            other if auth::is_auth(other) => {
-                let (answer, is_linearizable) = auth::decode(other, body)?;
-                read(answer, is_linearizable)
             }
             other => Self::Write(writes::Write::decode(other, body)?),
         })

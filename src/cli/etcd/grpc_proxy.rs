@@ -194,7 +194,7 @@ impl GrpcProxy {
             start.node.proxy.refresh = interval;
         }
         start.node.proxy.dial_timeout = session.dial_timeout;
-        let whom = Whom::Clients(session.endpoints.clone(), session.tls);
+        let whom = Whom::Clients(session.endpoints.clone(), session.tls, session.login);
         let node =
             Proxy::start(start.node, whom).map_err(|error| Exit::error(error.to_string()))?;
         let node = Running::Proxy(node);

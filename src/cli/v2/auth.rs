@@ -7,8 +7,8 @@ use super::cluster::{Cluster, Error, expect, read, refused, within};
 use super::failure::{Failure, print, say};
 use super::flags::Words;
 use super::http::{Answer, Ask, canonical};
-use super::password;
 use super::settings::Settings;
+use crate::cli::password;
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]

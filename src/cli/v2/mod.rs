@@ -23,7 +23,6 @@ mod help;
 mod http;
 mod keys;
 mod members;
-mod password;
 mod run;
 mod settings;
 mod verbs;

@@ -14,7 +14,7 @@ use super::cluster::{Cluster, Error};
 use super::failure::{BAD_CONNECTION, Failure, SERVER_ERROR};
 use super::flags::Words;
 use super::http::{Endpoint, Site};
-use super::password;
+use crate::cli::password;
 use crate::discovery::Resolver;
 use crate::tls::ClientFiles;
 use crate::transport::{Names, TcpDialer};

@@ -1,6 +1,7 @@
 //! The program as a cluster of one, in clear.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate};
@@ -13,8 +14,8 @@ use tokio::net::TcpStream;
 pub(super) struct Alone {
     pub address: SocketAddr,
     // Before its folder, which has its log.
-    _process: Process,
-    _dir: tempfile::TempDir,
+    process: Process,
+    dir: tempfile::TempDir,
     _seat: Seat,
 }
 
@@ -44,6 +45,21 @@ impl Alone {
             client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
         })
         .await;
-        (Self { address, _process: process, _dir: dir, _seat: seat }, client)
+        (Self { address, process, dir, _seat: seat }, client)
+    }
+
+    /// Its data, and its log.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What it has logged.
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// A signal that it does not end by.
+    pub(super) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 }

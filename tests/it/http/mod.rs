@@ -16,6 +16,7 @@ mod rules;
 mod streams;
 mod three;
 mod transcripts;
+mod users;
 mod v2;
 mod v2_bounds;
 mod v2_clients;

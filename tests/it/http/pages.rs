@@ -17,10 +17,20 @@ use super::{InMemory, Memory, Server, listen, soon};
 
 /// Head and body of the answer to an HTTP/1.1 request.
 pub(super) async fn ask(address: SocketAddr, request: &str, body: &str) -> (String, String) {
+    ask_with(address, request, "", body).await
+}
+
+/// The same with more lines in the head.
+pub(super) async fn ask_with(
+    address: SocketAddr,
+    request: &str,
+    more: &str,
+    body: &str,
+) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let text = format!(
-        "{request} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{request} HTTP/1.1\r\nhost: h\r\n{more}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();

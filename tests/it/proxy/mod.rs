@@ -4,6 +4,7 @@
 mod changes;
 mod itself;
 mod server;
+mod users;
 mod wires;
 
 use std::path::Path;

@@ -101,7 +101,8 @@ impl StateAgreement {
 
     /// Every row of two members that stand at the same index; what compaction has or has not deleted yet apart.
     pub(crate) fn rows(one: (u64, &Store), other: (u64, &Store)) -> Verdict {
-        for table in [Table::Leases, Table::LeaseKeys, Table::Members, Table::Alarms, Table::V2] {
+        use Table::{Alarms, Auth, LeaseKeys, Leases, Members, V2};
+        for table in [Leases, LeaseKeys, Members, Alarms, V2, Auth] {
             let (mine, theirs) = (rows(one.1, table)?, rows(other.1, table)?);
             ensure(mine == theirs, NAME, || {
                 format!(

@@ -196,8 +196,12 @@ pub(super) fn empty() -> serde_json::Value {
 pub(super) fn caller(caller: &Caller, headers: &HeaderMap) -> Caller {
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
     let leader = headers.get("grpc-metadata-hasleader");
+    let of_metadata = |name: &str| headers.get(name);
+    let token = of_metadata("grpc-metadata-token")
+        .or_else(|| headers.get(AUTHORIZATION))
+        .or_else(|| of_metadata("grpc-metadata-authorization"));
     Caller {
-        token: text(headers.get(AUTHORIZATION)),
+        token: text(token),
         client: text(headers.get(USER_AGENT)).unwrap_or_default(),
         requires_leader: leader.is_some_and(|value| value == "true"),
         common_name: None,
