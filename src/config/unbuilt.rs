@@ -127,9 +127,8 @@ pub fn answer(name: &str) -> Option<Answer> {
     find(REFUSED).map(Answer::Refused).or_else(|| find(WITHOUT_EFFECT).map(Answer::WithoutEffect))
 }
 
-/// Values by which a refused flag asks for what is so anyway, beside the empty one, `false`, `off` and 0.
-const ASKS_NOTHING: &[(&str, &[&str])] =
-    &[("auth-token", &["simple"]), ("auth-token-ttl", &["300"]), ("bcrypt-cost", &["10"])];
+/// Values by which a refused flag asks for what is so anyway.
+const ASKS_NOTHING: [&str; 4] = ["", "false", "off", "0"];
 
 /// Flags above that are switches: `--flag` without a value, in Go's way of writing them.
 const SWITCHES: &[&str] = &[
@@ -159,12 +158,8 @@ pub fn is_switch(name: &str) -> bool {
 
 /// The answer to a flag with its value: what is refused may ask for nothing.
 pub(super) fn answer_to(name: &str, value: &str) -> Option<Answer> {
-    let bare = name.strip_prefix(EXPERIMENTAL).unwrap_or(name);
-    let mut values = ASKS_NOTHING.iter().filter(|(of, _)| *of == bare).flat_map(|(_, it)| *it);
-    let asks_nothing =
-        ["", "false", "off", "0"].contains(&value) || values.any(|idle| *idle == value);
     match answer(name)? {
-        Answer::Refused(_) if asks_nothing => {
+        Answer::Refused(_) if ASKS_NOTHING.contains(&value) => {
             Some(Answer::WithoutEffect("and with this value it asks for nothing"))
         }
         told => Some(told),
@@ -215,7 +210,6 @@ mod tests {
         let refuses = |name, value| matches!(answer_to(name, value), Some(Answer::Refused(_)));
         for (name, value) in [
             ("unsafe-no-fsync", "false"),
-            ("auth-token", "simple"),
             ("experimental-enable-v2v3", ""),
             ("experimental-compact-hash-check-enabled", "true"),
         ] {
@@ -279,11 +273,10 @@ mod tests {
 
     #[test]
     fn nothing_is_refused_but_what_may_be() {
-        // What would be untrue or unsafe, and users, whom others build.
+        // What would be untrue or unsafe.
         let may_be = ["enable-v2v3", "enable-distributed-tracing", "unsafe-no-fsync"];
-        let of_users = ["auth-token", "auth-token-ttl", "bcrypt-cost"];
         for name in REFUSED.iter().flat_map(|(_, names)| names.iter()) {
-            assert!(may_be.contains(name) || of_users.contains(name), "{name}");
+            assert!(may_be.contains(name), "{name}");
         }
     }
 }

@@ -104,7 +104,10 @@ async fn serve(inner: Arc<Inner>, caller: Caller, call: Call) {
     let Call { method, body, deadline_ms, reply } = call;
     let deadline = inner.deadline(deadline_ms);
     let outcome = match method {
+        // Who repairs a corrupt member must be let in there.
         Method::Authenticate => login::authenticate(&inner, body, deadline).await,
+        Method::AuthStatus => accounts::answer(&inner, &caller, method, body, deadline).await,
+        _ if inner.handle.is_quarantined() => Err(status::quarantined()),
         _ => accounts::answer(&inner, &caller, method, body, deadline).await,
     };
     reply.send(outcome);

@@ -90,14 +90,8 @@ const SIGNED: &[&str] = &[
     "max-learners",
     "quota-backend-bytes",
 ];
-const COUNTS: &[&str] = &[
-    "auth-token-ttl",
-    "bcrypt-cost",
-    "max-snapshots",
-    "max-wals",
-    "snapshot-catchup-entries",
-    "snapshot-count",
-];
+const COUNTS: &[&str] =
+    &["max-snapshots", "max-wals", "snapshot-catchup-entries", "snapshot-count"];
 const TIMES: &[&str] = &[
     "backend-batch-interval",
     "compact-hash-check-time",
