@@ -106,7 +106,9 @@ impl Grpc {
         body: &[u8],
         deadline_ms: u32,
     ) -> Result<Bytes, Failure> {
-        let (mut send, mut recv) = self.begin(method, Some(deadline_ms))?;
+        // Without one the server has its own.
+        let deadline_ms = Some(deadline_ms).filter(|ms| *ms != 0);
+        let (mut send, mut recv) = self.begin(method, deadline_ms)?;
         send.send(body).await?;
         send.finish();
         let Some(message) = recv.next().await? else {

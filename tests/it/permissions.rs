@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use quorate::base::{Clock, SystemClock};
-use quorate::client::{Access, Client, ClientFiles, Config, Error};
+use quorate::client::{Access, Client, ClientFiles, Config, Error, Wire};
 use quorate::proto::{Code, Status};
 use quorate::tls::make::{self, Authority, Subject, Validity};
 use quorate::transport::{Names, TcpDialer};
@@ -64,6 +64,31 @@ pub(crate) fn founded(members: usize) -> Cluster {
         root.auth_enable().await.unwrap();
     });
     cluster
+}
+
+#[test]
+fn over_either_wire_a_password_becomes_a_token_and_again_when_that_counts_no_more() {
+    let cluster = founded(1);
+    run(async {
+        let root = client(&cluster, "root");
+        for wire in [Wire::Quic, Wire::Grpc, Wire::Either] {
+            let as_eve = |password: &str| {
+                let mut config = config(&cluster, "ghost").user("eve", password);
+                config.wire = wire;
+                Client::lazy(config).unwrap()
+            };
+            let eve = as_eve("word");
+            eve.put("e", "1").await.unwrap();
+            let denied = (Code::PermissionDenied, "etcdserver: permission denied".to_owned());
+            assert_eq!(refused(eve.put("b", "1").await), denied, "{wire:?}");
+            // Her tokens count no more, and no call fails for it.
+            root.user_change_password("eve", "word").await.unwrap();
+            eve.put("e", "2").await.unwrap();
+            let text = "etcdserver: authentication failed, invalid user ID or password";
+            let wrong = refused(as_eve("sword").get("e").await);
+            assert_eq!(wrong, (Code::InvalidArgument, text.to_owned()), "{wire:?}");
+        }
+    });
 }
 
 /// What is read from a stream over TLS, until it ends; nothing where the client is not let in.
