@@ -209,6 +209,9 @@ pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(10);
 /// Silence of a discovery service after which who has come is asked again, whatever was missed.
 pub const DISCOVERY_LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How long `/v2/members` waits for the word of a new member on where clients find it; without a leader none comes.
+pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(5);
+
 /// Longest answer of a discovery service, bytes: the entries of more members than there can be.
 pub const DISCOVERY_ANSWER_BYTES_MAX: usize = 1 << 20;
 

@@ -469,6 +469,17 @@ fn the_v2_api_can_be_turned_off() {
 }
 
 #[test]
+fn who_asks_a_new_member_at_once_hears_where_it_is_found() {
+    run(async {
+        let alone = Alone::opened(quorate(), &[]).await;
+        let url = format!("http://{}", alone.address);
+        let (code, text) = say(alone.address, "GET", "/v2/members", "").await;
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((code, told["members"][0]["clientURLs"][0].as_str()), (200, Some(&*url)));
+    });
+}
+
+#[test]
 fn the_tree_is_not_seen_through_v3() {
     run(async {
         let (alone, client) = Alone::of(quorate(), &[]).await;
