@@ -15,6 +15,6 @@ trap 'rm -rf "$stage"' EXIT
 mkdir -p "$stage/empty" "$stage/image/usr/local/bin"
 cp "${CARGO_TARGET_DIR:-target}/$target/release/quorate" "$stage/image/quorate"
 # Where etcd's own image has them: who runs `docker exec ... etcdctl get key` finds it.
-for name in etcd etcdctl quorate; do ln -s /quorate "$stage/image/usr/local/bin/$name"; done
+for name in etcd etcdctl etcdutl quorate; do ln -s /quorate "$stage/image/usr/local/bin/$name"; done
 chmod -R u=rwX,go=rX "$stage"
 docker build --file docker/Dockerfile --tag "$image" "$stage"

@@ -126,10 +126,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("figment", &["config", "cli"]),
     ("heed", &["storage"]),
     ("hickory_resolver", &["discovery"]),
-    // cli: the v2 API has no other wire.
-    ("http_body_util", &["discovery", "api", "cli"]),
-    ("hyper", &["discovery", "api", "cli"]),
-    ("hyper_util", &["discovery", "api", "cli"]),
+    // cli: the v2 API has no other wire. client: gRPC, where no QUIC leads to a server.
+    ("http_body_util", &["discovery", "client", "api", "cli"]),
+    ("hyper", &["discovery", "client", "api", "cli"]),
+    ("hyper_util", &["discovery", "client", "api", "cli"]),
+    ("jsonwebtoken", &["api"]),
     ("prost_reflect", &["api"]),
     ("protobuf", &["consensus"]),
     ("quinn", &["transport"]),

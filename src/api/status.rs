@@ -55,10 +55,25 @@ const fn repeatable(retry: engine::Retry) -> Retry {
     }
 }
 
+/// This member is known to be corrupt; the others are not.
+pub(super) fn quarantined() -> Status {
+    let text = Rejection::Corrupt.to_string();
+    Status::new(Code::DataLoss, text, Retry::NotProposed)
+}
+
 /// Nothing changed, and every member says the same.
 pub(super) fn of_rejection(rejection: Rejection) -> Status {
     let code = match rejection {
-        Rejection::KeyNotFound => Code::InvalidArgument,
+        Rejection::KeyNotFound
+        | Rejection::UserEmpty
+        | Rejection::RoleEmpty
+        | Rejection::AuthFailed
+        | Rejection::PermissionNotGiven
+        | Rejection::InvalidAuthMgmt
+        | Rejection::AuthOldRevision
+        | Rejection::AuthNameTooLong { .. }
+        | Rejection::AuthRecordTooLarge { .. } => Code::InvalidArgument,
+        Rejection::PermissionDenied => Code::PermissionDenied,
         Rejection::Compacted | Rejection::FutureRev | Rejection::LeaseTtlTooLarge => {
             Code::OutOfRange
         }
@@ -72,7 +87,18 @@ pub(super) fn of_rejection(rejection: Rejection) -> Status {
         | Rejection::PeerUrlExist
         | Rejection::MemberNotLearner
         | Rejection::TooManyLearners
-        | Rejection::TooManyMembers { .. } => Code::FailedPrecondition,
+        | Rejection::TooManyMembers { .. }
+        | Rejection::RootUserNotExist
+        | Rejection::RootRoleNotExist
+        | Rejection::UserAlreadyExist
+        | Rejection::UserNotFound
+        | Rejection::RoleAlreadyExist
+        | Rejection::RoleNotFound
+        | Rejection::RoleNotGranted
+        | Rejection::PermissionNotGranted
+        | Rejection::AuthNotEnabled
+        | Rejection::TooManyUsers { .. }
+        | Rejection::TooManyRoles { .. } => Code::FailedPrecondition,
         Rejection::LastVoter => Code::Unknown,
         Rejection::OtherTerm => {
             let text = "etcdserver: leader changed";
@@ -128,12 +154,6 @@ pub(super) fn no_leader() -> Status {
     Status::new(Code::Unavailable, "etcdserver: no leader", Retry::NotProposed)
 }
 
-/// etcd's answer to who shows a password where none is asked for; its clients go on without.
-pub(super) fn auth_not_enabled() -> Status {
-    let text = "etcdserver: authentication is not enabled";
-    Status::new(Code::FailedPrecondition, text, Retry::Never)
-}
-
 /// Served in a later version, and why not in this one.
 pub(super) fn not_served(method: Method) -> Status {
     let why = match method {
@@ -149,7 +169,7 @@ pub(super) fn not_served(method: Method) -> Status {
         | Method::RegistryNew
         | Method::RegistryList
         | Method::RegistryRevoke => "it is made of others by a service above this one",
-        _ => "users and roles are not built yet",
+        _ => "users and roles are a service's above this one",
     };
     Status::unimplemented(format!("quorate: {} is not served: {why}", method.path()))
 }

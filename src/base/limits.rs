@@ -165,6 +165,8 @@ pub const WATCH_RECENT_BYTES_MAX: usize = 8 << 20;
 
 /// How often a quiet watcher that asked for it is told the revision.
 pub const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
+/// The least that it may be set to: each such watcher costs a message then.
+pub const WATCH_PROGRESS_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Event batches between applier and hub; the applier waits beyond it.
 pub const HUB_INBOX_MAX: usize = 4_096;
@@ -206,6 +208,9 @@ pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(10);
 
 /// Silence of a discovery service after which who has come is asked again, whatever was missed.
 pub const DISCOVERY_LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+/// How long `/v2/members` waits for the word of a new member on where clients find it; without a leader none comes.
+pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(5);
 
 /// Longest answer of a discovery service, bytes: the entries of more members than there can be.
 pub const DISCOVERY_ANSWER_BYTES_MAX: usize = 1 << 20;
@@ -284,6 +289,9 @@ pub const STREAM_MESSAGES_MAX: usize = 16;
 /// After a failed accept: descriptors are short, and asking again at once frees none.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Silence on a TCP connection after which the kernel asks whether the client is there, and again as often (etcd's).
+pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
 /// Time for a TLS handshake over TCP (etcd's).
 pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -356,11 +364,38 @@ pub const V2_ROLES_MAX: usize = 10_000;
 /// Length of the row of a user or a role, bytes.
 pub const V2_AUTH_ROW_BYTES_MAX: usize = 256 << 10;
 
+/// Time for a member to hash its history when it is compared with the others': minutes for a large one on a slow disk.
+pub const HASH_DEADLINE: Duration = Duration::from_secs(600);
+
 /// Passwords of the v2 API that are hashed or compared at a time: each costs a core a tenth of a second. Others wait.
 pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
 
 /// Longest password of the v2 API, bytes: bcrypt looks at no more.
 pub const V2_PASSWORD_BYTES_MAX: usize = 72;
+
+/// Users of the v3 API: all of them are in RAM, each with what its roles permit.
+pub const AUTH_USERS_MAX: usize = 10_000;
+
+/// Its roles, likewise.
+pub const AUTH_ROLES_MAX: usize = 10_000;
+
+/// Length of a user's or a role's name, bytes: it is a row's key, which LMDB bounds.
+pub const AUTH_NAME_BYTES_MAX: usize = 1_024;
+
+/// Length of the row of a user or a role, bytes: some thousands of permissions.
+pub const AUTH_ROW_BYTES_MAX: usize = 256 << 10;
+
+/// Simple tokens of the v3 API that a member knows; beyond it those that have not been used for longest are forgotten, and who
+/// has one shows the password again.
+pub const AUTH_TOKENS_MAX: usize = 100_000;
+
+/// Passwords of the v3 API that are hashed or compared at a time, and that wait for it: each costs a core a tenth of a second,
+/// and nobody has to be known to ask for it.
+pub const AUTH_PASSWORDS_AT_ONCE_MAX: usize = 2;
+pub const AUTH_PASSWORDS_WAITING_MAX: usize = 64;
+
+/// Longest password of the v3 API, bytes: bcrypt looks at no more, and etcd refuses more.
+pub const AUTH_PASSWORD_BYTES_MAX: usize = 72;
 
 /// Paths that are named when a directory of the v2 tree goes; of a larger one every watcher below it is told.
 pub const V2_REMOVED_PATHS_MAX: usize = 1_000;

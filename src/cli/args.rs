@@ -12,8 +12,8 @@ use super::called::Called;
 use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
-    bench, cert, check, completion, config, discovery, elect, endpoint, kv, lease, lock,
-    maintenance, member, mirror, playground, proxy, serve, snapshot, txn, watch,
+    auth, bench, cert, check, completion, config, discovery, downgrade, elect, endpoint, kv, lease,
+    lock, maintenance, member, mirror, playground, proxy, role, serve, snapshot, txn, user, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -76,6 +76,16 @@ pub(super) enum Command {
     Member(member::Member),
     /// Hand leadership to another member
     MoveLeader(endpoint::MoveLeader),
+    /// Ask who asks, or let everybody do everything
+    #[command(subcommand)]
+    Auth(auth::Auth),
+    /// Add and delete users, their passwords and roles
+    #[command(subcommand)]
+    User(user::User),
+    /// Say what roles may read and write
+    #[command(subcommand)]
+    Role(role::Role),
+
     /// Run a discovery service (alone, or with the flags of serve); its tokens
     #[command(
         subcommand,
@@ -94,6 +104,9 @@ pub(super) enum Command {
     /// See and disarm alarms
     #[command(subcommand)]
     Alarm(maintenance::Alarm),
+    /// Send the cluster to an older version
+    #[command(subcommand)]
+    Downgrade(downgrade::Downgrade),
     /// Copy keys to another cluster, and go on with every change
     MakeMirror(mirror::MakeMirror),
     /// Judge a cluster: fast enough for a load, memory for so many keys
@@ -111,11 +124,15 @@ pub(super) enum Command {
 }
 
 /// The commands as the help lists them; one that is named nowhere comes last.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Begin here", &["playground", "serve", "proxy", "config", "cert"]),
     ("Keys", &["get", "put", "del", "txn", "watch", "lease"]),
     ("Together", &["lock", "elect"]),
-    ("The cluster", &["endpoint", "member", "move-leader", "discovery", "check", "bench"]),
+    (
+        "The cluster",
+        &["endpoint", "member", "move-leader", "downgrade", "discovery", "check", "bench"],
+    ),
+    ("Who may do what", &["auth", "user", "role"]),
     ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
     ("The program", &["completion", "version", "help"]),
 ];
@@ -155,6 +172,14 @@ pub(super) enum Format {
     Table,
     Fields,
     Protobuf,
+}
+
+/// What is spoken to servers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(super) enum Wire {
+    Quic,
+    Grpc,
+    Either,
 }
 
 // No doc comment: clap would show it as the help of every command that has these flags.
@@ -205,10 +230,11 @@ pub(super) struct Globals {
     pub max_request_bytes: Option<i64>,
     #[arg(long, value_name = "BYTES", value_parser = parse_int, hide = true)]
     pub max_recv_bytes: Option<i64>,
-    // As with an etcd whose authentication is off, nobody asks for a user.
-    #[arg(long, value_name = "NAME[:PASSWORD]", hide = true)]
+    /// Who asks, where the cluster wants to know; without a password the terminal is asked for it
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
     pub user: Option<String>,
-    #[arg(long, value_name = "PASSWORD", hide = true)]
+    /// The user's password, which --user then does not have
+    #[arg(id = "users-password", long = "password", value_name = "PASSWORD")]
     pub password: Option<String>,
     /// Find the servers by the SRV records of this domain
     #[arg(long, short = 'd', value_name = "DOMAIN")]
@@ -219,6 +245,9 @@ pub(super) struct Globals {
     /// Whether records without TLS count, and hosts are believed by their own names, not the domain's [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     pub insecure_discovery: Option<bool>,
+    /// What is spoken to the servers: quic, grpc (over TCP, as an etcd speaks it), or either of them [default: quic; called etcdctl: either]
+    #[arg(long, value_name = "WIRE")]
+    pub wire: Option<Wire>,
     /// The DNS server to ask [default: as the system does]
     #[arg(long, value_name = "ADDRESS", value_parser = super::srv::server, hide = true)]
     pub dns_server: Option<std::net::SocketAddr>,
@@ -255,6 +284,7 @@ impl Globals {
             discovery_srv_name: self.discovery_srv_name.or(before.discovery_srv_name),
             insecure_discovery: self.insecure_discovery.or(before.insecure_discovery),
             dns_server: self.dns_server.or(before.dns_server),
+            wire: self.wire.or(before.wire),
         }
     }
 }
@@ -264,7 +294,7 @@ impl Globals {
 pub(super) fn grammar(called: Called) -> clap::Command {
     let whole = match called {
         Called::Etcdctl => etcdctl(),
-        Called::Quorate | Called::Etcd => Cli::command(),
+        Called::Quorate | Called::Etcd | Called::Etcdutl => Cli::command(),
     };
     let mut grammar = whole.args_override_self(true);
     let names: Vec<String> =

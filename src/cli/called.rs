@@ -1,4 +1,4 @@
-//! The name that the program is called by. Through a link named `etcd` or `etcdctl` it is that program; so is `quorate etcd`,
+//! The name that the program is called by. Through a link named `etcd`, `etcdctl` or `etcdutl` it is that program; so is `quorate etcd`,
 //! because the entry point of an image is told by its users to run `/usr/local/bin/etcd`.
 
 use std::ffi::{OsStr, OsString};
@@ -19,6 +19,8 @@ pub(super) enum Called {
     Etcd,
     /// A client, and nothing else; the folder's playground is not looked for.
     Etcdctl,
+    /// What needs no server: snapshots and data directories.
+    Etcdutl,
 }
 
 impl Called {
@@ -39,6 +41,7 @@ impl Called {
         match Path::new(word).file_name()?.to_str()? {
             "etcd" => Some(Self::Etcd),
             "etcdctl" => Some(Self::Etcdctl),
+            "etcdutl" => Some(Self::Etcdutl),
             _ => None,
         }
     }
@@ -49,6 +52,7 @@ impl Called {
             Self::Quorate => "quorate",
             Self::Etcd => "etcd",
             Self::Etcdctl => "etcdctl",
+            Self::Etcdutl => "etcdutl",
         }
     }
 
@@ -56,7 +60,7 @@ impl Called {
     pub(super) fn number(self) -> &'static str {
         match self {
             Self::Quorate => OWN_VERSION,
-            Self::Etcd | Self::Etcdctl => ETCD_VERSION,
+            Self::Etcd | Self::Etcdctl | Self::Etcdutl => ETCD_VERSION,
         }
     }
 
@@ -66,9 +70,10 @@ impl Called {
         match self {
             Self::Quorate => format!("quorate version: {number}\nAPI version: {api}"),
             Self::Etcd => format!("etcd Version: {number}\nQuorate Version: {OWN_VERSION}"),
-            Self::Etcdctl => {
+            Self::Etcdctl | Self::Etcdutl => {
+                let name = self.name();
                 format!(
-                    "etcdctl version: {number}\nAPI version: {api}\nquorate version: {OWN_VERSION}"
+                    "{name} version: {number}\nAPI version: {api}\nquorate version: {OWN_VERSION}"
                 )
             }
         }

@@ -1,4 +1,4 @@
-//! `completion bash|zsh|fish|..`: a script that completes this program's words.
+//! `completion bash|zsh|fish|..`: a script that completes this program's words, those of etcd's v2 API, too.
 
 use std::io::Write;
 
@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use super::args::grammar;
 use super::called::Called;
 use super::exit::Exit;
+use super::v2;
 
 #[derive(Args, Clone, Debug)]
 #[command(
@@ -35,7 +36,7 @@ enum Name {
 }
 
 impl Completion {
-    pub(super) fn run(&self, out: &mut dyn Write) -> Result<(), Exit> {
+    pub(super) fn run(&self, called: Called, out: &mut dyn Write) -> Result<(), Exit> {
         let shell = self.shell.filter(|_| self.more.is_empty()).ok_or_else(|| {
             let count = usize::from(self.shell.is_some()) + self.more.len();
             Exit::error(format!("accepts 1 arg(s), received {count}"))
@@ -47,8 +48,11 @@ impl Completion {
             Name::Powershell => Shell::PowerShell,
         };
         let mut script = Vec::new();
-        let mut grammar = grammar(Called::Quorate);
-        clap_complete::generate(shell, &mut grammar, "quorate", &mut script);
+        let mut grammar = match called {
+            Called::Etcdutl => super::etcdutl::grammar(),
+            called => v2::with_verbs(grammar(called)),
+        };
+        clap_complete::generate(shell, &mut grammar, called.name(), &mut script);
         Ok(out.write_all(&script)?)
     }
 }
@@ -61,9 +65,12 @@ mod tests {
     fn every_shell_completes_a_commands_flags() {
         for shell in [Name::Bash, Name::Zsh, Name::Fish, Name::Powershell] {
             let mut script = Vec::new();
-            Completion { shell: Some(shell), more: Vec::new() }.run(&mut script).unwrap();
+            Completion { shell: Some(shell), more: Vec::new() }
+                .run(Called::Quorate, &mut script)
+                .unwrap();
             let script = String::from_utf8(script).unwrap();
-            for word in ["keep-alive", "print-value-only", "write-out"] {
+            let of_v2 = ["cluster-health", "exec-watch", "swap-with-index", "setdir"];
+            for word in ["keep-alive", "print-value-only", "write-out"].into_iter().chain(of_v2) {
                 assert!(script.contains(word), "{word} for {shell:?}");
             }
         }

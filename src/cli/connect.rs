@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::client::{Client, ClientFiles, Config};
+use crate::client::{self, Client, ClientFiles, Config, Error, Login};
 use crate::config::nearest;
 
-use super::args::{Format, Globals};
+use super::args::{Format, Globals, Wire};
 use super::duration::parse_duration;
 use super::exit::{Code, Exit};
 use super::go::parse_bool;
+use super::password;
 use super::print::Printer;
 use super::profile;
 use super::srv::{self, Asking};
@@ -25,6 +26,8 @@ pub(super) struct Session {
     /// The endpoints are those of the folder's playground.
     pub is_profile: bool,
     pub tls: Option<ClientFiles>,
+    /// Who asks.
+    pub login: Option<Login>,
     /// Who knows the endpoints' addresses, if not the system.
     pub dns_server: Option<SocketAddr>,
     pub dial_timeout: Duration,
@@ -32,6 +35,7 @@ pub(super) struct Session {
     /// Somebody asked for this time: it bounds commands, too, that otherwise take as long as they take.
     pub is_command_timeout_set: bool,
     pub printer: Printer,
+    pub wire: client::Wire,
     /// What the names of its flags begin with.
     flags: &'static str,
 }
@@ -89,16 +93,22 @@ impl Session {
             endpoints,
             is_profile,
             tls,
+            login: login(globals.user, globals.password)?,
             dns_server: globals.dns_server,
             dial_timeout: globals.dial_timeout.unwrap_or(Duration::from_secs(2)),
             command_timeout: globals.command_timeout.unwrap_or(Duration::from_secs(5)),
             is_command_timeout_set: globals.command_timeout.is_some(),
             printer,
+            wire: match globals.wire {
+                None | Some(Wire::Quic) => client::Wire::Quic,
+                Some(Wire::Grpc) => client::Wire::Grpc,
+                Some(Wire::Either) => client::Wire::Either,
+            },
             flags: OWN,
         })
     }
 
-    /// Another cluster with the same times, whose flags begin with `--dest-`.
+    /// Another cluster with the same times, whose flags begin with `--dest-`; who asks there is to be said.
     pub(super) fn destination(
         &self,
         endpoints: &str,
@@ -110,7 +120,14 @@ impl Session {
             return Err(Exit::bad_args("the destination is empty: name one such as 10.0.0.9:2379"));
         }
         let tls = tls(DESTINATION, files, insecure_transport, &endpoints)?;
-        Ok(Self { endpoints, tls, is_profile: false, flags: DESTINATION, ..self.clone() })
+        Ok(Self {
+            endpoints,
+            tls,
+            login: None,
+            is_profile: false,
+            flags: DESTINATION,
+            ..self.clone()
+        })
     }
 
     /// A client of all endpoints.
@@ -140,11 +157,17 @@ impl Session {
         config.tls.clone_from(&self.tls);
         config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
         config.dns_server = self.dns_server;
+        config.wire = self.wire;
         config.dial_timeout = self.dial_timeout;
         config.request_timeout = self.command_timeout;
         // A command is over before the leader is found.
         config.writes_to_leader = false;
-        Ok(Client::connect(config).await?)
+        config.login.clone_from(&self.login);
+        Client::connect(config).await.map_err(|error| match &error {
+            // etcdctl shows the password when it connects.
+            Error::Server { .. } => Exit::new(Code::Refused, Exit::from(error).text),
+            _ => Exit::from(error),
+        })
     }
 }
 
@@ -166,6 +189,19 @@ pub(super) fn printer(
     };
     let hex = globals.hex || found.switch("HEX")?.unwrap_or_default();
     Ok(Printer { format: write_out.unwrap_or_default(), hex, value_only: false })
+}
+
+/// Who asks: behind a colon, or in a flag of its own, or on the terminal stands the password. An empty one is none, as in
+/// etcdctl.
+pub(super) fn login(user: Option<String>, said: Option<String>) -> Result<Option<Login>, Exit> {
+    let Some(user) = user.filter(|user| !user.is_empty()) else { return Ok(None) };
+    let (name, password) = match said.filter(|password| !password.is_empty()) {
+        Some(password) => (user, password),
+        None => password::split_or_ask("Password: ", &user)
+            .map_err(|error| Exit::error(format!("failed to ask password: {error}")))?,
+    };
+    let is_whole = !name.is_empty() && !password.is_empty();
+    Ok(is_whole.then_some(Login { name, password }))
 }
 
 /// Endpoints that are written with commas.
@@ -236,16 +272,19 @@ fn check_files(flags: &str, files: &ClientFiles) -> Result<(), Exit> {
 }
 
 /// Variables that etcdctl knows and that mean nothing here: nobody is told, and nobody is pointed to them.
-const IGNORED: [&str; 4] = ["USER", "PASSWORD", "MAX_REQUEST_BYTES", "MAX_RECV_BYTES"];
+const IGNORED: [&str; 2] = ["MAX_REQUEST_BYTES", "MAX_RECV_BYTES"];
 /// Variables that are looked at, those of `watch` by itself; the nearest of them is offered for a mistaken one.
-const KNOWN: [&str; 20] = [
+const KNOWN: [&str; 23] = [
     "API",
+    "USER",
+    "PASSWORD",
     "WATCH_KEY",
     "WATCH_RANGE_END",
     "DISCOVERY_SRV",
     "DISCOVERY_SRV_NAME",
     "INSECURE_DISCOVERY",
     "DNS_SERVER",
+    "WIRE",
     "ENDPOINTS",
     "WRITE_OUT",
     "HEX",
@@ -284,6 +323,14 @@ impl<'a> Variables<'a> {
     fn dns_server(&self) -> Result<Option<SocketAddr>, Exit> {
         let parsed = self.0.get("DNS_SERVER").map(|text| srv::server(text)).transpose();
         parsed.map_err(|error| Exit::bad_args(format!("ETCDCTL_DNS_SERVER: {error}")))
+    }
+
+    fn wire(&self) -> Result<Option<Wire>, Exit> {
+        let read = |text: &&str| <Wire as clap::ValueEnum>::from_str(text, true);
+        self.0.get("WIRE").map(read).transpose().map_err(|_| {
+            let other = self.0.get("WIRE").copied().unwrap_or_default();
+            Exit::bad_args(format!("ETCDCTL_WIRE is {other:?}; it is quic, grpc or either"))
+        })
     }
 
     fn switch(&self, name: &str) -> Result<Option<bool>, Exit> {
@@ -325,6 +372,9 @@ fn from_environment(environment: &[(String, String)]) -> Result<Globals, Exit> {
         discovery_srv_name: found.0.get("DISCOVERY_SRV_NAME").map(|text| (*text).to_owned()),
         insecure_discovery: found.switch("INSECURE_DISCOVERY")?,
         dns_server: found.dns_server()?,
+        wire: found.wire()?,
+        user: found.0.get("USER").map(|text| (*text).to_owned()),
+        password: found.0.get("PASSWORD").map(|text| (*text).to_owned()),
         ..Globals::default()
     })
 }

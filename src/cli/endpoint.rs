@@ -112,7 +112,7 @@ impl Endpoint {
                 let endpoints = which.endpoints(session).await?;
                 let (statuses, failed) =
                     ask_each(session, endpoints, "status", async |client| client.status().await)
-                        .await;
+                        .await?;
                 let statuses: Vec<EndpointStatus> = statuses
                     .into_iter()
                     .map(|(endpoint, answer)| EndpointStatus { endpoint, answer })
@@ -125,7 +125,7 @@ impl Endpoint {
                 let endpoints = which.endpoints(session).await?;
                 let (hashes, failed) =
                     ask_each(session, endpoints, "hash", async |client| client.hash_kv(rev).await)
-                        .await;
+                        .await?;
                 let hashes: Vec<EndpointHash> = hashes
                     .into_iter()
                     .map(|(endpoint, answer)| EndpointHash { endpoint, answer })
@@ -159,13 +159,14 @@ impl Which {
     }
 }
 
-/// Asks one endpoint after the other; who fails is told on stderr, and the last failure ends the command.
+/// Asks one endpoint after the other; who fails is told on stderr, and the last failure ends the command. Who is not let in
+/// with his password asks no other one.
 async fn ask_each<T>(
     session: &Session,
     endpoints: Vec<String>,
     what: &str,
     ask: impl AsyncFn(Client) -> Result<T, Error>,
-) -> (Vec<(String, T)>, Option<Exit>) {
+) -> Result<(Vec<(String, T)>, Option<Exit>), Exit> {
     let mut answers = Vec::new();
     let mut failed = None;
     for endpoint in endpoints {
@@ -175,13 +176,14 @@ async fn ask_each<T>(
         };
         match answer {
             Ok(answer) => answers.push((endpoint, answer)),
+            Err(exit) if exit.code == Code::Refused => return Err(exit),
             Err(exit) => {
                 eprintln!("Failed to get the {what} of endpoint {endpoint} ({exit})");
                 failed = Some(Exit::error(exit.text));
             }
         }
     }
-    (answers, failed)
+    Ok((answers, failed))
 }
 
 /// Asks all at once, because each that is gone takes its time; the order is that of the endpoints.

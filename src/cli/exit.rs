@@ -10,6 +10,8 @@ use crate::client;
 pub enum Code {
     Error,
     BadConnection,
+    /// Who connects is not who he says: no server would let him in.
+    Refused,
     InvalidInput,
     BadFeature,
     Interrupted,
@@ -23,7 +25,7 @@ impl Code {
     pub fn number(self) -> u8 {
         match self {
             Self::Error => 1,
-            Self::BadConnection => 2,
+            Self::BadConnection | Self::Refused => 2,
             Self::InvalidInput => 3,
             Self::BadFeature => 4,
             Self::Interrupted => 5,
@@ -54,6 +56,17 @@ impl Exit {
         Self::new(Code::BadArgs, text)
     }
 
+    /// With the server's words as grpc-go puts them where nobody translates them.
+    pub fn raw(error: client::Error) -> Self {
+        match error {
+            client::Error::Server { status, .. } => {
+                let text = format!("rpc error: code = {} desc = {}", status.code, status.text);
+                Self::error(text)
+            }
+            other => other.into(),
+        }
+    }
+
     /// Nothing is left to say: it was told line by line.
     pub fn silent(code: Code) -> Self {
         Self::new(code, "")
@@ -68,6 +81,13 @@ impl fmt::Display for Exit {
 
 impl From<client::Error> for Exit {
     fn from(error: client::Error) -> Self {
+        // etcdctl translates etcd's own texts and no others.
+        let is_foreign = |text: &str| ["auth: ", "bcrypt: "].iter().any(|it| text.starts_with(it));
+        if let client::Error::Server { status, .. } = &error
+            && is_foreign(&status.text)
+        {
+            return Self::raw(error);
+        }
         let code = match &error {
             client::Error::Config(_) => Code::BadArgs,
             client::Error::Connect { .. } => Code::BadConnection,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use clap::Args;
 
-use crate::client::prefix_end;
+use crate::client::{Client, prefix_end};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 
@@ -16,7 +16,7 @@ use super::args::Format;
 use super::connect::Session;
 use super::exit::{Code, Exit};
 use super::go::{parse_hex_int, parse_int, quote};
-use super::print::{Deleted, Got, Stored};
+use super::print::{Deleted, Got, Printer, Stored};
 
 /// A word as the bytes that were typed.
 pub(super) fn bytes(word: &OsStr) -> Bytes {
@@ -94,6 +94,9 @@ pub(super) struct Get {
     /// Keys written last at this revision or before
     #[arg(long, value_name = "REVISION", value_parser = parse_int, default_value = "0", allow_negative_numbers = true, hide_default_value = true)]
     max_mod_rev: i64,
+    /// Read it in pieces, however large it is
+    #[arg(long)]
+    stream: bool,
 }
 
 impl Get {
@@ -149,9 +152,33 @@ impl Get {
             return Err(Exit::bad_args("print-value-only is only for `--write-out=simple`"));
         }
         printer.value_only = self.print_value_only;
-        let answer = session.client().await?.send(request).await?;
-        printer.print(&Got(&answer))
+        let client = session.client().await?;
+        if self.stream {
+            return in_pieces(&client, &request, printer).await;
+        }
+        printer.print(&Got(&client.send(request).await?))
     }
+}
+
+/// Each piece as it comes, where it can be shown by itself.
+async fn in_pieces(
+    client: &Client,
+    request: &pb::RangeRequest,
+    printer: Printer,
+) -> Result<(), Exit> {
+    let mut pieces = client.range_stream(request).await?;
+    let mut whole = pb::RangeResponse::default();
+    while let Some(piece) = pieces.next().await? {
+        if printer.format == Format::Simple {
+            printer.print(&Got(&piece))?;
+            continue;
+        }
+        whole.kvs.extend(piece.kvs);
+        whole.header = piece.header.or(whole.header);
+        whole.more |= piece.more;
+        whole.count = whole.count.max(piece.count);
+    }
+    if printer.format == Format::Simple { Ok(()) } else { printer.print(&Got(&whole)) }
 }
 
 /// `--consistency`.

@@ -24,7 +24,7 @@ use crate::client::{
 use crate::proto::mvccpb::{Event, event::EventType};
 
 use super::args::path_parser;
-use super::connect::Session;
+use super::connect::{Session, login};
 use super::exit::Exit;
 use super::go::parse_bool;
 use super::kv;
@@ -72,6 +72,12 @@ pub(super) struct MakeMirror {
     /// Its private key (PEM)
     #[arg(long, value_name = "FILE", value_parser = path_parser())]
     dest_key: Option<PathBuf>,
+    /// Who writes there, where the destination wants to know
+    #[arg(long, value_name = "NAME[:PASSWORD]")]
+    dest_user: Option<String>,
+    /// The user's password, which --dest-user then does not have
+    #[arg(long, value_name = "PASSWORD")]
+    dest_password: Option<String>,
     /// Whether a destination without a scheme is http:// [default: true without --dest-cacert, --dest-cert]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = parse_bool, hide = true)]
     dest_insecure_transport: Option<bool>,
@@ -118,7 +124,9 @@ impl MakeMirror {
             ..ClientFiles::default()
         };
         let insecure = self.dest_insecure_transport;
-        session.destination(&self.destination, files, insecure)?.client().await
+        let mut destination = session.destination(&self.destination, files, insecure)?;
+        destination.login = login(self.dest_user.clone(), self.dest_password.clone())?;
+        destination.client().await
     }
 }
 

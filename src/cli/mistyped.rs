@@ -22,12 +22,10 @@ pub(super) fn told(
     let called = path.join(" ");
     let (code, what) = sentence(error, &called)?;
     let mut text = what;
-    // clap finds letters left out or added, and not those that changed places.
-    let swapped = || {
-        let names = here.get_subcommands().map(clap::Command::get_name);
-        nearest(stranger.as_deref()?, names).map(str::to_owned)
-    };
-    if let Some(meant) = suggestion(error).or_else(swapped) {
+    // clap knows nothing of letters that changed places, and finds words that are further away.
+    let names = here.get_subcommands().map(clap::Command::get_name);
+    let near = stranger.as_deref().and_then(|word| nearest(word, names)).map(str::to_owned);
+    if let Some(meant) = near.or_else(|| suggestion(error)) {
         text.push_str(&format!("\n\nDid you mean this?\n\t{meant}\n"));
     }
     text.push_str(&format!("\nRun '{called} --help' for usage."));

@@ -1,8 +1,9 @@
 //! Words typed by a person: parsed, carried out, and answered with etcdctl's output and exit codes.
 //!
 //! ```text
-//!   run ── args (grammar) ──► serve, playground, proxy, config ── config ──► node
-//!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance ── connect ──► client
+//!   run ── etcd, etcdutl (called by those names)
+//!     └─── args (grammar) ──► serve, playground, proxy, config ── config ──► node
+//!                        └──► bench, kv, txn, watch, lease, member, endpoint, maintenance, auth, user, role ── connect ──► client
 //!                                                                                  └─ print (simple, json, table ..)
 //! ```
 //!
@@ -10,6 +11,7 @@
 //! commands find the playground of the folder. Knows nothing of: how anything is done.
 
 mod args;
+mod auth;
 mod bench;
 mod called;
 mod cert;
@@ -18,9 +20,12 @@ mod completion;
 mod config;
 mod connect;
 mod discovery;
+mod downgrade;
 mod duration;
 mod elect;
 mod endpoint;
+mod etcd;
+mod etcdutl;
 mod exit;
 mod go;
 mod kv;
@@ -31,12 +36,15 @@ mod maintenance;
 mod member;
 mod mirror;
 mod mistyped;
+mod notify;
+mod password;
 mod playground;
 mod print;
 mod profile;
 mod progress;
 mod proxy;
 mod resync;
+mod role;
 mod run;
 mod selfmade;
 mod serve;
@@ -44,6 +52,7 @@ mod snapshot;
 mod srv;
 mod stopped;
 mod txn;
+mod user;
 mod v2;
 mod watch;
 

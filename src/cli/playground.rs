@@ -44,7 +44,7 @@ const LEADER_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Playground {
     pub(super) fn run(self) -> Result<(), Exit> {
-        logging::start(&Logging { filter: self.log_level.clone(), format: LogFormat::Console });
+        logging::start(&Logging::new(self.log_level.clone(), LogFormat::Console))?;
         let folder = std::env::current_dir()?;
         let dir = folder.join(&self.dir);
         if self.fresh {

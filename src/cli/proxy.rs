@@ -22,7 +22,8 @@ const LISTEN_DEFAULT: &str = "http://127.0.0.1:23790";
 #[command(
     after_help = "Programs on this machine ask the proxy as they would ask a member: gRPC, JSON, the v2 API and health over TCP,\n\
                   the native protocol over QUIC. It asks the members over QUIC with the certificate of --cert, follows changes of\n\
-                  the membership by itself, and goes around members that fail. They know its clients by its own certificate alone.\n\n\
+                  the membership by itself, and goes around members that fail. Its certificate is no user's: where users are asked for,\n\
+                  its clients show their own; it shows --user, or its certificate's name, to learn who the members are.\n\n\
                   Example:\n  quorate proxy --endpoints https://10.0.0.1:2379,https://10.0.0.2:2379 \\\n    \
                   --cacert certs/ca.crt --cert certs/client-root.crt --key certs/client-root.key"
 )]
@@ -49,10 +50,11 @@ pub(super) struct Proxy {
 
 impl Proxy {
     pub(super) fn run(self, session: &Session, is_debug: bool) -> Result<(), Exit> {
-        let filter = if is_debug { "quorate=debug" } else { "info" }.to_owned();
-        logging::start(&Logging { filter, format: LogFormat::Auto });
+        let filter = if is_debug { "quorate=debug" } else { "info" };
+        logging::start(&Logging::new(filter, LogFormat::Auto))?;
         let config = self.config(session)?;
-        let whom = Whom::Clients(session.endpoints.clone(), session.tls.clone());
+        let whom =
+            Whom::Clients(session.endpoints.clone(), session.tls.clone(), session.login.clone());
         let node = Node::start(config, whom).map_err(|error| Exit::error(error.to_string()))?;
         let node = Running::Proxy(node);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -80,7 +82,7 @@ impl Proxy {
             let trusted_ca = self.trusted_ca;
             let client =
                 PlaneFiles { cert, key, trusted_ca, client_cert_auth, ..PlaneFiles::default() };
-            config.keychain = KeychainFiles { peer: None, client: Some(client) };
+            config.keychain = KeychainFiles { client: Some(client), ..KeychainFiles::default() };
         }
         for url in urls.iter().filter(|url| url.scheme == Scheme::Http) {
             let is_local = url.bind_address().is_ok_and(|address| address.ip().is_loopback());

@@ -113,6 +113,7 @@ impl Resync {
             file: self.config_file.clone(),
             environment: environment.to_vec(),
             flags: flags.into_iter().flatten().collect(),
+            ..Sources::default()
         };
         let start = config::load(&sources)
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;

@@ -9,12 +9,12 @@ use clap::{ArgMatches, FromArgMatches};
 
 use crate::config::{self, LogFormat, Logging};
 
-use super::args::{Cli, Command, Globals, LOCAL, grammar, without_go_switches};
+use super::args::{Cli, Command, Globals, LOCAL, Wire, grammar, without_go_switches};
 use super::called::{API, Called};
 use super::connect::{ENDPOINT_DEFAULT, Session, printer};
 use super::exit::{Code, Exit};
 use super::snapshot::Snapshot;
-use super::{cert, discovery, logging, mistyped, serve, v2};
+use super::{cert, discovery, etcd, etcdutl, logging, mistyped, serve, v2};
 
 /// The whole program.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -23,6 +23,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         .collect();
     let mut words: Vec<OsString> = words.into_iter().collect();
     let called = Called::take(&mut words);
+    match called {
+        Called::Etcd => return etcd::main(words, &environment),
+        Called::Etcdutl => return etcdutl::main(words, &environment),
+        Called::Quorate | Called::Etcdctl => {}
+    }
     if v2::is_asked_for(called, &words, &environment) {
         return v2::main(called, words, environment);
     }
@@ -34,13 +39,17 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     if called == Called::Etcdctl && globals.endpoints.is_empty() {
         globals.endpoints.extend(endpoints_without_folder(&environment));
     }
+    let says_wire = environment.iter().any(|(name, _)| name == "ETCDCTL_WIRE");
+    if called == Called::Etcdctl && !says_wire {
+        globals.wire = globals.wire.or(Some(Wire::Either));
+    }
     match carry_out(called, command, &globals, &environment) {
         Ok(()) => ExitCode::SUCCESS,
         Err(exit) => ended(&exit),
     }
 }
 
-fn ended(exit: &Exit) -> ExitCode {
+pub(super) fn ended(exit: &Exit) -> ExitCode {
     if !exit.text.is_empty() {
         eprintln!("Error: {exit}");
     }
@@ -48,21 +57,15 @@ fn ended(exit: &Exit) -> ExitCode {
 }
 
 /// `serve` is understood where the first word is a server's flag, or where there is none and the environment has
-/// server settings; and where the program is called `etcd`.
+/// server settings.
 fn with_command(
     called: Called,
     mut words: Vec<OsString>,
     environment: &[(String, String)],
 ) -> Vec<OsString> {
     let first = words.get(1).and_then(|word| word.to_str()).unwrap_or_default();
-    let asks_version = matches!(first, "--version" | "-version");
     let is_serve = match called {
-        Called::Etcdctl => return words,
-        Called::Etcd if asks_version => {
-            words[1] = OsString::from("version");
-            false
-        }
-        Called::Etcd => true,
+        Called::Etcd | Called::Etcdctl | Called::Etcdutl => return words,
         Called::Quorate if first.is_empty() => {
             words.len() == 1 && config::has_server_settings(environment)
         }
@@ -160,7 +163,7 @@ fn carry_out(
 ) -> Result<(), Exit> {
     match command {
         Command::Playground(playground) => playground.run(),
-        Command::Serve(serve) => serve.run(environment, called == Called::Etcd),
+        Command::Serve(serve) => serve.run(environment),
         Command::Config(config) => config.run(environment),
         Command::Cert(args) => cert::run(args, &mut std::io::stdout().lock())
             .map_err(|error| Exit::error(error.to_string())),
@@ -168,14 +171,13 @@ fn carry_out(
             println!("{}", called.version(API));
             Ok(())
         }
-        Command::Completion(completion) => completion.run(&mut std::io::stdout().lock()),
+        Command::Completion(completion) => completion.run(called, &mut std::io::stdout().lock()),
         // They ask no server: whatever is said of one need not be sound.
         Command::Snapshot(Snapshot::Status(status)) => status.run(printer(globals, environment)?),
         Command::Snapshot(Snapshot::Restore(restore)) => restore.run(),
         client => {
             if globals.debug {
-                let filter = "quorate=debug".to_owned();
-                logging::start(&Logging { filter, format: LogFormat::Console });
+                logging::start(&Logging::new("quorate=debug", LogFormat::Console))?;
             }
             let folder = std::env::current_dir()?;
             let session = Session::new(globals, environment, &folder)?;
@@ -216,7 +218,11 @@ async fn ask(
         Command::MakeMirror(make_mirror) => make_mirror.run(session).await,
         Command::Check(check) => check.run(session).await,
         Command::Defrag(defrag) => defrag.run(session).await,
+        Command::Auth(auth) => auth.run(session).await,
+        Command::User(user) => user.run(session).await,
+        Command::Role(role) => role.run(session).await,
         Command::Alarm(alarm) => alarm.run(session).await,
+        Command::Downgrade(downgrade) => downgrade.run(session).await,
         Command::Snapshot(Snapshot::Save(save)) => save.run(session).await,
         Command::Snapshot(Snapshot::Status(_) | Snapshot::Restore(_))
         | Command::Playground(_)
@@ -254,10 +260,6 @@ mod tests {
         assert_eq!(first(&["quorate"], &[("ETCDCTL_ENDPOINTS", "x")]), None);
         assert_eq!(first(&["quorate", "get", "k"], &[("ETCD_NAME", "n1")]), Some("get".into()));
         assert_eq!(first(&["quorate", "--endpoints", "x"], &[]), Some("--endpoints".into()));
-        assert_eq!(first(&["etcd"], &[]), Some("serve".into()));
-        assert_eq!(first(&["etcd", "--debug"], &[]), Some("serve".into()));
-        assert_eq!(first(&["etcd", "get"], &[]), Some("serve".into()));
-        assert_eq!(first(&["etcd", "--version"], &[]), Some("version".into()));
         assert_eq!(first(&["quorate", "discovery"], &[]), Some("serve".into()));
         assert_eq!(first(&["quorate", "discovery", "--name", "d"], &[]), Some("serve".into()));
         assert_eq!(first(&["quorate", "discovery", "list"], &[]), Some("discovery".into()));

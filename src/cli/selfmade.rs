@@ -47,7 +47,11 @@ pub(super) fn keychain(certs: &Path) -> KeychainFiles {
         client_cert_auth: true,
         ..PlaneFiles::default()
     };
-    KeychainFiles { peer: Some(plane("peer")), client: Some(plane("server")) }
+    KeychainFiles {
+        peer: Some(plane("peer")),
+        client: Some(plane("server")),
+        ..KeychainFiles::default()
+    }
 }
 
 /// What a client needs to reach `endpoints`, with the paths as they stand in the profile.

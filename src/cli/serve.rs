@@ -8,14 +8,14 @@ use std::thread;
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use tokio::sync::oneshot;
 
-use crate::config::{self, KEYS, Kind, Sources};
+use crate::config::{self, KEYS, Kind, Sources, Start};
 use crate::node::{Config, Running, Stopped};
 use crate::transport::{Listener, Url};
 
 use super::exit::{Code, Exit};
-use super::logging;
 use super::profile::SERVE_DIR;
 use super::selfmade::{self, CERTS};
+use super::{logging, notify};
 
 /// The server's flags: one for each key of the settings.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +51,7 @@ impl Args for Serve {
                 Kind::Text => arg.value_name("TEXT"),
             });
         }
-        for name in config::answered() {
+        for name in unlisted() {
             let arg = Arg::new(name.clone()).long(name).hide(true).num_args(0..=1);
             command = command.arg(arg.default_missing_value("true").action(ArgAction::Set));
         }
@@ -75,7 +75,7 @@ impl FromArgMatches for Serve {
         self.flags = KEYS
             .iter()
             .map(|key| key.name.to_owned())
-            .chain(config::answered())
+            .chain(unlisted())
             .filter_map(|name| {
                 let value = matches.get_one::<String>(&name)?.clone();
                 Some((name, value))
@@ -98,41 +98,102 @@ impl Serve {
             file: self.config_file.clone(),
             environment: environment.to_vec(),
             flags: self.flags.clone(),
+            ..Sources::default()
         }
     }
 
-    /// `is_etcd`: without a setting it starts as etcd does, and not as we would have it.
-    pub(super) fn run(self, environment: &[(String, String)], is_etcd: bool) -> Result<(), Exit> {
-        let is_plain = !is_etcd && self.is_plain(environment);
+    pub(super) fn run(self, environment: &[(String, String)]) -> Result<(), Exit> {
+        let is_plain = self.is_plain(environment);
         let mut start = config::load(&self.sources(environment))
             .map_err(|mistakes| Exit::new(Code::InvalidInput, mistakes.to_string()))?;
-        logging::start(&start.logging);
+        logging::start(&start.logging)?;
         if is_plain {
             start.node = plain(Path::new(SERVE_DIR))?;
             // They are of settings that are not used now.
             start.warnings.clear();
         }
-        for warning in start.ignored.iter().chain(&start.warnings) {
-            tracing::warn!("{warning}");
+        run_to_its_end(start).map(|_| ())
+    }
+}
+
+/// From the first port that is opened to the last checkpoint; the signal that asked for it, if one did.
+pub(super) fn run_to_its_end(start: Start) -> Result<Option<Asked>, Exit> {
+    for warning in start.ignored.iter().chain(&start.warnings) {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let node = match runtime.block_on(started(start.node))? {
+        Ok(node) => node,
+        Err(asked) => return Ok(Some(asked)),
+    };
+    let end = runtime.block_on(serving(&node));
+    notify::tell("STOPPING=1");
+    if matches!(end, End::Asked(_)) {
+        give_up_when_asked_again();
+    }
+    node.drain();
+    match end {
+        End::Asked(asked) => Ok(Some(asked)),
+        End::Stopped(Stopped::Removed) => {
+            tracing::warn!("the member has been permanently removed from the cluster");
+            Ok(None)
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let Some(node) = runtime.block_on(started(start.node))? else { return Ok(()) };
-        let stopped = runtime.block_on(serving(&node));
-        node.drain();
-        match stopped {
-            None => Ok(()),
-            Some(Stopped::Removed) => {
-                tracing::warn!("the member has been permanently removed from the cluster");
-                Ok(())
-            }
-            Some(Stopped::Fault(text)) => Err(Exit::error(text)),
+        End::Stopped(Stopped::Fault(text)) => Err(Exit::error(text)),
+    }
+}
+
+/// Why a member does not serve any more.
+pub(super) enum End {
+    Asked(Asked),
+    Stopped(Stopped),
+}
+
+/// A signal that asks to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    Interrupt,
+    Terminate,
+}
+
+impl Asked {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+        }
+    }
+
+    /// Ends the process as this signal ends one that does not listen for it. Returns if that is not to be had: the first
+    /// process of a container cannot be ended so.
+    pub(super) fn die(self) {
+        let number = match self {
+            Self::Interrupt => signal_hook::consts::SIGINT,
+            Self::Terminate => signal_hook::consts::SIGTERM,
+        };
+        if std::process::id() != 1 {
+            // It returns where the signal could not be sent: then there is an exit code.
+            let _ = signal_hook::low_level::emulate_default_handler(number);
         }
     }
 }
 
+/// Whoever asks twice does not want to wait.
+fn give_up_when_asked_again() {
+    let wait = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        if let Ok(runtime) = runtime {
+            let asked = runtime.block_on(asked_to_stop());
+            tracing::warn!("asked again: stopping at once; the log has everything");
+            asked.die();
+        }
+    };
+    // Without the thread one waits for the end, which comes anyway.
+    let _ = thread::Builder::new().name("asked-again".to_owned()).spawn(wait);
+}
+
 /// The member, as soon as it is there; none if somebody asks to stop before, for others may be waited for without an end.
 /// A start that is left in the middle is as one that was killed.
-async fn started(config: Config) -> Result<Option<Running>, Exit> {
+async fn started(config: Config) -> Result<Result<Running, Asked>, Exit> {
     let (tell, told) = oneshot::channel();
     thread::Builder::new().name("start".to_owned()).spawn(move || {
         // Nobody listens any more once somebody has asked to stop.
@@ -140,36 +201,37 @@ async fn started(config: Config) -> Result<Option<Running>, Exit> {
     })?;
     tokio::select! {
         started = told => match started {
-            Ok(started) => started.map(Some).map_err(|error| Exit::error(error.to_string())),
+            Ok(started) => started.map(Ok).map_err(|error| Exit::error(error.to_string())),
             Err(_) => Err(Exit::error("the start panicked")),
         },
-        signal = asked_to_stop() => {
-            tracing::info!(signal, "asked to stop");
-            Ok(None)
+        asked = asked_to_stop() => {
+            tracing::info!(signal = asked.name(), "asked to stop");
+            Ok(Err(asked))
         }
     }
 }
 
-/// Until somebody asks to stop (none), or the member stops by itself.
-pub(super) async fn serving(node: &Running) -> Option<Stopped> {
+/// Until somebody asks to stop, or the member stops by itself.
+pub(super) async fn serving(node: &Running) -> End {
     let tell_when_ready = async {
         node.ready().await;
         tracing::info!(name = node.name(), "ready to serve client requests");
-        std::future::pending::<()>().await;
+        notify::tell("READY=1");
+        std::future::pending().await
     };
     tokio::select! {
-        stopped = node.stopped() => Some(stopped),
-        signal = asked_to_stop() => {
-            tracing::info!(signal, "asked to stop");
-            None
+        stopped = node.stopped() => End::Stopped(stopped),
+        asked = asked_to_stop() => {
+            tracing::info!(signal = asked.name(), "asked to stop");
+            End::Asked(asked)
         }
-        () = tell_when_ready => None,
-        () = reload_on_hangup(node) => None,
+        end = tell_when_ready => end,
+        end = reload_on_hangup(node) => end,
     }
 }
 
 /// SIGHUP: the certificate files are read again; unless a terminal hangs up, which ends the server as it ever did.
-async fn reload_on_hangup(node: &Running) {
+async fn reload_on_hangup(node: &Running) -> End {
     use tokio::signal::unix::{SignalKind, signal};
     if std::io::stderr().is_terminal() {
         return std::future::pending().await;
@@ -206,7 +268,7 @@ fn plain(dir: &Path) -> Result<Config, Exit> {
 }
 
 /// SIGINT or SIGTERM.
-pub(super) async fn asked_to_stop() -> &'static str {
+pub(super) async fn asked_to_stop() -> Asked {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = match signal(SignalKind::terminate()) {
         Ok(terminate) => terminate,
@@ -216,15 +278,22 @@ pub(super) async fn asked_to_stop() -> &'static str {
         }
     };
     tokio::select! {
-        _ = tokio::signal::ctrl_c() => "SIGINT",
-        _ = terminate.recv() => "SIGTERM",
+        _ = tokio::signal::ctrl_c() => Asked::Interrupt,
+        _ = terminate.recv() => Asked::Terminate,
     }
+}
+
+/// Flags that no help shows: etcd's that are answered, and its other names of settings.
+fn unlisted() -> impl Iterator<Item = String> {
+    config::answered().chain(config::other_names())
 }
 
 /// Whether a word, without its dashes, is a flag of the server: a setting, or one of etcd's that is answered.
 pub(super) fn is_flag(word: &str) -> bool {
     let name = word.split('=').next().unwrap_or_default();
-    name == "config-file" || config::Key::find(name).is_some() || config::answer(name).is_some()
+    name == "config-file"
+        || config::Key::find(name).is_some()
+        || unlisted().any(|other| other == name)
 }
 
 /// Go's `-name value` beside `--name value`.

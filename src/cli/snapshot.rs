@@ -90,7 +90,8 @@ pub(super) struct Restore {
     /// Cancel every watch from before the restore, as compacted (with --bump-revision)
     #[arg(long)]
     mark_compacted: bool,
-    #[arg(long, value_name = "DIR", hide = true)]
+    /// Where the log is put, if it is to lie on another disk [default: in the data directory]
+    #[arg(long, value_name = "DIR")]
     wal_dir: Option<PathBuf>,
     #[arg(long, value_name = "BYTES", hide = true)]
     initial_memory_map_size: Option<u64>,
@@ -127,10 +128,6 @@ impl Restore {
                 "if any flags in the group [bump-revision mark-compacted] are set they must all be set; missing [{missing}]"
             )));
         }
-        if self.wal_dir.is_some() {
-            let text = "--wal-dir: a member's log is in its data directory; leave it out";
-            return Err(Exit::new(Code::BadFeature, text));
-        }
         let roster = config::founders(&self.initial_cluster, &self.initial_cluster_token);
         let urls: Result<Vec<_>, _> =
             self.initial_advertise_peer_urls.split(',').map(|url| url.trim().parse()).collect();
@@ -139,6 +136,7 @@ impl Restore {
         let plan = node::Restore {
             file,
             data_dir: data_dir.clone(),
+            wal_dir: self.wal_dir,
             name: self.name,
             roster: roster.map_err(|mistakes| Exit::bad_args(mistakes.to_string()))?,
             advertise_peer_urls: urls
@@ -187,9 +185,10 @@ impl Save {
         };
         let saving = async {
             let mut progress = Progress::new("saving");
-            let snapshot = session.client_at(endpoint).await?.snapshot().await?;
+            let snapshot = session.client_at(endpoint).await?.snapshot().await;
+            let snapshot = snapshot.map_err(Exit::raw)?;
             let saved = snapshot.save_with(&file, |done, total| progress.bytes(done, total));
-            Ok::<_, Exit>(saved.await?)
+            saved.await.map_err(Exit::raw)
         };
         let saved = if session.is_command_timeout_set {
             let after = session.command_timeout;

@@ -102,7 +102,7 @@ impl Watch {
         }
         self.take(&named)?;
         let client = session.client().await?;
-        let watcher = self.open(&client).await?;
+        let watcher = self.open(&client, session.printer).await?;
         follow(watcher, session.printer, &self.command, None).await
     }
 
@@ -122,7 +122,7 @@ impl Watch {
         }
     }
 
-    async fn open(&self, client: &Client) -> Result<Watcher, Exit> {
+    async fn open(&self, client: &Client, printer: Printer) -> Result<Watcher, Exit> {
         let key = self.key.as_deref().ok_or_else(|| Exit::bad_args("bad number of arguments"))?;
         if self.prefix && self.range_end.is_some() {
             return Err(Exit::bad_args("`range_end` and `--prefix` are mutually exclusive"));
@@ -135,12 +135,19 @@ impl Watch {
         if self.progress_notify {
             watch = watch.progress_notify();
         }
-        Ok(watch.await?)
+        match watch.await {
+            Ok(watcher) => Ok(watcher),
+            // As one that was open, and is ended.
+            Err(error @ client::Error::WatchCanceled { .. }) => {
+                Err(canceled(printer, Some(&error)))
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
 /// Ends a watch that the server ended, with etcdctl's words and the server's last one.
-fn canceled(printer: Printer, error: Option<&client::Error>) -> Result<(), Exit> {
+fn canceled(printer: Printer, error: Option<&client::Error>) -> Exit {
     let mut last = pb::WatchResponse {
         header: Some(pb::ResponseHeader::default()),
         canceled: true,
@@ -158,8 +165,10 @@ fn canceled(printer: Printer, error: Option<&client::Error>) -> Result<(), Exit>
     if !reason.is_empty() {
         eprintln!("watch was canceled ({reason})");
     }
-    printer.print(&Watched(&last))?;
-    Err(Exit::new(Code::Interrupted, "watch is canceled by the server"))
+    match printer.print(&Watched(&last)) {
+        Ok(()) => Exit::new(Code::Interrupted, "watch is canceled by the server"),
+        Err(exit) => exit,
+    }
 }
 
 /// Prints until the watch ends, which it does only when the server ends it; asks for progress when `asked` to.
@@ -187,8 +196,8 @@ async fn follow(
             }
             response = watcher.next() => match response {
                 Some(Ok(response)) => response,
-                Some(Err(error)) => return canceled(printer, Some(&error)),
-                None => return canceled(printer, None),
+                Some(Err(error)) => return Err(canceled(printer, Some(&error))),
+                None => return Err(canceled(printer, None)),
             },
         };
         if response.events.is_empty() {
@@ -288,7 +297,7 @@ async fn interactive(session: &Session, named: &Named) -> Result<(), Exit> {
             continue;
         }
         watch.take(named)?;
-        match watch.open(&client).await {
+        match watch.open(&client, session.printer).await {
             Ok(watcher) => {
                 let (printer, asked) = (session.printer, asks.subscribe());
                 watches.spawn(async move {

@@ -20,6 +20,9 @@ use crate::proto::{Code, Method, Retry};
 const RETRY_WAIT_FIRST: Duration = Duration::from_millis(25);
 const RETRY_WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// Fresh tokens for one call: users may be changed all the time.
+const RENEWALS_MAX: u32 = 3;
+
 /// What the client waits longer than it told the server, so that the server's own answer "timed out", which knows
 /// more, comes first.
 const DEADLINE_GRACE: Duration = Duration::from_millis(100);
@@ -118,6 +121,7 @@ impl Client {
         let until = self.deadline();
         let mut backoff = Backoff::new(RETRY_WAIT_FIRST, RETRY_WAIT_MAX);
         let seeks_leader = !is_read && self.endpoints.seeks_leader();
+        let mut renewals = 0;
         loop {
             let link = match seeks_leader && is_for_the_leader(method) {
                 true => self.endpoints.link_for_writes(until).await?,
@@ -132,6 +136,10 @@ impl Client {
                 }
                 Err(error) => error,
             };
+            if renewals < RENEWALS_MAX && self.endpoints.renews(&link, &error.text()) {
+                renewals += 1;
+                continue;
+            }
             let wait = backoff.next_wait();
             if !self.may_repeat(&error, is_read) || self.endpoints.remaining(until) <= wait {
                 return Err(error);

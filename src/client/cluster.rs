@@ -3,6 +3,7 @@
 use super::{Client, Error};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::alarm_request::AlarmAction;
+use crate::proto::etcdserverpb::downgrade_request::DowngradeAction;
 
 impl Client {
     /// The members, by id. Linearizable, or what the asked member knows.
@@ -88,6 +89,17 @@ impl Client {
     /// The asked member gives the disk space back that its database does not use. It serves meanwhile.
     pub async fn defragment(&self) -> Result<pb::DefragmentResponse, Error> {
         self.send(pb::DefragmentRequest {}).await
+    }
+
+    /// Asks whether the cluster could go to an older version, sends it there, or takes that back.
+    pub async fn downgrade(
+        &self,
+        action: DowngradeAction,
+        version: impl Into<String>,
+    ) -> Result<pb::DowngradeResponse, Error> {
+        let mut request = pb::DowngradeRequest { action: 0, version: version.into() };
+        request.set_action(action);
+        self.send(request).await
     }
 
     /// Hands leadership to another voting member. Only the leader does that: ask it.

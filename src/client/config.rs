@@ -1,5 +1,6 @@
 //! Where the servers are, whom to believe, and how long to wait.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,11 @@ pub struct Config {
     pub tls: Option<ClientFiles>,
     /// What the client calls itself in the server's logs.
     pub name: String,
-    /// An authentication token.
+    /// An authentication token, where one is known already.
     pub token: Option<String>,
+    /// Who asks, where the servers want to know: shown for a token with the first connection, and again when the servers do not
+    /// know that token any more.
+    pub login: Option<Login>,
     /// Time for one endpoint to answer a Hello.
     pub dial_timeout: Duration,
     /// Time for one call, retries included.
@@ -35,6 +39,37 @@ pub struct Config {
     pub writes_to_leader: bool,
     /// The DNS server that knows the hosts of `endpoints`; none asks as the system does.
     pub dns_server: Option<SocketAddr>,
+    /// What is spoken to the servers.
+    pub wire: Wire,
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Wire {
+    /// The native protocol, over QUIC.
+    #[default]
+    Quic,
+    /// gRPC over TCP, which any etcd speaks. Only in builds with the server.
+    #[cfg(feature = "server")]
+    Grpc,
+    /// QUIC, and gRPC where nobody answers on UDP within a moment. Only in builds with the server.
+    #[cfg(feature = "server")]
+    Either,
+}
+
+/// A user and its password.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Login {
+    /// Of the user.
+    pub name: String,
+    /// In clear; never shown by [`Debug`](fmt::Debug).
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -45,11 +80,13 @@ impl Config {
             tls: None,
             name: concat!("quorate/", env!("CARGO_PKG_VERSION")).to_owned(),
             token: None,
+            login: None,
             dial_timeout: Duration::from_secs(2),
             request_timeout: Duration::from_secs(5),
             unary_streams: 1,
             writes_to_leader: true,
             dns_server: None,
+            wire: Wire::default(),
         }
     }
 
@@ -88,6 +125,12 @@ impl Config {
     /// ```
     pub fn tls(mut self, files: ClientFiles) -> Self {
         self.tls = Some(files);
+        self
+    }
+
+    /// Who asks, where the servers want to know.
+    pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
+        self.login = Some(Login { name: name.into(), password: password.into() });
         self
     }
 

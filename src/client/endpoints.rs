@@ -15,10 +15,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::Error;
-use super::config::{Config, Endpoint};
+use super::calls::failed;
+use super::config::{Config, Endpoint, Wire};
+#[cfg(feature = "server")]
+use super::grpc::Grpc;
 use super::leading::Leading;
 use super::link::Link;
+use super::{Error, auth};
 use crate::base::{Backoff, Clock, Moment, SystemClock};
 use crate::discovery::Resolver;
 use crate::proto::hello::{ClientHello, PROTOCOL_VERSION};
@@ -36,6 +39,10 @@ const ROUND_WAIT_MAX: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(6);
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
+/// How long QUIC is waited for before TCP is tried, too, where either will do.
+#[cfg(feature = "server")]
+const QUIC_FIRST: Duration = Duration::from_millis(400);
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Endpoints {
@@ -44,7 +51,30 @@ pub(super) struct Endpoints {
     pub leading: Leading,
     endpoints: Vec<Endpoint>,
     dialer: Dialer,
+    /// What new connections say; none until somebody gave one.
+    token: Mutex<Option<String>>,
     state: Mutex<State>,
+}
+
+/// Why an endpoint has no link: a text for people; with a status where it would not let this user in.
+#[derive(Debug)]
+pub(super) struct NoLink {
+    pub text: String,
+    pub refusal: Option<Error>,
+}
+
+/// Whose requests a link carries, with their token; empty: none.
+pub(super) enum Whose {
+    /// The certificate's, too.
+    Own(String),
+    /// They have no certificate here.
+    Others(String),
+}
+
+impl From<String> for NoLink {
+    fn from(text: String) -> Self {
+        Self { text, refusal: None }
+    }
 }
 
 /// The outcome of a round of dialling, once there is one.
@@ -76,7 +106,8 @@ impl Endpoints {
         let state = State { link: None, round: None, first: 0, is_closed: false };
         let clock = SystemClock::new();
         let leading = Leading::default();
-        Ok(Self { config, clock, leading, endpoints, dialer, state: Mutex::new(state) })
+        let token = Mutex::new(config.token.clone());
+        Ok(Self { config, clock, leading, endpoints, dialer, token, state: Mutex::new(state) })
     }
 
     /// What the client was told.
@@ -228,7 +259,9 @@ impl Endpoints {
             tokio::select! {
                 Some(ended) = racing.join_next() => match ended {
                     Ok(Ok(link)) => return Ok(link),
-                    Ok(Err(text)) => tried.push(text),
+                    // The others would not, either.
+                    Ok(Err(NoLink { refusal: Some(refusal), .. })) => return Err(refusal),
+                    Ok(Err(NoLink { text, .. })) => tried.push(text),
                     Err(error) => tried.push(error.to_string()),
                 },
                 () = sleep(STAGGER), if started < count => {}
@@ -239,19 +272,104 @@ impl Endpoints {
         }
     }
 
-    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Arc<Link>, String> {
+    /// A link, as whom the settings say.
+    pub(super) async fn dial(&self, endpoint: &Endpoint) -> Result<Arc<Link>, NoLink> {
+        let token = self.token.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_known = token.is_some();
+        let link = self.dial_with(endpoint, token.unwrap_or_default()).await?;
+        let Some(login) = self.config.login.as_ref().filter(|_| !is_known) else { return Ok(link) };
+        let shown = timeout(self.config.request_timeout, auth::token(&link, login)).await;
+        let token = match shown {
+            Ok(Ok(Some(token))) => token,
+            // Nobody asks who we are.
+            Ok(Ok(None)) => return Ok(link),
+            Ok(Err(failure)) => {
+                let error = failed(&link, failure);
+                let text = format!("{}: {}", endpoint.text, error.text());
+                let is_answer = matches!(&error, Error::Server { status, .. }
+                    if status.retry == Retry::Never);
+                return Err(NoLink { text, refusal: is_answer.then_some(error) });
+            }
+            Err(_) => return Err(format!("{}: it let no user in", endpoint.text).into()),
+        };
+        *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        link.close();
+        Ok(self.dial_with(endpoint, token).await?)
+    }
+
+    /// The token that `link` was opened with counts no more.
+    pub(super) fn forget_token(&self, link: &Link) {
+        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if token.as_deref().unwrap_or_default() == link.token {
+            *token = None;
+        }
+    }
+
+    /// Over the wire of the settings.
+    async fn dial_with(&self, endpoint: &Endpoint, token: String) -> Result<Arc<Link>, String> {
+        match self.config.wire {
+            Wire::Quic => self.dial_as(endpoint, Whose::Own(token), false).await,
+            #[cfg(feature = "server")]
+            Wire::Grpc => self.dial_grpc(endpoint, token).await,
+            #[cfg(feature = "server")]
+            Wire::Either => self.dial_either(endpoint, token).await,
+        }
+    }
+
+    /// Over QUIC, with this token; or for what only a member that knows a leader is to answer.
+    pub(super) async fn dial_as(
+        &self,
+        endpoint: &Endpoint,
+        whose: Whose,
+        requires_leader: bool,
+    ) -> Result<Arc<Link>, String> {
+        let (token, for_others) = match whose {
+            Whose::Own(token) => (token, false),
+            Whose::Others(token) => (token, true),
+        };
         let url = &endpoint.text;
         let dialled = self.dialer.dial(&endpoint.url).await;
         let connection = dialled.map_err(|why| format!("{url}: {why}"))?;
-        let hello = ClientHello {
-            versions: vec![PROTOCOL_VERSION],
-            client: self.config.name.clone(),
-            token: self.config.token.clone().unwrap_or_default(),
-        };
+        let client = self.config.name.clone();
+        let versions = vec![PROTOCOL_VERSION];
+        let hello = ClientHello { versions, client, token, requires_leader, for_others };
         let open = Link::open(connection, Arc::clone(url), hello, self.config.unary_streams);
         match timeout(self.config.dial_timeout, open).await {
             Ok(opened) => opened.map_err(|why| format!("{url}: {why}")),
             Err(_) => Err(format!("{url}: it accepted the connection and then said nothing")),
+        }
+    }
+
+    #[cfg(feature = "server")]
+    async fn dial_grpc(&self, endpoint: &Endpoint, token: String) -> Result<Arc<Link>, String> {
+        let url = &endpoint.text;
+        let open = Grpc::open(&endpoint.url, &self.config, &token);
+        match timeout(self.config.dial_timeout, open).await {
+            Ok(Ok(grpc)) => Ok(Link::over_grpc(Arc::clone(url), token, grpc)),
+            Ok(Err(why)) => Err(format!("{url}: {why}")),
+            Err(_) => Err(format!("{url}: no answer over TCP")),
+        }
+    }
+
+    /// QUIC has the first word; TCP is asked where it says nothing for a moment. What QUIC says of a failure is told.
+    #[cfg(feature = "server")]
+    async fn dial_either(&self, endpoint: &Endpoint, token: String) -> Result<Arc<Link>, String> {
+        let own = Whose::Own(token.clone());
+        let mut quic = std::pin::pin!(self.dial_as(endpoint, own, false));
+        let began = tokio::select! {
+            dialled = &mut quic => return dialled,
+            () = sleep(QUIC_FIRST) => self.dial_grpc(endpoint, token),
+        };
+        let mut grpc = std::pin::pin!(began);
+        tokio::select! {
+            dialled = &mut quic => match dialled {
+                Ok(link) => Ok(link),
+                Err(why) => grpc.await.map_err(|_| why),
+            },
+            dialled = &mut grpc => match dialled {
+                Ok(link) => Ok(link),
+                Err(_) => quic.await,
+            },
         }
     }
 

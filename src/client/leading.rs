@@ -18,7 +18,7 @@ use prost::Message;
 use tokio::time::timeout;
 
 use super::Request;
-use super::config::Endpoint;
+use super::config::{Endpoint, Wire};
 use super::endpoints::Endpoints;
 use super::link::Link;
 use crate::base::{Clock, Moment};
@@ -123,9 +123,9 @@ impl Leading {
 }
 
 impl Endpoints {
-    /// Whether writes are to find the leader.
+    /// Whether writes are to find the leader. Over gRPC nobody says who it is that answers.
     pub(super) fn seeks_leader(&self) -> bool {
-        self.config.writes_to_leader && self.has_others()
+        self.config.writes_to_leader && self.config.wire == Wire::Quic && self.has_others()
     }
 
     /// Searches for the leader in the background, if that is due; `link` is asked.
@@ -166,7 +166,7 @@ impl Endpoints {
                     return Some((found, status.raft_term));
                 }
                 Ok(_) => {}
-                Err(error) => tracing::debug!(error, "the leader is not reached there"),
+                Err(why) => tracing::debug!(error = why.text, "the leader is not reached there"),
             }
         }
         None

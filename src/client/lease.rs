@@ -104,7 +104,9 @@ impl Client {
             };
             let wait = backoff.next_wait();
             let passing = match &error {
-                Error::Server { status, .. } => self.endpoints.is_passing(status),
+                Error::Server { status, .. } => {
+                    self.endpoints.renews(&link, &status.text) || self.endpoints.is_passing(status)
+                }
                 Error::Lost { .. } => true,
                 _ => false,
             };
@@ -261,6 +263,7 @@ impl Task {
             };
             match self.serve(&link, &mut orders, &mut backoff).await {
                 Ok(()) => return,
+                Err(Failure::Status(status)) if self.endpoints.renews(&link, &status.text) => {}
                 Err(Failure::Status(status)) if !self.endpoints.is_passing(&status) => {
                     self.fail_all(&failed(&link, Failure::Status(status)));
                 }

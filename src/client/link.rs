@@ -1,4 +1,5 @@
-//! One connection to one server: Hello, unary lanes, moved answers, streams of their own.
+//! One connection to one server: Hello, unary lanes, moved answers, streams of their own; or the same calls over gRPC, where
+//! no QUIC leads to it.
 //!
 //! A link is up only after the server's Hello: the dialler's TLS stack believes so earlier than the server has judged
 //! the certificate. Everything waiting on it fails together when the connection ends.
@@ -10,6 +11,8 @@ use std::sync::{Arc, Weak};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "server")]
+use super::grpc::{Grpc, GrpcRecv, GrpcSend};
 use super::lane::{Failure, Lane};
 use super::silence;
 use crate::base::limits;
@@ -26,7 +29,7 @@ use crate::transport::{CloseCode, Connection, RecvStream, SendStream, Traffic};
 const BYTES_PER_PLACE: usize = 16 * 1024;
 
 /// Longest answer taken, bytes (gRPC's MaxInt32).
-const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
+pub(super) const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 
 /// Answers taken from a stream at a time, bytes.
 const READ_BYTES: usize = 256 * 1024;
@@ -39,13 +42,27 @@ const MOVED_STREAMS_MAX: u32 = 64;
 pub(super) struct Link {
     pub endpoint: Arc<str>,
     pub hello: ServerHello,
+    /// What was said with our Hello, or is said with every call over gRPC; empty: none.
+    pub token: String,
+    wire: Wire,
+    /// The server is going away, or this client has turned to another one.
+    is_leaving: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Quic(Quic),
+    #[cfg(feature = "server")]
+    Grpc(Grpc),
+}
+
+#[derive(Debug)]
+struct Quic {
     connection: Connection,
     lanes: Vec<Arc<Lane>>,
     lane_next: AtomicUsize,
     places: Semaphore,
     places_max: u32,
-    /// The server is going away, or this client has turned to another one.
-    is_leaving: AtomicBool,
 }
 
 impl Link {
@@ -61,6 +78,7 @@ impl Link {
         let mut unfinished = Unfinished(Some(connection.clone()));
         connection.allow_streams(0, MOVED_STREAMS_MAX);
         let (mut send, mut recv) = connection.open_bi().await.map_err(|e| why(&e))?;
+        let token = client.token.clone();
         let hello = Control::ClientHello(client).encode();
         send.bytes(hello).await.map_err(|e| why(&e))?;
         let hello = loop {
@@ -78,47 +96,74 @@ impl Link {
         let lanes = open_lanes(&connection, unary_streams).await?;
         unfinished.0 = None;
         let places_max = hello.in_flight_max.max(1);
-        let link = Arc::new(Self {
-            endpoint,
-            hello,
+        tokio::spawn(read_moved(lanes.clone(), connection.clone()));
+        tokio::spawn(fail_together(lanes.clone(), connection.clone()));
+        let quic = Quic {
             connection,
             lanes,
             lane_next: AtomicUsize::new(0),
             places: Semaphore::new(places_max as usize),
             places_max,
-            is_leaving: AtomicBool::new(false),
-        });
+        };
+        let (wire, is_leaving) = (Wire::Quic(quic), AtomicBool::new(false));
+        let link = Arc::new(Self { endpoint, hello, token, wire, is_leaving });
         tokio::spawn(read_control(Arc::downgrade(&link), send, recv));
-        tokio::spawn(read_moved(link.lanes.clone(), link.connection.clone()));
-        tokio::spawn(fail_together(link.lanes.clone(), link.connection.clone()));
         tokio::spawn(silence::watch_over(Arc::downgrade(&link)));
         Ok(link)
     }
 
+    /// The same over gRPC, which has no Hello: nobody knows who it is that answers.
+    #[cfg(feature = "server")]
+    pub(super) fn over_grpc(endpoint: Arc<str>, token: String, grpc: Grpc) -> Arc<Self> {
+        let hello = ServerHello { version: PROTOCOL_VERSION, ..ServerHello::default() };
+        let (wire, is_leaving) = (Wire::Grpc(grpc), AtomicBool::new(false));
+        Arc::new(Self { endpoint, hello, token, wire, is_leaving })
+    }
+
     /// Whether new calls belong here.
     pub(super) fn is_usable(&self) -> bool {
-        !self.is_leaving.load(Ordering::Acquire)
-            && self.connection.lost().is_none()
-            && !self.lanes.iter().any(|lane| lane.is_over())
+        let is_up = match &self.wire {
+            Wire::Quic(quic) => {
+                quic.connection.lost().is_none() && !quic.lanes.iter().any(|lane| lane.is_over())
+            }
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => !grpc.is_over(),
+        };
+        !self.is_leaving.load(Ordering::Acquire) && is_up
     }
 
     /// Whether the connection is no more.
     pub(super) fn is_over(&self) -> bool {
-        self.connection.lost().is_some()
+        match &self.wire {
+            Wire::Quic(quic) => quic.connection.lost().is_some(),
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => grpc.is_over(),
+        }
     }
 
-    pub(super) fn traffic(&self) -> Traffic {
-        self.connection.traffic()
+    /// None where somebody else watches over it.
+    pub(super) fn traffic(&self) -> Option<Traffic> {
+        match &self.wire {
+            Wire::Quic(quic) => Some(quic.connection.traffic()),
+            #[cfg(feature = "server")]
+            Wire::Grpc(_) => None,
+        }
     }
 
     /// Nothing will come any more: everything that waits here is told why.
     pub(super) fn give_up(&self, reason: &str) {
         self.leave();
         let told: Arc<str> = reason.into();
-        for lane in &self.lanes {
-            lane.fail(&told);
+        match &self.wire {
+            Wire::Quic(quic) => {
+                for lane in &quic.lanes {
+                    lane.fail(&told);
+                }
+                quic.connection.close(CloseCode::Done, reason);
+            }
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => grpc.close(),
         }
-        self.connection.close(CloseCode::Done, reason);
     }
 
     /// No new calls; what is under way still ends here.
@@ -133,6 +178,11 @@ impl Link {
         body: &[u8],
         deadline_ms: u32,
     ) -> Result<Bytes, Failure> {
+        let quic = match &self.wire {
+            Wire::Quic(quic) => quic,
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => return grpc.call(method, body, deadline_ms).await,
+        };
         let max = self.hello.frame_bytes_max as usize;
         if body.len() + 64 > max {
             let text = "etcdserver: request is too large";
@@ -140,41 +190,63 @@ impl Link {
         }
         let places = u32::try_from(body.len() / BYTES_PER_PLACE).unwrap_or(u32::MAX).max(1);
         // The semaphore is never closed.
-        let _place = self.places.acquire_many(places.min(self.places_max)).await.ok();
-        let turn = self.lane_next.fetch_add(1, Ordering::Relaxed);
-        self.lanes[turn % self.lanes.len()].call(method, body, deadline_ms).await
+        let _place = quic.places.acquire_many(places.min(quic.places_max)).await.ok();
+        let turn = quic.lane_next.fetch_add(1, Ordering::Relaxed);
+        quic.lanes[turn % quic.lanes.len()].call(method, body, deadline_ms).await
     }
 
     /// A stream of its own for `method`.
     pub(super) async fn stream(&self, method: Method) -> Result<(StreamSend, StreamRecv), Failure> {
-        let lost = |error: &dyn Display| Failure::Lost {
-            reason: why(&self.connection, error).into(),
-            sent: false,
+        let quic = match &self.wire {
+            Wire::Quic(quic) => quic,
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => {
+                let (send, recv) = grpc.stream(method)?;
+                return Ok((StreamSend::Grpc(send), StreamRecv::Grpc(recv)));
+            }
         };
-        let (mut send, recv) = self.connection.open_bi().await.map_err(|e| lost(&e))?;
-        let opening = Bytes::copy_from_slice(&method.number().to_be_bytes());
-        send.bytes(opening).await.map_err(|e| lost(&e))?;
-        let connection = self.connection.clone();
-        Ok((StreamSend { connection: connection.clone(), send }, StreamRecv { connection, recv }))
+        let (send, recv) = quic.open(method.number()).await?;
+        let connection = quic.connection.clone();
+        let send = StreamSend::Quic(connection.clone(), send);
+        Ok((send, StreamRecv::Quic(connection, recv)))
     }
 
     /// A stream that carries HTTP/1.1 as it is.
     #[cfg(feature = "server")]
     pub(super) async fn http(&self) -> Result<Tunnel, Failure> {
-        let lost = |error: &dyn Display| Failure::Lost {
-            reason: why(&self.connection, error).into(),
-            sent: false,
-        };
-        let (mut send, recv) = self.connection.open_bi().await.map_err(|e| lost(&e))?;
-        let opening = Bytes::copy_from_slice(&HTTP_STREAM.to_be_bytes());
-        send.bytes(opening).await.map_err(|e| lost(&e))?;
-        Ok(recv.tunnel(send))
+        match &self.wire {
+            Wire::Quic(quic) => {
+                let (send, recv) = quic.open(HTTP_STREAM).await?;
+                Ok(recv.tunnel(send))
+            }
+            Wire::Grpc(_) => Err(Failure::Lost {
+                reason: "HTTP has no streams of its own over gRPC".into(),
+                sent: false,
+            }),
+        }
     }
 
     /// Ends the connection.
     pub(super) fn close(&self) {
         self.leave();
-        self.connection.close(CloseCode::Done, "done");
+        match &self.wire {
+            Wire::Quic(quic) => quic.connection.close(CloseCode::Done, "done"),
+            #[cfg(feature = "server")]
+            Wire::Grpc(grpc) => grpc.close(),
+        }
+    }
+}
+
+impl Quic {
+    async fn open(&self, opening: u16) -> Result<(SendStream, RecvStream), Failure> {
+        let lost = |error: &dyn Display| Failure::Lost {
+            reason: why(&self.connection, error).into(),
+            sent: false,
+        };
+        let (mut send, recv) = self.connection.open_bi().await.map_err(|e| lost(&e))?;
+        let opening = Bytes::copy_from_slice(&opening.to_be_bytes());
+        send.bytes(opening).await.map_err(|e| lost(&e))?;
+        Ok((send, recv))
     }
 }
 
@@ -197,9 +269,10 @@ impl Drop for Unfinished {
 
 /// The client's half of a method's own stream.
 #[derive(Debug)]
-pub(crate) struct StreamSend {
-    connection: Connection,
-    send: SendStream,
+pub(crate) enum StreamSend {
+    Quic(Connection, SendStream),
+    #[cfg(feature = "server")]
+    Grpc(GrpcSend),
 }
 
 impl StreamSend {
@@ -212,37 +285,58 @@ impl StreamSend {
         &mut self,
         messages: impl Iterator<Item = Bytes>,
     ) -> Result<(), Failure> {
-        let mut frames = BytesMut::new();
-        for message in messages {
-            StreamFrame::Message(message).encode(&mut frames);
+        match self {
+            Self::Quic(connection, send) => {
+                let mut frames = BytesMut::new();
+                for message in messages {
+                    StreamFrame::Message(message).encode(&mut frames);
+                }
+                send.bytes(frames.freeze()).await.map_err(|error| Failure::Lost {
+                    reason: why(connection, &error).into(),
+                    sent: true,
+                })
+            }
+            #[cfg(feature = "server")]
+            Self::Grpc(send) => {
+                for message in messages {
+                    send.send(&message).await?;
+                }
+                Ok(())
+            }
         }
-        self.send.bytes(frames.freeze()).await.map_err(|error| Failure::Lost {
-            reason: why(&self.connection, &error).into(),
-            sent: true,
-        })
     }
 
     /// Nothing more will be sent.
     pub(crate) fn finish(&mut self) {
-        self.send.finish();
+        match self {
+            Self::Quic(_, send) => send.finish(),
+            #[cfg(feature = "server")]
+            Self::Grpc(send) => send.finish(),
+        }
     }
 }
 
 /// The server's half of a method's own stream.
 #[derive(Debug)]
-pub(crate) struct StreamRecv {
-    connection: Connection,
-    recv: RecvStream,
+pub(crate) enum StreamRecv {
+    Quic(Connection, RecvStream),
+    #[cfg(feature = "server")]
+    Grpc(GrpcRecv),
 }
 
 impl StreamRecv {
     /// The next message; none when the server ended the stream in peace. Safe to drop while it waits.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let (connection, recv) = match self {
+            Self::Quic(connection, recv) => (connection, recv),
+            #[cfg(feature = "server")]
+            Self::Grpc(recv) => return recv.next().await,
+        };
         let lost = |error: &dyn Display| Failure::Lost {
-            reason: why(&self.connection, error).into(),
+            reason: why(connection, error).into(),
             sent: true,
         };
-        let frame = self.recv.frame(ANSWER_BYTES_MAX).await.map_err(|e| lost(&e))?;
+        let frame = recv.frame(ANSWER_BYTES_MAX).await.map_err(|e| lost(&e))?;
         let Some(frame) = frame else {
             return Err(lost(&"the server cut the stream short"));
         };

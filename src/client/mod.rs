@@ -16,11 +16,14 @@
 
 #![warn(missing_docs)]
 
+mod auth;
 mod calls;
 mod cluster;
 mod config;
 mod endpoints;
 mod error;
+#[cfg(feature = "server")]
+mod grpc;
 mod kv;
 mod lane;
 mod leading;
@@ -28,6 +31,7 @@ mod lease;
 mod link;
 #[cfg(feature = "server")]
 mod passage;
+mod ranging;
 mod recipes;
 mod registry;
 mod request;
@@ -38,13 +42,15 @@ mod watching;
 
 pub use crate::proto::{Code, Retry, Status, etcdserverpb, mvccpb};
 pub use crate::tls::ClientFiles;
+pub use auth::Access;
 pub use calls::Client;
-pub use config::Config;
+pub use config::{Config, Login, Wire};
 pub use error::Error;
 pub use kv::{
     Calling, Compare, Comparing, Delete, Get, Op, Put, SortOrder, SortTarget, Txn, prefix_end,
 };
 pub use lease::LeaseKeeper;
+pub use ranging::RangeStream;
 pub use recipes::{Election, Held, Leader, Leadership, Mutex, Observer, Session};
 pub use request::Request;
 pub use snapshot::{Saved, Snapshot};
@@ -53,5 +59,5 @@ pub use watch::{Watch, Watcher};
 pub(crate) use {
     lane::Failure,
     link::{StreamRecv, StreamSend},
-    passage::{Passage, Passages},
+    passage::{Manner, Passage, Passages},
 };

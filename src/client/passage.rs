@@ -8,12 +8,29 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::config::Endpoint;
-use super::endpoints::Endpoints;
+use super::endpoints::{Endpoints, Whose};
 use super::lane::Failure;
 use super::link::{Link, StreamRecv, StreamSend};
 use super::{Config, Error};
 use crate::proto::Method;
 use crate::transport::Tunnel;
+
+/// How a server is asked on a connection: said once, in its Hello.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub(crate) struct Manner {
+    /// Of those whose requests are carried.
+    pub token: Option<String>,
+    /// Whether only a member that knows a leader is to answer.
+    pub requires_leader: bool,
+}
+
+// Shown without the token.
+impl std::fmt::Debug for Manner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = f.debug_struct("Manner");
+        shown.field("requires_leader", &self.requires_leader).finish_non_exhaustive()
+    }
+}
 
 /// One UDP socket that servers are dialled from.
 #[derive(Debug)]
@@ -28,11 +45,28 @@ impl Passages {
         Ok(Self { endpoints: Endpoints::with(config, given)? })
     }
 
-    /// Connects to `url`, or says why not.
+    /// Connects to `url` for the proxy's own questions, as whom its settings say; or says why not.
     pub(crate) async fn dial(&self, url: &str) -> Result<Passage, String> {
+        let dialled = self.endpoints.dial(&self.endpoint(url)?).await;
+        Ok(Passage { link: dialled.map_err(|why| why.text)? })
+    }
+
+    /// Connects to `url` for others: the proxy's certificate says nothing of them.
+    pub(crate) async fn dial_for(&self, url: &str, manner: &Manner) -> Result<Passage, String> {
+        let whose = Whose::Others(manner.token.clone().unwrap_or_default());
+        let endpoint = self.endpoint(url)?;
+        let link = self.endpoints.dial_as(&endpoint, whose, manner.requires_leader).await?;
+        Ok(Passage { link })
+    }
+
+    fn endpoint(&self, url: &str) -> Result<Endpoint, String> {
         let is_secure = self.endpoints.config.tls.is_some();
-        let endpoint = Endpoint::parse(url, is_secure).map_err(|error| error.to_string())?;
-        Ok(Passage { link: self.endpoints.dial(&endpoint).await? })
+        Endpoint::parse(url, is_secure).map_err(|error| error.to_string())
+    }
+
+    /// The token that this connection was opened with counts no more: the next one shows the password again.
+    pub(crate) fn renews(&self, passage: &Passage, text: &str) -> bool {
+        self.endpoints.renews(&passage.link, text)
     }
 
     /// Closes every connection, and waits until the servers have been told.

@@ -47,6 +47,24 @@ requests! {
     HashRequest -> HashResponse, Hash;
     HashKvRequest -> HashKvResponse, HashKv;
     MoveLeaderRequest -> MoveLeaderResponse, MoveLeader;
+    DowngradeRequest -> DowngradeResponse, Downgrade;
+    AuthEnableRequest -> AuthEnableResponse, AuthEnable;
+    AuthDisableRequest -> AuthDisableResponse, AuthDisable;
+    AuthStatusRequest -> AuthStatusResponse, AuthStatus;
+    AuthenticateRequest -> AuthenticateResponse, Authenticate;
+    AuthUserAddRequest -> AuthUserAddResponse, UserAdd;
+    AuthUserGetRequest -> AuthUserGetResponse, UserGet;
+    AuthUserListRequest -> AuthUserListResponse, UserList;
+    AuthUserDeleteRequest -> AuthUserDeleteResponse, UserDelete;
+    AuthUserChangePasswordRequest -> AuthUserChangePasswordResponse, UserChangePassword;
+    AuthUserGrantRoleRequest -> AuthUserGrantRoleResponse, UserGrantRole;
+    AuthUserRevokeRoleRequest -> AuthUserRevokeRoleResponse, UserRevokeRole;
+    AuthRoleAddRequest -> AuthRoleAddResponse, RoleAdd;
+    AuthRoleGetRequest -> AuthRoleGetResponse, RoleGet;
+    AuthRoleListRequest -> AuthRoleListResponse, RoleList;
+    AuthRoleDeleteRequest -> AuthRoleDeleteResponse, RoleDelete;
+    AuthRoleGrantPermissionRequest -> AuthRoleGrantPermissionResponse, RoleGrantPermission;
+    AuthRoleRevokePermissionRequest -> AuthRoleRevokePermissionResponse, RoleRevokePermission;
 }
 
 impl Request for registry::NewRequest {

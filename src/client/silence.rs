@@ -64,7 +64,8 @@ pub(super) async fn watch_over(link: Weak<Link>) {
         if link.is_over() {
             return;
         }
-        match silence.look(link.traffic()) {
+        let Some(traffic) = link.traffic() else { return };
+        match silence.look(traffic) {
             Verdict::Alive => {}
             Verdict::Doubted => link.leave(),
             Verdict::GivenUp => {

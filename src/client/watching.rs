@@ -19,14 +19,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::Error;
+use super::auth::is_about_the_token;
 use super::calls::failed;
 use super::endpoints::Endpoints;
 use super::lane::Failure;
 use super::link::{Link, StreamRecv, StreamSend};
 use crate::base::{Backoff, Clock};
-use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
+use crate::proto::{Code, Method, Retry, Status};
 
 /// Responses that wait for one watcher's reader.
 pub(super) const RESPONSES_MAX: usize = 16;
@@ -152,7 +153,9 @@ impl Task {
                 End::Gone => return,
                 End::Lost(failure) => failure,
             };
-            if let Failure::Status(status) = &failure {
+            if let Failure::Status(status) = &failure
+                && !self.endpoints.renews(&link, &status.text)
+            {
                 if !self.endpoints.is_passing(status) {
                     self.fail_all(&failed(&link, failure));
                     continue;
@@ -197,7 +200,10 @@ impl Task {
                     Ok(Some(message)) => {
                         backoff.reset();
                         match pb::WatchResponse::decode(message) {
-                            Ok(response) => self.take(response),
+                            Ok(response) => match self.stale(&response) {
+                                Some(stale) => return End::Lost(stale),
+                                None => self.take(response),
+                            },
                             Err(error) => return End::Lost(unreadable(&error)),
                         }
                     }
@@ -210,6 +216,14 @@ impl Task {
                 },
             }
         }
+    }
+
+    /// A watcher was refused for its token, and another one is to be had.
+    fn stale(&self, response: &pb::WatchResponse) -> Option<Failure> {
+        let reason = &response.cancel_reason;
+        let is_stale = response.created && response.canceled && is_about_the_token(reason);
+        let stale = || Status::new(Code::Unauthenticated, reason.clone(), Retry::Never);
+        (is_stale && self.endpoints.config.login.is_some()).then(|| Failure::Status(stale()))
     }
 
     /// A fresh stream: every watcher that has room is created, from where it was.

@@ -5,19 +5,21 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::base::limits;
+use crate::base::{limits, parse_duration};
 use crate::node::{ClusterState, Config, Roster, RosterMember, TcpUrl};
-use crate::tls::{KeychainFiles, PlaneFiles, Scheme};
+use crate::tls::{KeychainFiles, Scheme};
 use crate::transport::{Listener, Url};
 
+use super::certificates::{self, Planes};
 use super::finding::{meeting, resolver, srv};
 use super::keys::Settings;
 use super::mistakes::Mistakes;
-use super::proxy;
+use super::outputs::{self, Outputs};
 use super::types::{Initial, List};
+use super::{compaction, comparisons, gates, proxy};
 
 /// Everything a server starts with.
 #[derive(Clone, Debug)]
@@ -35,6 +37,14 @@ pub struct Logging {
     /// A level, or directives such as `info,quorate::engine=debug`.
     pub filter: String,
     pub format: LogFormat,
+    pub outputs: Outputs,
+}
+
+impl Logging {
+    /// To stderr.
+    pub fn new(filter: impl Into<String>, format: LogFormat) -> Self {
+        Self { filter: filter.into(), format, outputs: Outputs::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -46,11 +56,11 @@ pub enum LogFormat {
 }
 
 /// The four lists of URLs, parsed.
-struct Urls {
-    listen_peers: Vec<Url>,
-    listen_clients: Vec<Url>,
-    advertise_peers: Vec<Url>,
-    advertise_clients: Vec<Url>,
+pub(super) struct Urls {
+    pub(super) listen_peers: Vec<Url>,
+    pub(super) listen_clients: Vec<Url>,
+    pub(super) advertise_peers: Vec<Url>,
+    pub(super) advertise_clients: Vec<Url>,
 }
 
 /// `is_written` tells whether a key was set by anybody.
@@ -72,32 +82,25 @@ pub(super) fn check(
     let tcp = tcp_only(settings, &listeners, &mut mistakes);
     let state = cluster_state(settings, &mut mistakes);
     let (heartbeat_interval, election_timeout) = timing(settings, &mut mistakes);
-    let peer = peer_files(settings, &urls, &mut mistakes, &mut warnings);
-    let client = client_files(settings, &urls, &mut mistakes, &mut warnings);
-    let request_bytes_max = bound(
-        "max-request-bytes",
-        settings.max_request_bytes,
-        limits::REQUEST_BYTES_MAX,
-        &mut mistakes,
-    );
-    let txn_ops_max =
-        bound("max-txn-ops", settings.max_txn_ops, limits::TXN_OPS_MAX_MAX, &mut mistakes);
+    let data_dir = data_dir(settings);
+    let keychain = keychain(settings, &urls, &data_dir, &mut mistakes, &mut warnings);
+    let bounds = bounds(settings, &mut mistakes);
     let tcp_rules = super::tcp::rules(settings, &mut mistakes);
-    always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut mistakes);
-    always_on("pre-vote", settings.pre_vote, &mut mistakes);
+    let auth = super::auth::rules(settings, &mut mistakes, &mut warnings);
+    always_on("strict-reconfig-check", settings.strict_reconfig_check, &mut warnings);
+    always_on("pre-vote", settings.pre_vote, &mut warnings);
     let mut proxy = proxy::rules(settings, &mut mistakes);
     // What is wrong with these is told already.
     proxy.listeners = Listener::of(&[], &urls.listen_clients).unwrap_or_default();
-    let logging = logging(settings, &mut mistakes);
+    let logging = logging(settings, &mut mistakes, &mut warnings);
+    let auto_compaction = compaction::rules(settings, &mut mistakes);
+    let comparisons = comparisons::rules(settings, &mut mistakes);
+    let watch_progress_interval = progress(settings, &mut mistakes);
+    gates::check(&settings.feature_gates, &mut mistakes, &mut warnings);
     advise(settings, &urls, &mut warnings);
-
-    let data_dir = if settings.data_dir.is_empty() {
-        PathBuf::from(format!("{}.etcd", settings.name))
-    } else {
-        PathBuf::from(&settings.data_dir)
-    };
     let node = Config {
         name: settings.name.clone(),
+        wal_dir: (!settings.wal_dir.is_empty()).then(|| PathBuf::from(&settings.wal_dir)),
         data_dir,
         roster: Roster { members, token: settings.initial_cluster_token.clone(), state },
         srv,
@@ -112,26 +115,102 @@ pub(super) fn check(
         tcp: tcp_rules,
         advertise_peer_urls: urls.advertise_peers,
         advertise_client_urls: urls.advertise_clients,
-        keychain: KeychainFiles { peer, client },
+        keychain,
         heartbeat_interval,
         election_timeout,
         quota_bytes: quota(settings.quota_backend_bytes),
-        request_bytes_max,
+        request_bytes_max: bounds.request_bytes,
         force_new_cluster: settings.force_new_cluster,
-        txn_ops_max,
+        txn_ops_max: bounds.txn_ops,
+        learners_max: bounds.learners,
+        shrink_from_bytes: shrink_from(settings, &mut mistakes),
+        auto_compaction,
+        comparisons,
+        watch_progress_interval,
+        auth,
         proxy,
     };
     mistakes.unless_any(Start { node, logging, ignored: Vec::new(), warnings })
 }
 
-fn is_proxy(settings: &Settings) -> bool {
+pub(super) fn is_proxy(settings: &Settings) -> bool {
     settings.proxy != "off"
 }
 
 /// Known to etcd's users, and never off here.
-fn always_on(key: &str, value: bool, mistakes: &mut Mistakes) {
+fn always_on(key: &str, value: bool, warnings: &mut Vec<String>) {
     if !value {
-        mistakes.push(format!("{key} is false, and it is always on here: remove it"));
+        warnings.push(format!("{key} is false, and it is always on here"));
+    }
+}
+
+fn keychain(
+    settings: &Settings,
+    urls: &Urls,
+    data_dir: &Path,
+    mistakes: &mut Mistakes,
+    warnings: &mut Vec<String>,
+) -> KeychainFiles {
+    let planes = Planes { settings, urls, fixtures: &data_dir.join("fixtures") };
+    KeychainFiles {
+        peer: planes.peer(mistakes, warnings),
+        client: planes.client(mistakes, warnings),
+        tcp: certificates::tcp_policy(settings, mistakes, warnings),
+    }
+}
+
+fn data_dir(settings: &Settings) -> PathBuf {
+    match settings.data_dir.as_str() {
+        "" => PathBuf::from(format!("{}.etcd", settings.name)),
+        data_dir => PathBuf::from(data_dir),
+    }
+}
+
+fn shrink_from(settings: &Settings, mistakes: &mut Mistakes) -> Option<u64> {
+    let megabytes = settings.bootstrap_defrag_threshold_megabytes;
+    let Ok(bytes) = u64::try_from(megabytes).map(|megabytes| megabytes.saturating_mul(1 << 20))
+    else {
+        mistakes.push(format!(
+            "bootstrap-defrag-threshold-megabytes is {megabytes}; it must be at least 0"
+        ));
+        return None;
+    };
+    (bytes > 0).then_some(bytes)
+}
+
+fn progress(settings: &Settings, mistakes: &mut Mistakes) -> Duration {
+    match parse_duration(&settings.watch_progress_notify_interval) {
+        Ok(time) if time >= limits::WATCH_PROGRESS_INTERVAL_MIN => time,
+        Ok(_) => {
+            let least = limits::WATCH_PROGRESS_INTERVAL_MIN;
+            mistakes.push(format!("watch-progress-notify-interval must be at least {least:?}"));
+            limits::WATCH_PROGRESS_INTERVAL
+        }
+        Err(error) => {
+            mistakes.push(format!("watch-progress-notify-interval: {error}"));
+            limits::WATCH_PROGRESS_INTERVAL
+        }
+    }
+}
+
+/// What one request, and one cluster, may have at the most.
+struct Bounds {
+    request_bytes: usize,
+    txn_ops: usize,
+    learners: u32,
+}
+
+fn bounds(settings: &Settings, mistakes: &mut Mistakes) -> Bounds {
+    let mut read = |key, value, max| bound(key, value, max, mistakes);
+    let learners = read("max-learners", settings.max_learners, limits::MEMBERS_MAX);
+    Bounds {
+        request_bytes: read(
+            "max-request-bytes",
+            settings.max_request_bytes,
+            limits::REQUEST_BYTES_MAX,
+        ),
+        txn_ops: read("max-txn-ops", settings.max_txn_ops, limits::TXN_OPS_MAX_MAX),
+        learners: u32::try_from(learners).unwrap_or(u32::MAX),
     }
 }
 
@@ -180,7 +259,7 @@ fn timing(settings: &Settings, mistakes: &mut Mistakes) -> (Duration, Duration) 
     (millis(heartbeat), millis(election))
 }
 
-fn logging(settings: &Settings, mistakes: &mut Mistakes) -> Logging {
+fn logging(settings: &Settings, mistakes: &mut Mistakes, warnings: &mut Vec<String>) -> Logging {
     let format = match settings.log_format.as_str() {
         "auto" => LogFormat::Auto,
         "console" => LogFormat::Console,
@@ -190,13 +269,17 @@ fn logging(settings: &Settings, mistakes: &mut Mistakes) -> Logging {
             LogFormat::Auto
         }
     };
-    let filter = settings.log_level.clone();
+    // zap knows two levels above error: nothing is logged at them here.
+    let filter = match settings.log_level.as_str() {
+        "dpanic" | "panic" | "fatal" => "error".to_owned(),
+        filter => filter.to_owned(),
+    };
     if !filter.split(',').all(is_directive) {
         mistakes.push(format!(
             "log-level is {filter:?}; it is error, warn, info, debug or trace, or a filter such as info,quorate::engine=debug"
         ));
     }
-    Logging { filter, format }
+    Logging { filter, format, outputs: outputs::outputs(settings, mistakes, warnings) }
 }
 
 /// `info`, or `quorate::engine=debug`.
@@ -342,121 +425,6 @@ fn tcp_only(settings: &Settings, listeners: &[Listener], mistakes: &mut Mistakes
     let http = read("listen-client-http-urls", &settings.listen_client_http_urls);
     let metrics = read("listen-metrics-urls", &settings.listen_metrics_urls);
     TcpOnly { http, metrics }
-}
-
-fn peer_files(
-    settings: &Settings,
-    urls: &Urls,
-    mistakes: &mut Mistakes,
-    warnings: &mut Vec<String>,
-) -> Option<PlaneFiles> {
-    let listens = urls.listen_peers.iter().any(|url| url.scheme == Scheme::Https);
-    let advertises = urls.advertise_peers.iter().any(|url| url.scheme == Scheme::Https);
-    if !urls.listen_peers.is_empty() && listens != advertises {
-        mistakes.push(
-            "listen-peer-urls and initial-advertise-peer-urls differ in http:// and https://: members would dial what \
-             this one does not speak",
-        );
-    }
-    // A proxy listens to no member, and asks them as a member asks that joins.
-    let asks = is_proxy(settings)
-        && settings.initial_cluster.0.iter().any(|(_, url)| url.starts_with("https:"));
-    if !listens && !advertises && !asks {
-        if !settings.peer_cert_file.is_empty() {
-            warnings.push("peer-cert-file is ignored: the peer URLs say http://".to_owned());
-        }
-        return None;
-    }
-    let mut need = |key: &str, value: &str, why: &str| file(key, value, why, mistakes);
-    let secure = "the peer URLs say https://";
-    let cert = need("peer-cert-file", &settings.peer_cert_file, secure);
-    let key = need("peer-key-file", &settings.peer_key_file, secure);
-    let trusted_ca = need("peer-trusted-ca-file", &settings.peer_trusted_ca_file, secure);
-    let (shown, shown_key) = (&settings.peer_client_cert_file, &settings.peer_client_key_file);
-    if shown.is_empty() != shown_key.is_empty() {
-        mistakes.push(
-            "peer-client-cert-file and peer-client-key-file go together: write both, or none",
-        );
-    }
-    let client_cert = optional("peer-client-cert-file", shown, mistakes);
-    let client_key = optional("peer-client-key-file", shown_key, mistakes);
-    let crl = optional("peer-crl-file", &settings.peer_crl_file, mistakes);
-    let files = PlaneFiles {
-        cert: cert?,
-        key: key?,
-        trusted_ca: Some(trusted_ca?),
-        client_cert_auth: true,
-        client_cert,
-        client_key,
-        crl,
-        allowed_cn: settings.peer_cert_allowed_cn.0.clone(),
-        allowed_hostname: settings.peer_cert_allowed_hostname.0.clone(),
-    };
-    Some(files)
-}
-
-fn client_files(
-    settings: &Settings,
-    urls: &Urls,
-    mistakes: &mut Mistakes,
-    warnings: &mut Vec<String>,
-) -> Option<PlaneFiles> {
-    if !urls.listen_clients.iter().any(|url| url.scheme == Scheme::Https) {
-        if !settings.cert_file.is_empty() {
-            warnings.push("cert-file is ignored: listen-client-urls says http://".to_owned());
-        }
-        return None;
-    }
-    let secure = "listen-client-urls says https://";
-    let cert = file("cert-file", &settings.cert_file, secure, mistakes);
-    let key = file("key-file", &settings.key_file, secure, mistakes);
-    let trusted_ca = if settings.client_cert_auth {
-        file("trusted-ca-file", &settings.trusted_ca_file, "client-cert-auth is true", mistakes)
-    } else {
-        optional("trusted-ca-file", &settings.trusted_ca_file, mistakes)
-    };
-    let crl = optional("client-crl-file", &settings.client_crl_file, mistakes);
-    let (shown, shown_key) = (&settings.client_cert_file, &settings.client_key_file);
-    if shown.is_empty() != shown_key.is_empty() {
-        mistakes.push("client-cert-file and client-key-file go together: write both, or none");
-    }
-    let client_cert = optional("client-cert-file", shown, mistakes);
-    let client_key = optional("client-key-file", shown_key, mistakes);
-    Some(PlaneFiles {
-        cert: cert?,
-        key: key?,
-        client_cert,
-        client_key,
-        trusted_ca,
-        client_cert_auth: settings.client_cert_auth,
-        crl,
-        allowed_cn: Vec::new(),
-        allowed_hostname: settings.client_cert_allowed_hostname.0.clone(),
-    })
-}
-
-/// A file that must be named and readable.
-fn file(key: &str, value: &str, why: &str, mistakes: &mut Mistakes) -> Option<PathBuf> {
-    if value.is_empty() {
-        mistakes.push(format!(
-            "{key} is not set, and {why}: make certificates with `quorate cert`, or write http:// to go without"
-        ));
-        return None;
-    }
-    optional(key, value, mistakes)
-}
-
-fn optional(key: &str, value: &str, mistakes: &mut Mistakes) -> Option<PathBuf> {
-    if value.is_empty() {
-        return None;
-    }
-    match std::fs::File::open(value) {
-        Ok(_) => Some(PathBuf::from(value)),
-        Err(error) => {
-            mistakes.push(format!("{key}: cannot read {value}: {error}"));
-            None
-        }
-    }
 }
 
 /// What is allowed and probably not meant.

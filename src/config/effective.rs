@@ -148,7 +148,8 @@ mod tests {
     }
 
     fn told(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
-        let sources = Sources { file: None, environment: pairs(environment), flags: pairs(flags) };
+        let sources =
+            Sources { environment: pairs(environment), flags: pairs(flags), ..Sources::default() };
         load(&sources).unwrap_err().to_string()
     }
 
@@ -171,6 +172,7 @@ mod tests {
             file: Some(path),
             environment: pairs(&[("ETCD_NAME", "variable"), ("QUORATE_ELECTION_TIMEOUT", "600")]),
             flags: pairs(&[("name", "flag")]),
+            ..Sources::default()
         };
         let node = load(&sources).unwrap().node;
         assert_eq!(node.name, "flag");
@@ -193,10 +195,9 @@ mod tests {
     #[test]
     fn a_mistaken_line_of_a_file_is_named_and_mended() {
         assert_eq!(
-            told_of_file("name = 'a'\n\ninitial-clutser = 'x'\nwal-dir = '/x'\n"),
+            told_of_file("name = 'a'\n\ninitial-clutser = 'x'\nunsafe-no-fsync = true\n"),
             "n.toml:3: unknown key initial-clutser; did you mean initial-cluster?\n\
-             n.toml:4: wal-dir does nothing here: the log lies inside the data directory, in wal/: \
-             put data-dir on the fast disk; remove it"
+             n.toml:4: unsafe-no-fsync does nothing here: it would lose acknowledged writes; remove it"
         );
         assert_eq!(
             told_of_file("\nelection-timeout = '1s'\n"),
@@ -268,13 +269,14 @@ mod tests {
         let sources = Sources {
             file: Some(path),
             environment: pairs(&[("ETCD_LISTEN_CLIENT_URLS", "http://127.0.0.1:1")]),
-            flags: pairs(&[("log-level", "loud"), ("auto-tls", "true")]),
+            flags: pairs(&[("log-level", "loud"), ("unsafe-no-fsync", "true")]),
+            ..Sources::default()
         };
         let told = load(&sources).unwrap_err().to_string();
         let told = told.replace(&format!("{}/", dir.path().display()), "");
         let lines: Vec<&str> = told.lines().collect();
         for (line, begins) in lines.iter().zip([
-            "--auto-tls: auto-tls does nothing here: certificates are files here",
+            "--unsafe-no-fsync: unsafe-no-fsync does nothing here: it would lose",
             "n.toml:1: unknown key nmae; did you mean name?",
             "n.toml:2: heartbeat-interval is string \"often\"; expected a whole number",
             "ETCD_LISTEN_CLIENT_URLS: advertise-client-urls is required when listen-client-urls",
@@ -296,6 +298,7 @@ mod tests {
             file: Some(path.clone()),
             environment: pairs(&[("QUORATE_HEARTBEAT_INTERVAL", "50"), ("ETCD_MAX_WALS", "5")]),
             flags: pairs(&[("name", "flag")]),
+            ..Sources::default()
         };
         let effective = effective(&sources).unwrap();
         let path = path.display();

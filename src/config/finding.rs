@@ -116,8 +116,8 @@ fn by_its_token(
 /// Who comes when the cluster is full.
 fn fallback(settings: &Settings, mistakes: &mut Mistakes) {
     match settings.discovery_fallback.as_str() {
-        "" | "exit" | "proxy" => {}
-        other => mistakes.push(format!("discovery-fallback is {other:?}; it is exit or proxy")),
+        "proxy" | "exit" => {}
+        other => mistakes.push(format!("discovery-fallback is {other:?}; it is proxy or exit")),
     }
 }
 
@@ -269,7 +269,7 @@ mod tests {
         assert!(secret.contains("neither http, https nor quic"), "{secret}");
         assert!(!secret.contains("secret"), "{secret}");
         assert!(told(|it| it.discovery_token = "t".to_owned()).contains("write both"));
-        assert!(told(|it| it.discovery_fallback = "wait".to_owned()).contains("exit or proxy"));
+        assert!(told(|it| it.discovery_fallback = "wait".to_owned()).contains("proxy or exit"));
         let with = |change: fn(&mut Settings)| {
             told(|it| {
                 it.discovery = "quic://h/t".to_owned();

@@ -65,12 +65,18 @@ fn list(text: &str) -> List {
     List::parse(text)
 }
 
+/// etcd's default.
+const ROTATION: &str =
+    r#"{"maxsize": 100, "maxage": 0, "maxbackups": 0, "localtime": false, "compress": false}"#;
+
 settings! {
     Member {
         /// The member's name, unique in its cluster.
         name "name": Text = "default".to_owned();
         /// Where its data lies; empty: <name>.etcd in the working directory.
         data_dir "data-dir": Text = String::new();
+        /// Where its log lies, if it is to lie on another disk than its data; empty: in data-dir.
+        wal_dir "wal-dir": Text = String::new();
         /// Addresses that members reach it at (UDP), and clients (UDP, TCP) under the promise of the URL. The same address in both lists is one endpoint for everything.
         listen_peer_urls "listen-peer-urls": List = list("http://localhost:2380");
         /// Addresses that clients reach it at: UDP for ours, TCP for etcd's (gRPC).
@@ -91,16 +97,26 @@ settings! {
         grpc_keepalive_interval "grpc-keepalive-interval": Text = "1m".to_owned();
         /// Time for its answer; without one it is closed.
         grpc_keepalive_timeout "grpc-keepalive-timeout": Text = "20s".to_owned();
+        /// Time between two notifications of progress to a watch that asked for them.
+        watch_progress_notify_interval "watch-progress-notify-interval": Text = "10m".to_owned();
         /// Milliseconds between a leader's heartbeats.
         heartbeat_interval "heartbeat-interval": Number = 100;
         /// Milliseconds without a heartbeat until a follower campaigns; at least 5 heartbeats, at most 50000.
         election_timeout "election-timeout": Number = 1_000;
         /// Bytes of storage at which writes are refused; 0: 2 GiB, negative: never.
         quota_backend_bytes "quota-backend-bytes": Number = 0;
+        /// How often members compare their histories, to find one that is corrupt; 0: never.
+        corrupt_check_time "corrupt-check-time": Text = "1h".to_owned();
+        /// Whether a member compares its history with the others' before it is ready.
+        initial_corrupt_check "initial-corrupt-check": Switch = false;
         /// Bytes of the largest request that is taken.
         max_request_bytes "max-request-bytes": Number = 1_572_864;
         /// Operations in one branch of a transaction, and compares; should be equal on all members.
         max_txn_ops "max-txn-ops": Number = 128;
+        /// Megabytes of free pages in the database's file from which on a start gives them back to the disk; 0: never.
+        bootstrap_defrag_threshold_megabytes "bootstrap-defrag-threshold-megabytes": Number = 0;
+        /// etcd's feature gates, as Name=true,Name=false; each is answered with what it means here.
+        feature_gates "feature-gates": List = List::default();
     }
     Clustering {
         /// URLs that the other members dial; must be this member's entry of initial-cluster.
@@ -117,8 +133,8 @@ settings! {
         discovery_token "discovery-token": Text = String::new();
         /// The members of the discovery service that has the token (gRPC).
         discovery_endpoints "discovery-endpoints": List = List::default();
-        /// What becomes of a member that comes when the cluster is full; exit: it says so, and ends; proxy: it serves as a proxy of the others.
-        discovery_fallback "discovery-fallback": Text = "exit".to_owned();
+        /// What becomes of a member that comes to a discovery service when the cluster is full; proxy: it serves as a proxy of the others; exit: it says so, and ends.
+        discovery_fallback "discovery-fallback": Text = "proxy".to_owned();
         /// A proxy of HTTP on the way to the discovery service: http://host:port.
         discovery_proxy "discovery-proxy": Text = String::new();
         /// Time until a connection to the discovery service stands.
@@ -149,13 +165,19 @@ settings! {
         discovery_srv_name "discovery-srv-name": Text = String::new();
         /// The DNS server to ask, as address or address:port; empty: as the system does.
         dns_server "dns-server": Text = String::new();
+        /// Learners that there may be when this member adds one; should be equal on all members.
+        max_learners "max-learners": Number = 1;
+        /// What auto-compaction-retention counts: periodic: time, revision: revisions.
+        auto_compaction_mode "auto-compaction-mode": Text = "periodic".to_owned();
+        /// What automatic compaction keeps: of time, such as 10m, or hours without a unit; of revisions, a number; 0: it is off.
+        auto_compaction_retention "auto-compaction-retention": Text = "0".to_owned();
         /// Distinguishes clusters with equal URLs.
         initial_cluster_token "initial-cluster-token": Text = "etcd-cluster".to_owned();
         /// Refuse membership changes that would cost the quorum; always on.
         strict_reconfig_check "strict-reconfig-check": Switch = true;
         /// DANGEROUS: this member's data becomes a cluster of it alone; for when the majority is lost for ever.
         force_new_cluster "force-new-cluster": Switch = false;
-        /// Run no member but a proxy of initial-cluster's: on, or readonly, which lets no change through; off: a member.
+        /// Run no member but a proxy of those that initial-cluster, or discovery, names: on, or readonly, which lets no change through; off: a member.
         proxy "proxy": Text = "off".to_owned();
         /// Milliseconds after which a member that failed is as good as the others to a proxy.
         proxy_failure_wait "proxy-failure-wait": Number = 5_000;
@@ -175,14 +197,24 @@ settings! {
         client_cert_file "client-cert-file": Text = String::new();
         /// Its private key (PEM).
         client_key_file "client-key-file": Text = String::new();
-        /// Refuse clients without a certificate of trusted-ca-file.
+        /// Refuse clients without a certificate of trusted-ca-file; that is so, too, where trusted-ca-file is set.
         client_cert_auth "client-cert-auth": Switch = false;
-        /// Whose client certificates are believed (PEM).
+        /// Whose client certificates are believed (PEM); every client needs one of them then.
         trusted_ca_file "trusted-ca-file": Text = String::new();
         /// Client certificates that are revoked (PEM).
         client_crl_file "client-crl-file": Text = String::new();
         /// DNS names or addresses of which a client's certificate must carry one; empty: any.
         client_cert_allowed_hostname "client-cert-allowed-hostname": List = List::default();
+        /// Common names of which a client's certificate must carry one; empty: any.
+        client_cert_allowed_cn "client-cert-allowed-cn": List = List::default();
+        /// Make clients' certificate by itself, in data-dir/fixtures/client, where there is no cert-file; nobody can verify it.
+        auto_tls "auto-tls": Switch = false;
+        /// How users are known once they have shown a password: simple, or jwt,sign-method=RS256,pub-key=FILE,priv-key=FILE,ttl=5m; equal on all members.
+        auth_token "auth-token": Text = "simple".to_owned();
+        /// Seconds that a simple token lives after its last use.
+        auth_token_ttl "auth-token-ttl": Number = 300;
+        /// bcrypt's cost of a password, 4 to 31: each one more doubles the time that it takes.
+        bcrypt_cost "bcrypt-cost": Number = 10;
         /// Origins (scheme://host:port) whose pages a browser lets ask over HTTP; *: any.
         cors "cors": List = list("*");
         /// Names by which HTTP without TLS may call this member; *: any.
@@ -195,9 +227,9 @@ settings! {
         peer_client_cert_file "peer-client-cert-file": Text = String::new();
         /// Its private key (PEM).
         peer_client_key_file "peer-client-key-file": Text = String::new();
-        /// Refuse members without a certificate of peer-trusted-ca-file.
+        /// Refuse members without a certificate of peer-trusted-ca-file; that is so, too, where peer-trusted-ca-file is set.
         peer_client_cert_auth "peer-client-cert-auth": Switch = false;
-        /// Whose peer certificates are believed (PEM).
+        /// Whose peer certificates are believed (PEM); empty: members that are dialled are believed by the system's, and nobody who calls is asked.
         peer_trusted_ca_file "peer-trusted-ca-file": Text = String::new();
         /// Peer certificates that are revoked (PEM).
         peer_crl_file "peer-crl-file": Text = String::new();
@@ -205,12 +237,28 @@ settings! {
         peer_cert_allowed_cn "peer-cert-allowed-cn": List = List::default();
         /// DNS names or addresses of which a peer certificate must carry one; empty: any.
         peer_cert_allowed_hostname "peer-cert-allowed-hostname": List = List::default();
+        /// DANGEROUS: make members' certificate by itself, in data-dir/fixtures/peer, where there is no peer-cert-file; members encrypt, and believe anybody.
+        peer_auto_tls "peer-auto-tls": Switch = false;
+        /// Years that a certificate lives which auto-tls or peer-auto-tls makes.
+        self_signed_cert_validity "self-signed-cert-validity": Number = 1;
+        /// Suites of TLS 1.2 that TCP takes, by Go's names; empty: all that are strong. TLS 1.3 takes its own.
+        cipher_suites "cipher-suites": List = List::default();
+        /// The oldest TLS that TCP takes: TLS1.2 or TLS1.3. QUIC is TLS 1.3.
+        tls_min_version "tls-min-version": Text = "TLS1.2".to_owned();
+        /// The newest: TLS1.2, TLS1.3 or empty, which is the newest there is.
+        tls_max_version "tls-max-version": Text = String::new();
     }
     Logging {
         /// error, warn, info, debug or trace; or a filter such as info,quorate::engine=debug.
         log_level "log-level": Text = "info".to_owned();
         /// console, json, or auto: console on a terminal, json otherwise.
         log_format "log-format": Text = "auto".to_owned();
+        /// Where logs go: stdout, stderr (default, systemd/journal) or files; several with commas.
+        log_outputs "log-outputs": List = list("default");
+        /// Begin a new file where a file of log-outputs has grown.
+        enable_log_rotation "enable-log-rotation": Switch = false;
+        /// When, and which old ones are kept: maxsize in MB, maxage in days, maxbackups, localtime.
+        log_rotation_config_json "log-rotation-config-json": Text = ROTATION.to_owned();
     }
 }
 

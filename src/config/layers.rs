@@ -12,22 +12,32 @@ use serde_json::Value;
 
 use super::keys::{KEYS, Key, Kind, Settings};
 use super::mistakes::Mistakes;
-use super::sources::Written;
+use super::sources::{Text, Written};
 use super::types::{Initial, List};
 
 const DEFAULTS: &str = "defaults";
 
 pub(super) struct Layers {
     figment: Figment,
-    file: Option<(PathBuf, String)>,
+    file: Option<(PathBuf, Text)>,
 }
 
 impl Layers {
     pub(super) fn new(written: Written) -> Self {
         let defaults = Serialized::defaults(Settings::default());
         let mut figment = Figment::from(Named::new(DEFAULTS, &defaults));
-        if let Some((path, text)) = &written.file {
-            figment = figment.merge(Named::new(path.display().to_string(), &Toml::string(text)));
+        let path = |path: &PathBuf| path.display().to_string();
+        match &written.file {
+            None => {}
+            Some((file, Text::Toml(text))) => {
+                figment = figment.merge(Named::new(path(file), &Toml::string(text)));
+            }
+            Some((file, Text::Yaml(entries))) => {
+                for (key, _, value) in entries {
+                    let one = Serialized::default(key, value);
+                    figment = figment.merge(Named::new(path(file), &one));
+                }
+            }
         }
         for (key, (variable, value)) in &written.environment {
             let one = Serialized::default(key, value);
@@ -52,7 +62,16 @@ impl Layers {
         }
         match &self.file {
             Some((file, text)) if file.display().to_string() == *name => {
-                Some(format!("{name}:{}", line_of(text, path).unwrap_or(1)))
+                let line = match text {
+                    Text::Toml(text) => line_of(text, path),
+                    Text::Yaml(entries) => {
+                        let last = entries
+                            .iter()
+                            .rfind(|(key, ..)| Some(*key) == path.first().map(String::as_str));
+                        last.map(|(_, line, _)| *line)
+                    }
+                };
+                Some(format!("{name}:{}", line.unwrap_or(1)))
             }
             _ => Some(name.to_string()),
         }

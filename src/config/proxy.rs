@@ -16,12 +16,6 @@ pub(super) fn rules(settings: &Settings, mistakes: &mut Mistakes) -> ProxyRules 
             ProxyMode::Off
         }
     };
-    if mode != ProxyMode::Off && !settings.discovery_srv.is_empty() {
-        mistakes.push(
-            "proxy asks the members of initial-cluster, and discovery-srv names founders: write initial-cluster, or run \
-             `quorate proxy --discovery-srv`, which finds them as clients do",
-        );
-    }
     let mut time = |key: &str, value: i64, least: i64| {
         if value < least {
             mistakes.push(format!("{key} is {value} ms; it must be at least {least}"));
@@ -34,7 +28,7 @@ pub(super) fn rules(settings: &Settings, mistakes: &mut Mistakes) -> ProxyRules 
         failure_wait: time("proxy-failure-wait", settings.proxy_failure_wait, 0),
         dial_timeout: time("proxy-dial-timeout", settings.proxy_dial_timeout, 1),
         listeners: Vec::new(),
-        is_fallback: settings.discovery_fallback == "proxy",
+        is_fallback: settings.discovery_fallback != "exit",
     }
 }
 

@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::keys::{KEYS, Key};
+use super::keys::{KEYS, Key, Kind};
 use super::layers::{line_at, line_of};
 use super::mistakes::Mistakes;
 use super::nearest::nearest;
+use super::other_names::meant;
+use super::types::switch;
 use super::unbuilt::{Answer, answer_to};
 
 /// Where settings are read from. Nothing is read behind its back: a test can hand in any world.
@@ -19,6 +21,17 @@ pub struct Sources {
     pub environment: Vec<(String, String)>,
     /// Key and value, as given.
     pub flags: Vec<(String, String)>,
+    pub rules: Rules,
+}
+
+/// Which source counts where several speak.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Rules {
+    /// A TOML file < variables < flags.
+    #[default]
+    Quorate,
+    /// Those of the program `etcd`.
+    Etcd,
 }
 
 /// Key -> (variable, value).
@@ -27,10 +40,16 @@ pub(super) type Environment = BTreeMap<&'static str, (String, String)>;
 /// The known keys of every source.
 #[derive(Default)]
 pub(super) struct Written {
-    /// Path and text.
-    pub(super) file: Option<(PathBuf, String)>,
+    pub(super) file: Option<(PathBuf, Text)>,
     pub(super) environment: Environment,
     pub(super) flags: Vec<(String, String)>,
+}
+
+/// What a file says.
+pub(super) enum Text {
+    Toml(String),
+    /// Keys with their lines and values.
+    Yaml(Vec<(&'static str, usize, serde_json::Value)>),
 }
 
 /// What was found on the way.
@@ -44,7 +63,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// `place` names a key that is none.
-    fn no_key(&mut self, place: &str, key: &str, value: &str) {
+    pub(super) fn no_key(&mut self, place: &str, key: &str, value: &str) {
         match answer_to(key, value) {
             Some(Answer::Refused(why)) => {
                 self.mistakes.push(format!("{place}: {key} does nothing here: {why}; remove it"));
@@ -77,16 +96,15 @@ const FOREIGN: [&str; 3] = ["ETCD_UNSUPPORTED_ARCH", "ETCD_VERIFY", "QUORATE_PLA
 impl Sources {
     /// Everything with a known key; the rest is found to be wrong. None if there is a file that cannot be read at all.
     pub(super) fn read(&self, found: &mut Findings) -> Option<Written> {
+        if self.rules == Rules::Etcd {
+            return super::etcd::read(self, found);
+        }
         let mut environment = from_environment(&self.environment, found);
         let from_variable = environment.remove("config-file").map(|(_, path)| PathBuf::from(path));
-        let (known, others): (Vec<_>, Vec<_>) =
-            self.flags.iter().cloned().partition(|(key, _)| Key::find(key).is_some());
-        for (key, value) in others {
-            found.no_key(&format!("--{key}"), &key, &value);
-        }
+        let flags = known_flags(&self.flags, found);
         let file = match self.file.clone().or(from_variable) {
             None => None,
-            Some(path) => match read_file(&path, found) {
+            Some(path) => match read_toml(&path, found) {
                 Ok(text) => Some((path, text)),
                 Err(mistake) => {
                     found.mistakes.push(mistake);
@@ -94,7 +112,33 @@ impl Sources {
                 }
             },
         };
-        Some(Written { file, environment, flags: known })
+        Some(Written { file, environment, flags })
+    }
+}
+
+/// Those flags that are keys, by whatever name; the others are told.
+pub(super) fn known_flags(
+    flags: &[(String, String)],
+    found: &mut Findings,
+) -> Vec<(String, String)> {
+    let mut known = Vec::new();
+    for (name, value) in flags {
+        if let Some((key, value)) = meant(name, value) {
+            known.push((key.to_owned(), value));
+        } else if let Some(key) = Key::find(name) {
+            known.push((name.clone(), as_written(key, value)));
+        } else if !(name == "debug" && switch(value) == Some(false)) {
+            found.no_key(&format!("--{name}"), name, value);
+        }
+    }
+    known
+}
+
+/// Go's words for a switch become ours.
+fn as_written(key: &Key, value: &str) -> String {
+    match switch(value).filter(|_| key.kind == Kind::Switch) {
+        Some(switch) => switch.to_string(),
+        None => value.to_owned(),
     }
 }
 
@@ -107,7 +151,10 @@ pub fn has_server_settings(environment: &[(String, String)]) -> bool {
 }
 
 /// Key -> (variable, value). Two variables that name one key must agree.
-fn from_environment(variables: &[(String, String)], findings: &mut Findings) -> Environment {
+pub(super) fn from_environment(
+    variables: &[(String, String)],
+    findings: &mut Findings,
+) -> Environment {
     let mut found = Environment::new();
     let mut sorted: Vec<&(String, String)> = variables.iter().collect();
     sorted.sort();
@@ -116,12 +163,13 @@ fn from_environment(variables: &[(String, String)], findings: &mut Findings) -> 
         if value.is_empty() || FOREIGN.contains(&variable.as_str()) {
             continue;
         }
-        let known = if key == "config-file" {
-            Some("config-file")
-        } else {
-            Key::find(&key).map(|key| key.name)
+        let known = match (key.as_str(), meant(&key, value), Key::find(&key)) {
+            ("config-file", ..) => Some(("config-file", value.clone())),
+            (_, Some(meant), _) => Some(meant),
+            (_, None, Some(key)) => Some((key.name, as_written(key, value))),
+            _ => None,
         };
-        let Some(name) = known else {
+        let Some((name, value)) = known else {
             match answer_to(&key, value) {
                 Some(Answer::Refused(why)) => findings.mistakes.push(format!(
                     "{variable} is set, and {key} does nothing here: {why}; unset it"
@@ -135,12 +183,12 @@ fn from_environment(variables: &[(String, String)], findings: &mut Findings) -> 
             continue;
         };
         match found.get(name) {
-            Some((other, before)) if before != value => findings.mistakes.push(format!(
+            Some((other, before)) if *before != value => findings.mistakes.push(format!(
                 "{other} is {before:?} and {variable} is {value:?}: both mean {name}; unset one of them"
             )),
             Some(_) => {}
             None => {
-                found.insert(name, (variable.clone(), value.clone()));
+                found.insert(name, (variable.clone(), value));
             }
         }
     }
@@ -148,7 +196,7 @@ fn from_environment(variables: &[(String, String)], findings: &mut Findings) -> 
 }
 
 /// `ETCD_DATA_DIR` -> `data-dir`.
-fn key_of(variable: &str) -> Option<String> {
+pub(super) fn key_of(variable: &str) -> Option<String> {
     let rest = PREFIXES.iter().find_map(|prefix| variable.strip_prefix(prefix))?;
     Some(rest.to_ascii_lowercase().replace('_', "-"))
 }
@@ -173,7 +221,7 @@ fn unknown_variable(variable: &str, key: &str) -> String {
 }
 
 /// The file's text, after its syntax was found to be right and its keys were looked at.
-fn read_file(path: &Path, found: &mut Findings) -> Result<String, String> {
+pub(super) fn read_toml(path: &Path, found: &mut Findings) -> Result<Text, String> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read the configuration file {shown}: {error}"))?;
@@ -188,5 +236,5 @@ fn read_file(path: &Path, found: &mut Findings) -> Result<String, String> {
             found.no_key(&format!("{shown}:{line}"), key, value.trim());
         }
     }
-    Ok(text)
+    Ok(Text::Toml(text))
 }

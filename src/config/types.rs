@@ -14,6 +14,15 @@ pub struct List(pub Vec<String>);
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Initial(pub Vec<(String, String)>);
 
+/// Go's words for a switch.
+pub fn switch(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 impl List {
     pub fn parse(text: &str) -> Self {
         Self(

@@ -5,69 +5,11 @@
 
 /// (reason, flags): a server does not start with them.
 const REFUSED: &[(&str, &[&str])] = &[
-    (
-        "the log lies inside the data directory, in wal/: put data-dir on the fast disk",
-        &["wal-dir"],
-    ),
-    (
-        "automatic compaction is not built yet: run `quorate compaction REVISION` by a timer",
-        &["auto-compaction-mode", "auto-compaction-retention"],
-    ),
-    (
-        "certificates are files here: make them with `quorate cert`",
-        &["auto-tls", "peer-auto-tls", "self-signed-cert-validity"],
-    ),
-    (
-        "it was etcd 2's: write trusted-ca-file with client-cert-auth, and peer-trusted-ca-file",
-        &["ca-file", "peer-ca-file"],
-    ),
-    (
-        "QUIC is TLS 1.3, and TCP takes 1.2 and 1.3 with their strong suites: there is nothing to choose",
-        &["cipher-suites", "tls-min-version", "tls-max-version"],
-    ),
-    (
-        "members are believed by their authority, not by where they call from: peer-cert-allowed-cn and \
-         peer-cert-allowed-hostname are stricter",
-        &["peer-skip-client-san-verification"],
-    ),
     ("the v2 API has a tree of its own here, as in etcd without this flag", &["enable-v2v3"]),
-    ("there is nothing of Go's to profile", &["enable-pprof"]),
     (
-        "traces are not built yet",
-        &[
-            "enable-distributed-tracing",
-            "distributed-tracing-address",
-            "distributed-tracing-service-name",
-            "distributed-tracing-instance-id",
-            "distributed-tracing-sampling-rate",
-        ],
+        "there are no traces: /metrics and the log tell what a member does",
+        &["enable-distributed-tracing"],
     ),
-    ("one learner at a time, as etcd's default", &["max-learners"]),
-    ("users and roles are not built yet", &["auth-token", "auth-token-ttl", "bcrypt-cost"]),
-    (
-        "logs go to stderr: use log-level and log-format, and redirect it",
-        &[
-            "log-outputs",
-            "log-package-levels",
-            "enable-log-rotation",
-            "log-rotation-config-json",
-            "debug",
-        ],
-    ),
-    (
-        "members do not compare their histories by themselves yet: `quorate endpoint hashkv --cluster` does",
-        &[
-            "initial-corrupt-check",
-            "corrupt-check-time",
-            "compact-hash-check-enabled",
-            "compact-hash-check-time",
-        ],
-    ),
-    (
-        "progress is notified every 10 minutes, as etcd's default",
-        &["watch-progress-notify-interval"],
-    ),
-    ("there are no feature gates", &["feature-gates"]),
     ("it would lose acknowledged writes", &["unsafe-no-fsync"]),
 ];
 
@@ -83,8 +25,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "backend-bbolt-freelist-type",
             "backend-batch-interval",
             "backend-batch-limit",
-            "bootstrap-defrag-threshold-megabytes",
-            "stop-grpc-service-on-defrag",
             "txn-mode-write-with-shared-buffer",
             "memory-mlock",
         ],
@@ -100,14 +40,41 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
     ("a start is made with one election timeout's patience", &["initial-election-tick-advance"]),
     (
         "members talk over QUIC, whose connections watch themselves",
-        &["raft-read-timeout", "raft-write-timeout", "socket-reuse-port", "socket-reuse-address"],
+        &["raft-read-timeout", "raft-write-timeout"],
     ),
+    (
+        "an address is one member's, and TCP takes one again at once that was in use a moment ago",
+        &["socket-reuse-port", "socket-reuse-address"],
+    ),
+    ("a member serves while it is defragmented", &["stop-grpc-service-on-defrag"]),
     (
         "a proxy asks members over QUIC, whose connections watch themselves",
         &["proxy-read-timeout", "proxy-write-timeout"],
     ),
     ("slow requests are not logged", &["warning-apply-duration", "warning-unary-request-duration"]),
     ("there is one logger", &["logger"]),
+    (
+        "it was of etcd 3.4's older logger: log-level takes a filter such as info,quorate::engine=debug",
+        &["log-package-levels"],
+    ),
+    (
+        "members are believed by their authority, not by where they call from: there is nothing to skip",
+        &["peer-skip-client-san-verification"],
+    ),
+    ("there is nothing of Go's to profile", &["enable-pprof"]),
+    (
+        "it is of traces, and there are none",
+        &[
+            "distributed-tracing-address",
+            "distributed-tracing-service-name",
+            "distributed-tracing-instance-id",
+            "distributed-tracing-sampling-rate",
+        ],
+    ),
+    (
+        "members compare their histories at the same revision, whatever was compacted: corrupt-check-time says how often",
+        &["compact-hash-check-enabled", "compact-hash-check-time"],
+    ),
     ("there is one set of metrics", &["metrics"]),
     (
         "a client's pings are answered however often they come: each waits for the answer to the one before",
@@ -130,6 +97,11 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
             "peer-election-timeout",
             "retry-interval",
             "snapshot",
+            "config",
+            "test.coverprofile",
+            "test.outputdir",
+            "v",
+            "vv",
         ],
     ),
 ];
@@ -155,24 +127,39 @@ pub fn answer(name: &str) -> Option<Answer> {
     find(REFUSED).map(Answer::Refused).or_else(|| find(WITHOUT_EFFECT).map(Answer::WithoutEffect))
 }
 
-/// Values by which a refused flag asks for what is so anyway, beside the empty one, `false`, `off` and 0.
-const ASKS_NOTHING: &[(&str, &[&str])] = &[
-    ("auto-compaction-mode", &["periodic", "revision"]),
-    ("auto-compaction-retention", &["0s", "0h"]),
-    ("corrupt-check-time", &["0s"]),
-    ("log-outputs", &["default", "stderr"]),
-    ("max-learners", &["1"]),
-    ("watch-progress-notify-interval", &["10m", "10m0s"]),
+/// Values by which a refused flag asks for what is so anyway.
+const ASKS_NOTHING: [&str; 4] = ["", "false", "off", "0"];
+
+/// Flags above that are switches: `--flag` without a value, in Go's way of writing them.
+const SWITCHES: &[&str] = &[
+    "compact-hash-check-enabled",
+    "debug",
+    "enable-distributed-tracing",
+    "enable-lease-checkpoint",
+    "enable-lease-checkpoint-persist",
+    "enable-pprof",
+    "force",
+    "initial-election-tick-advance",
+    "memory-mlock",
+    "peer-skip-client-san-verification",
+    "socket-reuse-address",
+    "socket-reuse-port",
+    "stop-grpc-service-on-defrag",
+    "txn-mode-write-with-shared-buffer",
+    "unsafe-no-fsync",
+    "v",
+    "vv",
 ];
+
+/// Whether a flag of etcd's that is no key here is a switch.
+pub fn is_switch(name: &str) -> bool {
+    SWITCHES.contains(&name.strip_prefix(EXPERIMENTAL).unwrap_or(name))
+}
 
 /// The answer to a flag with its value: what is refused may ask for nothing.
 pub(super) fn answer_to(name: &str, value: &str) -> Option<Answer> {
-    let bare = name.strip_prefix(EXPERIMENTAL).unwrap_or(name);
-    let mut values = ASKS_NOTHING.iter().filter(|(of, _)| *of == bare).flat_map(|(_, it)| *it);
-    let asks_nothing =
-        ["", "false", "off", "0"].contains(&value) || values.any(|idle| *idle == value);
     match answer(name)? {
-        Answer::Refused(_) if asks_nothing => {
+        Answer::Refused(_) if ASKS_NOTHING.contains(&value) => {
             Some(Answer::WithoutEffect("and with this value it asks for nothing"))
         }
         told => Some(told),
@@ -223,15 +210,12 @@ mod tests {
         let refuses = |name, value| matches!(answer_to(name, value), Some(Answer::Refused(_)));
         for (name, value) in [
             ("unsafe-no-fsync", "false"),
-            ("log-outputs", "stderr"),
-            ("auto-compaction-retention", "0"),
-            ("experimental-initial-corrupt-check", "false"),
+            ("experimental-enable-v2v3", ""),
+            ("experimental-compact-hash-check-enabled", "true"),
         ] {
             assert!(!refuses(name, value) && answer_to(name, value).is_some(), "{name}={value}");
         }
-        for (name, value) in
-            [("experimental-enable-v2v3", "/v2"), ("log-outputs", "/var/log/x"), ("wal-dir", "/x")]
-        {
+        for (name, value) in [("experimental-enable-v2v3", "/v2"), ("unsafe-no-fsync", "true")] {
             assert!(refuses(name, value), "{name}={value}");
         }
         assert_eq!(answer_to("nmae", ""), None);
@@ -275,9 +259,24 @@ mod tests {
              experimental-memory-mlock experimental-backend-bbolt-freelist-type snapshot-catchup-entries \
              experimental-snapshot-catchup-entries experimental-stop-grpc-service-on-defrag \
              experimental-txn-mode-write-with-shared-buffer next-cluster-version-compatible unsafe-no-fsync \
-             force-new-cluster";
+             force-new-cluster ca-file peer-ca-file wal-dir v vv config test.coverprofile test.outputdir";
         for flag in flags.split_whitespace() {
-            assert!(Key::find(flag).is_some() || answer(flag).is_some(), "{flag} has no answer");
+            let is_known = Key::find(flag).is_some()
+                || answer(flag).is_some()
+                || super::super::other_names().any(|name| name == flag);
+            assert!(is_known, "{flag} has no answer");
+        }
+        for name in SWITCHES {
+            assert!(answer(name).is_some() || *name == "debug", "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_refused_but_what_may_be() {
+        // What would be untrue or unsafe.
+        let may_be = ["enable-v2v3", "enable-distributed-tracing", "unsafe-no-fsync"];
+        for name in REFUSED.iter().flat_map(|(_, names)| names.iter()) {
+            assert!(may_be.contains(name), "{name}");
         }
     }
 }

@@ -49,8 +49,10 @@ pub enum SrvError {
     #[error("not all SRV records of {domain} can be read: {}", Told(tried))]
     Unsure { domain: String, tried: Vec<LookupError> },
 
-    #[error("{domain} has {found} SRV records for the cluster, and {max} members are the most")]
-    TooMany { domain: String, found: usize, max: usize },
+    #[error(
+        "{domain} has more than {max} SRV records for the cluster, and {max} members are the most: remove those of others"
+    )]
+    TooMany { domain: String, max: usize },
 
     #[error(
         "an SRV record names {url}, whose address cannot be found: {error}; add the host to the zone, or mend the record"

@@ -62,6 +62,11 @@ pub async fn founders(
     marked(named, name, &own)
 }
 
+/// The peer URLs that the domain's records name, for somebody who is no member: what is there is enough for him.
+pub async fn peer_urls(srv: &Srv, resolver: Resolver) -> Result<Vec<Url>, SrvError> {
+    Ok(srv.records(SERVERS, resolver).await?.urls)
+}
+
 fn marked(mut named: Vec<Located>, name: &str, own: &[Located]) -> Result<Vec<Founder>, SrvError> {
     named.sort();
     let texts = |urls: &[&Located]| -> Vec<String> {

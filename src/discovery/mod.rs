@@ -26,11 +26,11 @@ mod resolver;
 pub use endpoints::endpoints;
 pub use error::{Absent, LookupError, SrvError};
 #[cfg(feature = "server")]
-pub use founders::{Founder, founders};
+pub use founders::{Founder, founders, peer_urls};
 #[cfg(feature = "server")]
 pub use gather::{
     Credentials, Directory, Failure, GatherError, Listing, Meeting, Own, Registered, Registry,
-    Tokened, V2, V3, Venue, gather,
+    Tokened, V2, V3, Venue, founded, gather,
 };
 pub use records::Srv;
 pub use registry::{Entry, Place, REGISTRY, Token, clash, size, token_of};

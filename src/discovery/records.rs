@@ -80,7 +80,6 @@ impl Srv {
         if records.urls.len() > limits::SRV_TARGETS_MAX {
             return Err(SrvError::TooMany {
                 domain: self.domain.clone(),
-                found: records.urls.len(),
                 max: limits::SRV_TARGETS_MAX,
             });
         }

@@ -182,6 +182,10 @@ impl Resolver {
             },
             NetError::Dns(DnsError::ResponseCode(code)) => refused(code),
             NetError::Timeout | NetError::NoConnections => self.silent(),
+            NetError::Truncated => Absent::Other(format!(
+                "{} cut its answer over UDP short, and gave none over TCP: may TCP reach it?",
+                self.server()
+            )),
             other => Absent::Other(format!("{} cannot be asked: {other}", self.server())),
         }
     }

@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::hub::HubMessage;
 use super::shared::{
-    ApplierMessage, CheckpointMessage, DriverMessage, Finished, LogMessage, Shared,
+    ApplierMessage, CheckpointMessage, DriverMessage, Finished, LogMessage, Shared, lock,
 };
 use super::waiters::{Applied, Decided, answer};
 use crate::base::{Index, LeaseId, Moment, Term, limits};
@@ -180,9 +180,11 @@ impl Applier {
         if outcome.members_changed.is_some() {
             collected.changes.extend(change);
         }
-        // Names and addresses count, too: the transport dials by them.
-        collected.members_changed |=
-            matches!(outcome.result, Ok(Reply::Members { .. } | Reply::Published));
+        // Names and addresses count, too: the transport dials by them; and alarms: a member may be told that it is corrupt.
+        collected.members_changed |= matches!(
+            outcome.result,
+            Ok(Reply::Members { .. } | Reply::Published | Reply::Alarm(_))
+        );
         collected.compact_to = outcome.compact_to.or(collected.compact_to);
         collected.events.extend(outcome.events.map(Arc::new));
         collected.tree_index = outcome.v2_index.or(collected.tree_index);
@@ -191,6 +193,10 @@ impl Applier {
         }
         if !outcome.leases.is_empty() {
             self.note_leases(&outcome.leases, now);
+        }
+        if let Some(note) = outcome.auth {
+            let wall_ms = self.shared.clock.wall_ms();
+            lock(&self.shared.tokens).note(note, config.token_ttl, now, wall_ms);
         }
         let request = outcome.request;
         let is_ours = request.member == config.member && request.nonce == config.boot_nonce;
@@ -213,7 +219,7 @@ impl Applier {
             self.shared.meters.lease(note);
             match *note {
                 LeaseNote::Granted { id, ttl, .. } => lessor.granted(id, ttl, now),
-                LeaseNote::Revoked { id } => lessor.revoked(id),
+                LeaseNote::Revoked { id, .. } => lessor.revoked(id),
                 LeaseNote::Checkpointed { id, remaining } => {
                     lessor.recorded(id, (remaining > 0).then_some(remaining), now);
                 }
@@ -250,6 +256,7 @@ impl Applier {
     /// The staged database takes the place of everything applied so far.
     fn install(&mut self, staged: Staged) -> Result<(), Fault> {
         let shared = &self.shared;
+        shared.meters.installing.set(1);
         self.machine.suspend();
         shared.store.install(staged)?;
         let stamp = shared.store.stamp();
@@ -259,6 +266,8 @@ impl Applier {
         tracing::info!(index = stamp.applied, revision = stamp.revision, "installed a snapshot");
 
         shared.lessor().load(leases_of(&self.machine));
+        // Whose password was changed in what was passed over is not known.
+        lock(&shared.tokens).clear();
         let mut collected = Collected { members_changed: true, ..Collected::default() };
         shared.waiters().passed_over(stamp.applied, &mut collected.decided);
         shared.hub.push_internal(HubMessage::Restarted {
@@ -277,6 +286,7 @@ impl Applier {
         shared.members_version.send_modify(|version| *version += 1);
         shared.driver.push_internal(DriverMessage::Checkpointed(self.mark()));
         shared.log_inbox.push_internal(LogMessage::Installed);
+        shared.meters.installing.set(0);
         Ok(())
     }
 

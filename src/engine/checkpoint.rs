@@ -25,13 +25,15 @@ pub struct Checkpoint {
     /// Deleted up to here by this process.
     compacted: i64,
     slice_rows: usize,
+    /// When deletion for the present target began.
+    began: Option<Moment>,
     waiting: Vec<(i64, Finished)>,
 }
 
 impl Checkpoint {
     pub(super) fn new(shared: Arc<Shared>, target: i64) -> Self {
         let slice_rows = shared.config.compaction_rows;
-        Self { shared, target, compacted: 0, slice_rows, waiting: Vec::new() }
+        Self { shared, target, compacted: 0, slice_rows, began: None, waiting: Vec::new() }
     }
 
     /// One turn; true if there was anything to do.
@@ -62,7 +64,9 @@ impl Checkpoint {
             }
         }
         if !rewrites.is_empty() {
+            self.shared.meters.rewriting.set(1);
             let result = self.rewrite()?;
+            self.shared.meters.rewriting.set(0);
             for done in rewrites {
                 done(result.clone());
             }
@@ -122,11 +126,18 @@ impl Checkpoint {
         let (target, rows) = (self.target, self.slice_rows);
         let began = self.shared.clock.now();
         let progress = self.shared.store.sweep(|sweep| compact_slice(sweep, target, rows))?;
-        let took = self.shared.clock.now().since(began);
-        self.pace(took);
-        self.shared.meters.compacted_versions.add(progress.deleted as u64);
+        let now = self.shared.clock.now();
+        self.pace(now.since(began));
+        let meters = &self.shared.meters;
+        meters.compacted_versions.add(progress.deleted as u64);
+        meters.compaction_slices.observe(now.since(began));
+        let first = *self.began.get_or_insert(began);
         if progress.done {
             self.compacted = target;
+            self.began = None;
+            meters.compactions.observe(now.since(first));
+            let seconds = self.shared.clock.wall_ms() / 1_000;
+            meters.compacted_at_s.set(u64::try_from(seconds).unwrap_or(0));
         }
         Ok(true)
     }

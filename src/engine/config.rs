@@ -36,8 +36,8 @@ pub struct Config {
     pub compaction_rows: usize,
     /// Shortest lease, seconds.
     pub lease_ttl_s_min: i64,
-    /// Learners at one time.
-    pub learners_max: usize,
+    /// How long a simple token lives after its last use.
+    pub token_ttl: Duration,
 }
 
 impl Config {
@@ -62,7 +62,7 @@ impl Config {
             apply_batch_bytes: 1 << 20,
             compaction_rows: 1_000,
             lease_ttl_s_min: 2,
-            learners_max: limits::LEARNERS_MAX,
+            token_ttl: Duration::from_secs(300),
         }
     }
 

@@ -19,7 +19,7 @@ use super::status::{RaftStatus, Status};
 use super::waiters::{Applied, Done};
 use crate::base::{Clock, ClusterId, Index, MemberId, Moment, RequestId};
 use crate::proto::quorate::log::member_change::Kind;
-use crate::state::{Command, Envelope, Query, encode};
+use crate::state::{Asker, Command, Envelope, Query, encode};
 use crate::storage::{Fault, SnapshotCopy, Stamp};
 
 /// See the module.
@@ -37,7 +37,7 @@ impl Handle {
     pub fn status(&self) -> Result<Status, Fault> {
         let shared = &self.shared;
         let stamp = shared.store.stamp();
-        let (db_bytes, in_use) = shared.store.size()?;
+        let (db_bytes, in_use, open_reads) = shared.store.size()?;
         Ok(Status {
             cluster: shared.config.cluster,
             member: shared.config.member,
@@ -47,8 +47,13 @@ impl Handle {
             compacted: stamp.compacted,
             db_bytes,
             db_bytes_in_use: in_use + shared.store.overlay_bytes() as u64,
+            open_reads,
             fault: shared.fault.get().cloned(),
         })
+    }
+
+    pub fn member(&self) -> MemberId {
+        self.shared.config.member
     }
 
     /// This member's cluster.
@@ -71,11 +76,33 @@ impl Handle {
         self.submit_as(command, 0, deadline, done)
     }
 
+    /// The same for somebody: at apply it is asked once more whether he may.
+    pub fn submit_for(
+        &self,
+        asker: Asker,
+        command: Command,
+        deadline: Moment,
+        done: Done,
+    ) -> RequestId {
+        self.submit_with(command, 0, asker, deadline, done)
+    }
+
     /// The same for a command that only the leader of `leader_term` may give.
     pub fn submit_as(
         &self,
+        command: Command,
+        leader_term: u64,
+        deadline: Moment,
+        done: Done,
+    ) -> RequestId {
+        self.submit_with(command, leader_term, Asker::member(), deadline, done)
+    }
+
+    fn submit_with(
+        &self,
         mut command: Command,
         leader_term: u64,
+        Asker { user, auth_revision }: Asker,
         deadline: Moment,
         done: Done,
     ) -> RequestId {
@@ -94,6 +121,8 @@ impl Handle {
             RequestId { member: shared.config.member, nonce: shared.config.boot_nonce, counter };
         let envelope = Envelope {
             proposed_at_ms: shared.clock.wall_ms(),
+            user,
+            auth_revision,
             ..Envelope::of_leader(request, command, leader_term)
         };
         let data = encode(&envelope);
@@ -116,6 +145,18 @@ impl Handle {
 
     pub async fn propose(&self, command: Command, deadline: Moment) -> Result<Applied, Error> {
         self.propose_as(command, 0, deadline).await
+    }
+
+    pub async fn propose_for(
+        &self,
+        asker: Asker,
+        command: Command,
+        deadline: Moment,
+    ) -> Result<Applied, Error> {
+        let (sender, receiver) = oneshot::channel();
+        let done = Box::new(move |result| drop(sender.send(result)));
+        self.submit_for(asker, command, deadline, done);
+        receiver.await.unwrap_or(Err(Error::Stopped))
     }
 
     pub async fn propose_as(
@@ -228,7 +269,18 @@ impl Handle {
         self.shared.applied()
     }
 
-    /// Changes whenever the members table does, and when the engine stops.
+    /// Whether this member's history is known to be another than the cluster's: whoever serves clients refuses them.
+    pub fn is_quarantined(&self) -> bool {
+        self.shared.state.is_quarantined(self.member())
+    }
+
+    /// Until it is, or the engine stops.
+    pub async fn quarantined(&self) {
+        let mut changed = self.shared.members_version.subscribe();
+        while !self.is_quarantined() && !self.is_stopped() && changed.changed().await.is_ok() {}
+    }
+
+    /// Changes whenever the members table or an alarm does, and when the engine stops.
     pub fn members_changed(&self) -> tokio::sync::watch::Receiver<u64> {
         self.shared.members_version.subscribe()
     }

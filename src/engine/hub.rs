@@ -132,7 +132,10 @@ impl HubTurn {
             HubMessage::Drained { stream, bytes } => self.hub.drained(stream, bytes),
             HubMessage::Close(stream) => {
                 self.hub.close(stream);
-                self.ports.remove(&stream);
+                if let Some(port) = self.ports.remove(&stream) {
+                    let left: Vec<Delivered> = std::mem::take(&mut *lock(&port.queue)).into();
+                    self.shared.meters.events_dropped.add(events_of(&left));
+                }
             }
         }
     }
@@ -158,15 +161,20 @@ impl HubTurn {
         }
         let mut previous = PreviousValues::default();
         let mut touched: BTreeMap<StreamId, Vec<Delivered>> = BTreeMap::new();
+        let mut events = 0;
         for (stream, delivery) in deliveries {
+            events += delivery.events();
             let previous = previous.of(&delivery, || self.query())?;
             touched.entry(stream).or_default().push(Delivered { delivery, previous });
         }
+        self.shared.meters.events_queued.add(events);
         for (stream, deliveries) in touched {
             if let Some(port) = self.ports.get(&stream) {
                 port.is_full.store(self.hub.is_full(stream), Ordering::Release);
                 lock(&port.queue).extend(deliveries);
                 port.filled.notify_one();
+            } else {
+                self.shared.meters.events_dropped.add(events_of(&deliveries));
             }
         }
         Ok(true)
@@ -271,6 +279,7 @@ impl WatchStream {
             return None;
         }
         let bytes = deliveries.iter().map(|delivered| delivered.delivery.bytes()).sum();
+        self.shared.meters.events_taken.add(events_of(&deliveries));
         self.port.is_full.store(false, Ordering::Release);
         self.shared.hub.push_internal(HubMessage::Drained { stream: self.id, bytes });
         Some(deliveries)
@@ -279,6 +288,10 @@ impl WatchStream {
     fn seen(&self) -> i64 {
         self.shared.store.stamp().revision
     }
+}
+
+fn events_of(deliveries: &[Delivered]) -> u64 {
+    deliveries.iter().map(|delivered| delivered.delivery.events()).sum()
 }
 
 impl Drop for WatchStream {

@@ -35,16 +35,40 @@ pub struct Meters {
     pub failed_proposals: Counter,
     pub leases_granted: Counter,
     pub leases_revoked: Counter,
+    /// Of those that were revoked, the ones that nobody had asked for.
+    pub leases_expired: Counter,
+    /// TTLs of leases granted.
+    pub lease_ttls: Histogram,
     /// Counted by whoever serves.
     pub leases_renewed: Counter,
+    pub promotions: Counter,
+    pub failed_promotions: Counter,
+    /// Answers to a Range, from its coming on; those that failed.
+    pub range_times: Histogram,
+    pub failed_range_times: Histogram,
+    /// Copies of the database sent to clients.
+    pub snapshots_sent: Histogram,
     /// Raft's appends of other members.
     pub received_appends: Counter,
     pub log_bytes: Counter,
     pub compacted_versions: Counter,
+    /// When deletion for a compaction ended last, Unix seconds; how long it took from its begin on; and one slice of it, while
+    /// which no checkpoint is written.
+    pub compacted_at_s: Counter,
+    pub compactions: Histogram,
+    pub compaction_slices: Histogram,
+    /// 1 while the database is written anew; while a snapshot takes its place.
+    pub rewriting: Counter,
+    pub installing: Counter,
     /// What the hub has now.
     pub watch_streams: Counter,
     pub watchers: Counter,
     pub slow_watchers: Counter,
+    /// Events that the hub has given to streams, times their watchers; those that streams have taken, and those that were
+    /// dropped with their streams.
+    pub events_queued: Counter,
+    pub events_taken: Counter,
+    pub events_dropped: Counter,
     /// One write of the log with its fdatasync.
     pub log_writes: Histogram,
     /// One checkpoint's transaction.
@@ -60,6 +84,8 @@ pub struct PeerMeters {
     /// Raft's bytes to it and from it.
     pub sent_bytes: Counter,
     pub received_bytes: Counter,
+    /// Messages from it that there was no room for.
+    pub refused: Counter,
     /// Appends that were handed to the network, and how often it was found out of reach.
     pub sent_appends: Counter,
     pub unreachable: Counter,
@@ -74,6 +100,7 @@ impl Default for PeerMeters {
         Self {
             sent_bytes: Counter::default(),
             received_bytes: Counter::default(),
+            refused: Counter::default(),
             sent_appends: Counter::default(),
             unreachable: Counter::default(),
             latency: Latency::default(),
@@ -87,6 +114,8 @@ impl Default for Meters {
     fn default() -> Self {
         // etcd's buckets: 1 ms to 8.192 s; a rewrite takes longer.
         let disk = || Histogram::new(Duration::from_millis(1), 14);
+        // etcd's: 0.1 ms to 52 s.
+        let range_times = || Histogram::new(Duration::from_micros(100), 20);
         let count = Counter::default;
         Self {
             leader_changes: count(),
@@ -101,13 +130,30 @@ impl Default for Meters {
             failed_proposals: count(),
             leases_granted: count(),
             leases_revoked: count(),
+            leases_expired: count(),
+            // etcd's buckets: 1 s to 97 days.
+            lease_ttls: Histogram::new(Duration::from_secs(1), 24),
             leases_renewed: count(),
+            promotions: count(),
+            failed_promotions: count(),
+            range_times: range_times(),
+            failed_range_times: range_times(),
+            // etcd's: 10 ms to 11 minutes.
+            snapshots_sent: Histogram::new(Duration::from_millis(10), 17),
             received_appends: count(),
             log_bytes: count(),
             compacted_versions: count(),
+            compacted_at_s: count(),
+            compactions: Histogram::new(Duration::from_millis(100), 14),
+            compaction_slices: Histogram::new(Duration::from_millis(1), 13),
+            rewriting: count(),
+            installing: count(),
             watch_streams: count(),
             watchers: count(),
             slow_watchers: count(),
+            events_queued: count(),
+            events_taken: count(),
+            events_dropped: count(),
             log_writes: disk(),
             checkpoints: disk(),
             rewrites: Histogram::new(Duration::from_millis(100), 13),
@@ -163,8 +209,16 @@ impl Meters {
 
     pub(super) fn lease(&self, note: &LeaseNote) {
         match note {
-            LeaseNote::Granted { .. } => self.leases_granted.increment(),
-            LeaseNote::Revoked { .. } => self.leases_revoked.increment(),
+            LeaseNote::Granted { ttl, .. } => {
+                self.leases_granted.increment();
+                self.lease_ttls.observe(Duration::from_secs(u64::try_from(*ttl).unwrap_or(0)));
+            }
+            LeaseNote::Revoked { is_expired, .. } => {
+                self.leases_revoked.increment();
+                if *is_expired {
+                    self.leases_expired.increment();
+                }
+            }
             LeaseNote::Checkpointed { .. } => {}
         }
     }

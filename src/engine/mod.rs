@@ -20,6 +20,7 @@ mod config;
 mod driver;
 mod error;
 mod handle;
+mod hashes;
 mod hub;
 mod inbox;
 mod leases;
@@ -36,6 +37,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod tokens;
 mod tree;
 mod trim;
 mod waiters;

@@ -84,6 +84,7 @@ impl Parts {
             readers: Readers::new(),
             waiters: Mutex::new(Waiters::new(stamp.applied)),
             lessor: Mutex::new(lessor),
+            tokens: Mutex::default(),
             state: machine.shared(),
             status: RwLock::new(RaftStatus::default()),
             reads_waiting: Mutex::new(BTreeMap::new()),

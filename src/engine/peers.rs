@@ -9,7 +9,7 @@ use super::shared::{AskReply, DriverMessage, Forwarded};
 use crate::base::MemberId;
 use crate::consensus::{CheckpointMark, wire};
 use crate::proto::quorate::peer::{
-    HashRequest, HashResponse, KeepAliveRequest, MembersResponse, ProposeRequest, TimeToLiveRequest,
+    KeepAliveRequest, MembersResponse, ProposeRequest, TimeToLiveRequest,
 };
 use crate::state::Members;
 use crate::storage::{Fault, SnapshotError, SnapshotHeader, Stage};
@@ -26,8 +26,11 @@ impl Handle {
     /// Raft messages, as `Outbox::send` was given them by the other side.
     pub fn peer_messages(&self, from: MemberId, messages: Vec<Bytes>) {
         self.shared.meters.received(from, &messages);
+        let count = messages.len() as u64;
         // A full inbox loses them, which Raft repairs.
-        let _ = self.shared.driver.push(DriverMessage::Peer { from, messages });
+        if self.shared.driver.push(DriverMessage::Peer { from, messages }).is_err() {
+            self.shared.meters.peer(from).refused.add(count);
+        }
     }
 
     /// A question of `from` (none: a node that wants to join); an empty reply is "I do not understand".
@@ -56,11 +59,7 @@ impl Handle {
                 Err(_) => reply(Bytes::new()),
             },
             (_, AskKind::Members) => reply(self.members_for_peer()),
-            (Some(_), AskKind::Hash) => {
-                let handle = self.clone();
-                // No room in the pool drops the reply, which tells the other side that the question was lost.
-                let _ = self.read(Box::new(move || reply(handle.hash_for_peer(body))));
-            }
+            (Some(_), AskKind::Hash) => self.hash_for_peer(body, reply),
             (None, _) => reply(Bytes::new()),
         }
     }
@@ -91,23 +90,6 @@ impl Handle {
         let members = self.shared.state.members();
         let response =
             MembersResponse { cluster_id: self.shared.config.cluster.0, members: members.list() };
-        Bytes::from(response.encode_to_vec())
-    }
-
-    fn hash_for_peer(&self, body: Bytes) -> Bytes {
-        let revision = HashRequest::decode(body).map_or(0, |request| request.revision);
-        let response = match self.query().and_then(|query| query.hash_kv(revision)) {
-            Ok(Ok(hash)) => HashResponse {
-                hash: hash.hash,
-                compact_revision: hash.compact_revision,
-                hash_revision: hash.hash_revision,
-                error: String::new(),
-            },
-            Ok(Err(rejection)) => {
-                HashResponse { error: rejection.to_string(), ..HashResponse::default() }
-            }
-            Err(fault) => HashResponse { error: fault.to_string(), ..HashResponse::default() },
-        };
         Bytes::from(response.encode_to_vec())
     }
 }

@@ -25,6 +25,7 @@ use super::meters::Meters;
 use super::outbox::{Lost, Outbox};
 use super::readers::Readers;
 use super::status::RaftStatus;
+use super::tokens::Tokens;
 use super::tree::TreeMeters;
 use super::waiters::{Done, Waiters};
 use crate::base::{Clock, Index, MemberId, Moment, Sabotage, Term, limits};
@@ -132,6 +133,7 @@ pub(super) struct Shared {
 
     pub(super) waiters: Mutex<Waiters>,
     pub(super) lessor: Mutex<Lessor>,
+    pub(super) tokens: Mutex<Tokens>,
     /// Readers' caches.
     pub(super) state: Arc<state::Shared>,
     pub(super) status: RwLock<RaftStatus>,

@@ -29,6 +29,8 @@ pub struct Status {
     /// Bytes of the database file, and of them in use (the overlay included).
     pub db_bytes: u64,
     pub db_bytes_in_use: u64,
+    /// Reads of the database that are under way.
+    pub open_reads: usize,
     /// Set once a fault stopped the engine.
     pub fault: Option<String>,
 }

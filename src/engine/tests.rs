@@ -322,6 +322,7 @@ fn a_watcher_hears_the_past_the_present_and_previous_values() {
     world.until(|world| world.handle(watcher).query().unwrap().revision() == 3);
     let stream = world.handle(watcher).watch_stream();
     stream.create(crate::watch::Spec {
+        denied: None,
         range: crate::base::KeyRange::Single(Bytes::from("a")),
         start_revision: 2,
         progress_notify: false,

@@ -56,7 +56,8 @@ fn copy_dir(from: &Path, to: &Path) -> Result<(), BackupError> {
             continue;
         }
         let target = to.join(&name);
-        if entry.file_type().map_err(failed(&path))?.is_dir() {
+        // Through a link, where the log lies on another disk.
+        if fs::metadata(&path).map_err(failed(&path))?.is_dir() {
             copy_dir(&path, &target)?;
             continue;
         }

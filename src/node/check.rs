@@ -14,7 +14,7 @@ use super::proxy::Proxy;
 /// written in two ways, and not for a cluster.
 pub fn check(config: &Config) -> Vec<Error> {
     let mut errors = Vec::new();
-    if let Err(error) = Keychain::load(config.keychain.clone()) {
+    if let Err(error) = Keychain::load(config.keychain.there()) {
         errors.push(error.into());
     }
     let is_proxy = config.proxy.mode != ProxyMode::Off || Proxy::lives_in(&config.data_dir);

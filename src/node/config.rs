@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::api::TokenKind;
 use crate::base::limits;
 use crate::discovery::{Meeting, Resolver, Srv};
 use crate::tls::{KeychainFiles, Scheme};
@@ -18,6 +19,8 @@ use crate::transport::{Listener, Url};
 pub struct Config {
     pub name: String,
     pub data_dir: PathBuf,
+    /// Where the log of a new member is put, if not into `data_dir`.
+    pub wal_dir: Option<PathBuf>,
     pub roster: Roster,
     /// Whose SRV records name the founders, in place of the roster's members.
     pub srv: Option<Srv>,
@@ -52,7 +55,41 @@ pub struct Config {
     pub force_new_cluster: bool,
     /// Operations in one branch, or compares, of a transaction.
     pub txn_ops_max: usize,
+    /// Learners that the cluster may have when this member adds one.
+    pub learners_max: u32,
+    /// Free bytes in the database's file from which on a start gives them back to the disk; none: never.
+    pub shrink_from_bytes: Option<u64>,
+    /// What a leader compacts by itself; none: nothing.
+    pub auto_compaction: Option<AutoCompaction>,
+    pub comparisons: Comparisons,
+    /// Between two notifications of a quiet watch that asked for them.
+    pub watch_progress_interval: Duration,
+    pub auth: AuthRules,
     pub proxy: ProxyRules,
+}
+
+/// What automatic compaction keeps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AutoCompaction {
+    /// What was so long ago, and all since.
+    Time(Duration),
+    /// So many revisions.
+    Revisions(i64),
+}
+
+/// When members compare their histories.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Comparisons {
+    /// So often the leader has all of them compared; none: never.
+    pub interval: Option<Duration>,
+    /// This member compares its own before it is ready.
+    pub at_start: bool,
+}
+
+impl Default for Comparisons {
+    fn default() -> Self {
+        Self { interval: Some(Duration::from_secs(3_600)), at_start: false }
+    }
 }
 
 /// Whether a node is a proxy, and how one asks members.
@@ -89,8 +126,34 @@ impl Default for ProxyRules {
             failure_wait: Duration::from_secs(5),
             dial_timeout: Duration::from_secs(1),
             listeners: Vec::new(),
-            is_fallback: false,
+            is_fallback: true,
         }
+    }
+}
+
+/// How users of the v3 API are known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AuthRules {
+    pub(super) tokens: TokenKind,
+    /// A simple token's life after its last use.
+    pub(super) token_ttl: Duration,
+    /// What a password costs who guesses it: each one more doubles it.
+    pub(super) bcrypt_cost: u32,
+}
+
+impl AuthRules {
+    /// `token` as in etcd's auth-token; what is wrong with it otherwise.
+    pub fn new(token: &str, token_ttl: Duration, bcrypt_cost: u32) -> Result<Self, String> {
+        let tokens = TokenKind::parse(token).map_err(|error| error.to_string())?;
+        Ok(Self { tokens, token_ttl, bcrypt_cost })
+    }
+}
+
+impl Default for AuthRules {
+    /// etcd's.
+    fn default() -> Self {
+        let token_ttl = Duration::from_secs(300);
+        Self { tokens: TokenKind::Simple, token_ttl, bcrypt_cost: 10 }
     }
 }
 
@@ -152,6 +215,7 @@ impl Config {
         Self {
             name: name.into(),
             data_dir: data_dir.into(),
+            wal_dir: None,
             roster: Roster {
                 members: Vec::new(),
                 token: "etcd-cluster".to_owned(),
@@ -176,6 +240,12 @@ impl Config {
             request_bytes_max: limits::REQUEST_BYTES_MAX,
             force_new_cluster: false,
             txn_ops_max: limits::TXN_OPS_MAX,
+            learners_max: 1,
+            shrink_from_bytes: None,
+            auto_compaction: None,
+            comparisons: Comparisons::default(),
+            watch_progress_interval: limits::WATCH_PROGRESS_INTERVAL,
+            auth: AuthRules::default(),
             proxy: ProxyRules::default(),
         }
     }

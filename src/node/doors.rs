@@ -58,7 +58,7 @@ impl About {
 pub(super) struct Doors {
     pub transport: Arc<Transport>,
     native: Arc<Native>,
-    http: Arc<Http>,
+    pub(super) http: Arc<Http>,
     tcp: Tcp,
 }
 

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::api::TokenError;
 use crate::base::{ClusterId, MemberId};
 use crate::discovery::{GatherError, SrvError};
 use crate::storage::{DataDirError, Fault};
@@ -30,11 +31,17 @@ pub enum Error {
     )]
     Unresolved { name: String, roster: String, advertised: String, host: String },
 
+    #[error("wal-dir {}: {source}", path.display())]
+    WalDir { path: PathBuf, source: io::Error },
+
     #[error("{0}")]
     Srv(Box<SrvError>),
 
     #[error("{0}")]
     Gather(Box<GatherError>),
+
+    #[error("{0}")]
+    Tokens(#[from] TokenError),
 
     #[error(
         "member {member} has already been bootstrapped: a running member knows it; if its data is lost, give it a place \

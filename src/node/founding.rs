@@ -5,12 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use crate::base::{Backoff, Clock, limits};
-use crate::discovery::{Founder, Resolver, Srv, founders};
+use crate::discovery::{Founder, Resolver, Srv, founders, peer_urls};
+use crate::transport::Url;
 
 use super::bootstrap;
 use super::config::{Config, Roster, RosterMember};
 use super::error::Error;
-use super::gathering;
+use super::gathering::{self, Part};
 
 /// Waits between two questions to DNS.
 const WAIT_FIRST: Duration = Duration::from_millis(250);
@@ -30,7 +31,7 @@ pub(super) fn written(config: &Config) -> Roster {
 /// members of it have not come to the service.
 pub(super) fn roster(config: &Config, clock: &dyn Clock) -> Result<Roster, Error> {
     if let Some(meeting) = &config.meeting {
-        return block_on(gathering::roster(config, meeting))?;
+        return block_on(gathering::roster(config, meeting, Part::Founder))?;
     }
     let Some(srv) = &config.srv else { return Ok(written(config)) };
     let found = again(clock, || {
@@ -39,6 +40,24 @@ pub(super) fn roster(config: &Config, clock: &dyn Clock) -> Result<Roster, Error
             .map_err(Error::Srv)
     })?;
     Ok(named(srv, found, &config.roster))
+}
+
+/// Where the members' peers find them, for a node that is none of them. Blocks as [`roster`] does; nobody is told of it.
+pub(super) fn peers(config: &Config, clock: &dyn Clock) -> Result<Vec<Url>, Error> {
+    if let Some(srv) = &config.srv {
+        return again(clock, || {
+            block_on(peer_urls(srv, config.resolver))?.map_err(Box::new).map_err(Error::Srv)
+        });
+    }
+    let Some(meeting) = &config.meeting else {
+        let members = written(config).members.into_iter();
+        let others = members.filter(|member| member.name != config.name);
+        let urls: Vec<Url> = others.flat_map(|member| member.peer_urls).collect();
+        // Without anybody else the only one that is named may be a member on this very machine.
+        return Ok(if urls.is_empty() { config.advertise_peer_urls.clone() } else { urls });
+    };
+    let roster = block_on(gathering::roster(config, meeting, Part::Onlooker))??;
+    Ok(roster.members.into_iter().flat_map(|member| member.peer_urls).collect())
 }
 
 /// This member's entry, whose URLs are the advertised ones. Blocks while hosts have no address yet.

@@ -1,7 +1,5 @@
 //! Founders by a discovery service, whichever way it is asked.
 
-use std::time::Duration;
-
 use tokio::time::timeout;
 
 use crate::base::limits;
@@ -10,35 +8,60 @@ use crate::client::{
 };
 use crate::discovery::{
     Failure, GatherError, Listing, Meeting, Own, Registered, Registry, Tokened, V2, V3, Venue,
-    gather,
+    founded, gather,
 };
 use crate::transport::Url;
 
 use super::config::{Config, Roster, RosterMember};
 use super::error::Error;
 
+/// What brings a node to a discovery service.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Part {
+    /// It is to be one of the founders.
+    Founder,
+    /// It wants to know who they are, and is none of them.
+    Onlooker,
+}
+
 /// The founders in the order in which they came. Takes for as long as some are missing.
-pub(super) async fn roster(config: &Config, meeting: &Meeting) -> Result<Roster, Error> {
+pub(super) async fn roster(
+    config: &Config,
+    meeting: &Meeting,
+    part: Part,
+) -> Result<Roster, Error> {
     let token = meeting.place.cluster_token();
     let own = Own { name: &config.name, urls: &config.advertise_peer_urls, token };
     tracing::info!(token, name = config.name, "discovery: looking for the other members");
     let names = config.resolver.names();
     let founders = match &meeting.place {
         Venue::Directory(directory) => {
-            gather(own, async |_| V2::new(meeting, directory, &names)).await
+            met(part, own, async |_| V2::new(meeting, directory, &names)).await
         }
         Venue::Token(tokened) => {
             let connect = async |attempt| V3::connect(meeting, tokened, &names, attempt).await;
-            gather(own, connect).await
+            met(part, own, connect).await
         }
         Venue::Quic(tokened) => {
-            gather(own, async |_| Native::connect(config, meeting, tokened).await).await
+            let connect = async |_| Native::connect(config, meeting, tokened).await;
+            met(part, own, connect).await
         }
     };
     let founders = founders.map_err(Box::new).map_err(Error::Gather)?;
     let member = |it: Registered| RosterMember { name: it.name, peer_urls: it.urls };
     let members = founders.into_iter().map(member).collect();
     Ok(Roster { members, token: token.to_owned(), state: config.roster.state })
+}
+
+async fn met<R: Registry>(
+    part: Part,
+    own: Own<'_>,
+    connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
+) -> Result<Vec<Registered>, GatherError> {
+    match part {
+        Part::Founder => gather(own, connect).await,
+        Part::Onlooker => founded(own.token, connect).await,
+    }
 }
 
 /// The keys of etcd 3.6's protocol, by our own.
@@ -76,12 +99,21 @@ impl<'a> Native<'a> {
 }
 
 fn failed(error: ClientError) -> Failure {
-    let is_login = matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied);
+    let is_refused = matches!(
+        error.code(),
+        Code::Unauthenticated
+            | Code::PermissionDenied
+            | Code::InvalidArgument
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::Unimplemented
+    );
     match &error {
         ClientError::Config(what) => GatherError::Settings(what.clone()).into(),
-        ClientError::Server { endpoint, status } if is_login => {
+        ClientError::Server { endpoint, status } if is_refused => {
             let (endpoint, what) = (endpoint.to_string(), status.text.clone());
-            GatherError::Refused { endpoint, what, is_login }.into()
+            // There is no user to write: who asks is known by discovery-cert.
+            GatherError::Refused { endpoint, what, is_login: false }.into()
         }
         _ => Failure::Passing(error.to_string()),
     }
@@ -120,17 +152,37 @@ impl Registry for Native<'_> {
     async fn change(&mut self, since: u64) -> Result<(), Failure> {
         let from = i64::try_from(since).unwrap_or_default() + 1;
         let watch = self.client.watch(self.tokened.members()).prefix().start_revision(from);
-        let mut watcher = watch.await.map_err(failed)?;
-        let heard = timeout(limits::DISCOVERY_LOOK_AGAIN, watcher.next()).await;
-        match heard {
-            Ok(Some(Err(ClientError::Compacted { .. }))) => {
-                // The list tells, but not in a circle without a pause.
-                tokio::time::sleep(Duration::from_secs(1)).await;
-                Ok(())
+        let watching = async {
+            let mut watcher = watch.await.map_err(failed)?;
+            match watcher.next().await {
+                // The list tells.
+                Some(Err(ClientError::Compacted { .. }) | Ok(_)) => Ok(()),
+                Some(Err(error)) => Err(failed(error)),
+                None => Err(Failure::Passing("the watch ended".to_owned())),
             }
-            Ok(Some(Err(error))) => Err(failed(error)),
-            Ok(None) => Err(Failure::Passing("the watch ended".to_owned())),
-            Ok(Some(Ok(_))) | Err(_) => Ok(()),
+        };
+        timeout(limits::DISCOVERY_LOOK_AGAIN, watching).await.unwrap_or(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::{Retry, Status};
+
+    #[test]
+    fn what_the_service_refuses_is_not_asked_again() {
+        let told = |code| {
+            let status = Status::new(code, "quorate: discovery: no", Retry::Never);
+            failed(ClientError::Server { endpoint: "https://h:1".into(), status })
+        };
+        for code in [Code::InvalidArgument, Code::AlreadyExists, Code::NotFound] {
+            let Failure::Final(error) = told(code) else { panic!("{code:?} is asked again") };
+            let text = error.to_string();
+            assert_eq!(text, "discovery: https://h:1 refuses: quorate: discovery: no");
+        }
+        for code in [Code::Unavailable, Code::ResourceExhausted, Code::DeadlineExceeded] {
+            assert!(matches!(told(code), Failure::Passing(_)), "{code:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 
-use crate::api::{Local, LocalConfig, Recipes, Registry};
+use crate::api::{AuthConfig, Guard, Local, LocalConfig, Recipes, Registry, TokenKeys};
 use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::engine::{self, Foundation, Handle, Parts, Status, Threads};
 use crate::proto::Service;
@@ -19,9 +19,10 @@ use crate::state::Members;
 use crate::storage::{DataDir, Identity, Stamp, Store};
 use crate::tls::Keychain;
 use crate::transport::{self, PeerAddress};
+use crate::watch as watch_rules;
 
 use super::bootstrap::{self, Place};
-use super::chores::{Chores, addresses};
+use super::chores::{Chores, addresses, hand_over};
 use super::config::{ClusterState, Config, Roster};
 use super::doors::{About, Doors};
 use super::error::Error;
@@ -29,11 +30,13 @@ use super::force;
 use super::founding;
 use super::inbound::FromPeers;
 use super::inquiry::{FOUNDING_PATIENCE, Inquiry};
+use super::offline::shrink;
 use super::open::{Beginning, Opened, begin, open};
 use super::outbox::Wires;
 use super::reload::Reloading;
 use super::stop::{Stopped, Stopper};
 use super::versions::VERSIONS;
+use super::wal_place::place_log;
 
 /// A running member. Dropped without [`Node::drain`] it stops as by a crash.
 pub struct Node {
@@ -66,7 +69,8 @@ impl Node {
     pub fn start(config: Config) -> Result<Self, Error> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let keychain = keychain(&config, clock.as_ref())?;
-        let mut dir = DataDir::open(&config.data_dir)?;
+        let tokens = Arc::new(TokenKeys::load(config.auth.tokens.clone())?);
+        let mut dir = data_dir(&config)?;
         let asking = |roster: &Roster| {
             Inquiry::new(&config.name, roster, &keychain, &clock, config.resolver.names())
         };
@@ -84,9 +88,9 @@ impl Node {
         let (engine, threads) =
             start_engine(&config, &standing, opened, drawn.boot_nonce, &wires, &clock)?;
         let stopper = Stopper::new();
-        let reloading = Reloading::new(&keychain, &clock);
+        let reloading = Reloading::new(&keychain, &tokens, &clock);
         let reload_asked = Arc::clone(&reloading.asked);
-        let (about, service) = served(&config, &standing, &engine);
+        let (about, service) = served(&config, &standing, &engine, tokens);
         let peers = FromPeers { engine: engine.clone(), stopper: stopper.clone() };
         let transport = transport_config(&config, &standing, drawn, keychain, clock);
         let doors = match Doors::open(transport, about, service, Arc::new(peers)) {
@@ -100,11 +104,11 @@ impl Node {
         wires.join(Arc::clone(&doors.transport), engine.clone());
         let ready = Arc::new(watch::Sender::new(false));
         let chores = spawn_chores(Chores {
+            config: config.clone(),
             engine: engine.clone(),
             transport: Arc::clone(&doors.transport),
+            http: Arc::clone(&doors.http),
             stopper: stopper.clone(),
-            member: standing.member,
-            name: config.name.clone(),
             client_urls: bootstrap::texts(&config.advertise_client_urls),
             first_peers: standing.first_peers,
             ready: Arc::clone(&ready),
@@ -188,29 +192,15 @@ impl Node {
         if self.stopper.is_stopped() || self.engine.is_stopped() {
             return;
         }
-        self.hand_over().await;
+        // Nobody is to wait for an election.
+        if self.engine.raft().is_leader {
+            hand_over(&self.engine, &self.doors.transport, self.election_timeout).await;
+        }
         self.doors.drain(DRAIN_GRACE).await;
         match tokio::time::timeout(CHECKPOINT_PATIENCE, self.engine.checkpoint()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "no last checkpoint; the log has everything"),
             Err(_) => tracing::warn!("the last checkpoint takes too long; the log has everything"),
-        }
-    }
-
-    /// A leader that stops gives leadership to a voter that is there, so that nobody waits for an election.
-    async fn hand_over(&self) {
-        let leads = self.status().is_some_and(|status| status.raft.is_leader);
-        let Ok(query) = self.engine.query() else { return };
-        let target = query
-            .members()
-            .voters()
-            .into_iter()
-            .find(|voter| *voter != self.member && self.doors.transport.connected(*voter));
-        let (true, Some(target)) = (leads, target) else { return };
-        let deadline = self.engine.clock().now() + self.election_timeout;
-        match self.engine.transfer_leader(target, deadline).await {
-            Ok(()) => tracing::info!(to = %target, "handed leadership over"),
-            Err(error) => tracing::warn!(to = %target, %error, "could not hand leadership over"),
         }
     }
 }
@@ -219,7 +209,20 @@ impl Node {
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(20);
 
+/// Opened, with a new member's log where it is to lie.
+fn data_dir(config: &Config) -> Result<DataDir, Error> {
+    if let Some(wal_dir) = &config.wal_dir {
+        let placed = place_log(&config.data_dir, wal_dir);
+        let wrong = |source| Error::WalDir { path: wal_dir.clone(), source };
+        if let Some(told) = placed.map_err(wrong)? {
+            tracing::warn!("{told}");
+        }
+    }
+    Ok(DataDir::open(&config.data_dir)?)
+}
+
 fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> {
+    config.keychain.make(clock.wall_ms())?;
     let keychain = Keychain::load(config.keychain.clone())?;
     for warning in keychain.warnings(clock.wall_ms()) {
         tracing::warn!("{warning}");
@@ -231,6 +234,9 @@ fn keychain(config: &Config, clock: &dyn Clock) -> Result<Arc<Keychain>, Error> 
 fn open_data(config: &Config, standing: &Standing, dir: &DataDir) -> Result<Opened, Error> {
     let member = standing.member;
     let mut opened = open(dir, standing.cluster, member, config.quota_bytes)?;
+    if let Some(least) = config.shrink_from_bytes {
+        shrink(&opened, least)?;
+    }
     if !config.force_new_cluster {
         return Ok(opened);
     }
@@ -318,6 +324,7 @@ fn start_engine(
         seed: standing.member.0 ^ boot_nonce,
         request_bytes_max: config.request_bytes_max,
         lease_ttl_s_min: lease_ttl_s_min(config),
+        token_ttl: config.auth.token_ttl,
         ..engine::Config::new(standing.cluster, standing.member, boot_nonce)
     };
     let foundation = Foundation {
@@ -328,8 +335,12 @@ fn start_engine(
         outbox: Arc::clone(wires) as _,
         clock: Arc::clone(clock),
     };
-    let (handle, threads) =
-        Threads::spawn(Parts::build(engine, foundation)?).map_err(Error::Thread)?;
+    let mut parts = Parts::build(engine, foundation)?;
+    parts.hub.configure(watch_rules::Config {
+        progress_interval: config.watch_progress_interval,
+        ..watch_rules::Config::default()
+    });
+    let (handle, threads) = Threads::spawn(parts).map_err(Error::Thread)?;
     let is_alone = handle.query()?.members().voters() == [standing.member];
     if is_alone {
         // Nobody else could win: no election timeout is waited for.
@@ -339,19 +350,34 @@ fn start_engine(
 }
 
 /// What the doors lead to, and what may still be written.
-fn served(config: &Config, standing: &Standing, engine: &Handle) -> (About, Arc<dyn Service>) {
+fn served(
+    config: &Config,
+    standing: &Standing,
+    engine: &Handle,
+    keys: Arc<TokenKeys>,
+) -> (About, Arc<dyn Service>) {
+    // etcd's: 5 s for the request, and two elections that may come between.
+    let request_timeout = Duration::from_secs(5) + config.election_timeout * 2;
     let local = LocalConfig {
-        // etcd's: 5 s for the request, and two elections that may come between.
-        request_timeout: Duration::from_secs(5) + config.election_timeout * 2,
+        request_timeout,
         election_timeout: config.election_timeout,
         quota_bytes: config.quota_bytes.unwrap_or_default(),
         txn_ops_max: config.txn_ops_max,
+        learners_max: config.learners_max,
         lease_ttl_s_min: lease_ttl_s_min(config),
         ..LocalConfig::new(standing.cluster, standing.member)
     };
     let local = Local::new(engine.clone(), local);
     let quota = local.quota();
-    let recipes = Recipes::new(Arc::new(local));
+    let guarded = AuthConfig {
+        cluster: standing.cluster,
+        member: standing.member,
+        request_timeout,
+        bcrypt_cost: config.auth.bcrypt_cost,
+        keys,
+    };
+    let guard = Guard::new(Arc::new(local), engine.clone(), Arc::clone(&quota), guarded);
+    let recipes = Recipes::new(Arc::new(guard));
     let registry = Registry::new(Arc::new(recipes), engine.clone(), config.discovery_service);
     let service = Arc::new(registry.clone());
     let member = Some((engine.clone(), quota));

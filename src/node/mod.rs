@@ -26,6 +26,7 @@ mod gathering;
 mod inbound;
 mod inquiry;
 mod member;
+mod offline;
 mod open;
 mod outbox;
 mod proxy;
@@ -35,16 +36,20 @@ mod resync;
 mod running;
 mod stop;
 mod versions;
+mod wal_place;
 
 pub use backup::{BackupError, backup};
 pub use check::check;
 pub use config::{
-    ClusterState, Config, ProxyMode, ProxyRules, Roster, RosterMember, TcpRules, TcpUrl,
+    AuthRules, AutoCompaction, ClusterState, Comparisons, Config, ProxyMode, ProxyRules, Roster,
+    RosterMember, TcpRules, TcpUrl,
 };
 pub use error::Error;
 pub use member::Node;
+pub use offline::{DefragmentError, HashedFile, defragment, hash_kv};
 pub use proxy::{Proxy, Whom};
 pub use restore::{Restore, RestoreError, Restored, SnapshotContent, inspect, restore};
 pub use resync::Damaged;
 pub use running::Running;
 pub use stop::Stopped;
+pub use wal_place::place_log;

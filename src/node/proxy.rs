@@ -8,8 +8,10 @@
 //! Where nobody has forbidden it, a founder that finds its cluster full becomes one: [`Proxy::start`] with the peer URLs
 //! that it was told. From then on its data directory says so, and so does its next start.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -23,6 +25,7 @@ use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::client;
 use crate::proto::Service;
 use crate::proto::etcdserverpb as pb;
+use crate::proto::hello::PROXY_CLIENT;
 use crate::proxy::{self, Finder, Readonly};
 use crate::tls::{ClientFiles, Keychain};
 use crate::transport::{self, AskReply, Class, IncomingSnapshot, PeerInbound, Standing, Url};
@@ -34,9 +37,6 @@ use super::inquiry::Inquiry;
 use super::member::draw;
 use super::reload::Reloading;
 use super::versions::VERSIONS;
-
-/// What it calls itself where members are dialled.
-const CLIENT: &str = concat!("quorate-proxy/", env!("CARGO_PKG_VERSION"));
 
 /// What clients get to have their answers when it stops.
 const DRAIN_GRACE: Duration = Duration::from_secs(2);
@@ -52,8 +52,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
 /// Whom to ask first who the members are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Whom {
-    /// Members as clients find them, and what to show them.
-    Clients(Vec<String>, Option<ClientFiles>),
+    /// Members as clients find them, what to show them, and who asks them who the members are.
+    Clients(Vec<String>, Option<ClientFiles>, Option<client::Login>),
     /// Members as members find them. Who they are is remembered in the data directory, which counts more.
     Peers(Vec<Url>),
 }
@@ -74,6 +74,18 @@ impl Proxy {
         path.join(FOLDER).is_dir()
     }
 
+    /// Whether the one at `path` knows members from before.
+    pub fn remembers(path: &Path) -> Result<bool, Error> {
+        Ok(remembered(&path.join(FOLDER))?.is_some())
+    }
+
+    /// From now on the data directory at `path` is a proxy's, of these members.
+    pub fn remember(path: &Path, peers: &[Url]) -> Result<(), Error> {
+        let folder = path.join(FOLDER);
+        let kept = made(&folder).and_then(|()| remember(&folder, peers));
+        kept.map_err(|error| unusable(&folder, &error))
+    }
+
     /// Starts one on the client addresses of `config`. When it returns, the ports are open; whether a member was found
     /// tells [`Proxy::ready`].
     pub fn start(mut config: Config, whom: Whom) -> Result<Self, Error> {
@@ -81,6 +93,7 @@ impl Proxy {
             config.listeners.clone_from(&config.proxy.listeners);
         }
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        config.keychain.make(clock.wall_ms())?;
         let keychain = Keychain::load(config.keychain.clone())?;
         let proxy = Arc::new(proxy::Proxy::start(behind(&config, whom, &keychain, &clock)?)?);
         let is_readonly = config.proxy.mode == ProxyMode::Readonly;
@@ -90,7 +103,7 @@ impl Proxy {
         };
         let elsewhere = Arc::new(Behind { proxy: Arc::clone(&proxy), is_readonly });
         let about = About { engine: None, elsewhere: Some(elsewhere), ..About::new(&config) };
-        let reloading = Reloading::new(&keychain, &clock);
+        let reloading = Reloading::new(&keychain, &Arc::default(), &clock);
         let reload_asked = Arc::clone(&reloading.asked);
         let transport = transport_config(&config, keychain, clock)?;
         let doors = Doors::open(transport, about, service, Arc::new(Nobody))?;
@@ -154,10 +167,11 @@ fn behind(
     keychain: &Arc<Keychain>,
     clock: &Arc<dyn Clock>,
 ) -> Result<proxy::Config, Error> {
-    let (endpoints, tls, finder): (_, _, Option<Arc<dyn Finder>>) = match whom {
-        Whom::Clients(endpoints, files) => (endpoints, files, None),
+    let (endpoints, tls, login, finder): (_, _, _, Option<Arc<dyn Finder>>) = match whom {
+        Whom::Clients(endpoints, files, login) => (endpoints, files, login, None),
         Whom::Peers(urls) => {
             let folder = config.data_dir.join(FOLDER);
+            made(&folder).map_err(|error| unusable(&folder, &error))?;
             let urls = remembered(&folder)?.unwrap_or(urls);
             let inquiry = Inquiry {
                 name: config.name.clone(),
@@ -167,14 +181,15 @@ fn behind(
                 urls,
             };
             let finder = Remembered { folder, inquiry: Mutex::new(inquiry) };
-            (Vec::new(), shown_to_members(config), Some(Arc::new(finder)))
+            (Vec::new(), shown_to_members(config), None, Some(Arc::new(finder)))
         }
     };
     let rules = &config.proxy;
     Ok(proxy::Config {
         client: client::Config {
             tls,
-            name: CLIENT.to_owned(),
+            login,
+            name: format!("{PROXY_CLIENT}{}", env!("CARGO_PKG_VERSION")),
             dial_timeout: rules.dial_timeout,
             dns_server: config.resolver.server_address(),
             writes_to_leader: false,
@@ -307,17 +322,24 @@ impl Finder for Remembered {
     }
 }
 
-/// What was written there; none if nothing was. The folder is there when this returns.
+fn unusable(folder: &Path, what: &dyn Display) -> Error {
+    Error::ProxyDir { path: folder.join(REMEMBERED), what: what.to_string() }
+}
+
+/// The folder is there when this returns, and nobody else's business: as a member's.
+fn made(folder: &Path) -> std::io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// What was written there; none if nothing was.
 fn remembered(folder: &Path) -> Result<Option<Vec<Url>>, Error> {
-    let unusable = |what: String| Error::ProxyDir { path: folder.join(REMEMBERED), what };
-    fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
     let text = match fs::read_to_string(folder.join(REMEMBERED)) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(unusable(error.to_string())),
+        Err(error) => return Err(unusable(folder, &error)),
     };
     let object: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| unusable(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| unusable(folder, &error))?;
     let listed = object.get("PeerURLs").and_then(serde_json::Value::as_array);
     let urls = listed.into_iter().flatten().filter_map(|url| url.as_str()?.parse().ok());
     let urls: Vec<Url> = urls.collect();
@@ -331,7 +353,8 @@ fn remember(folder: &Path, urls: &[Url]) -> std::io::Result<()> {
     let mut file = fs::File::create(&part)?;
     file.write_all(serde_json::json!({ "PeerURLs": texts }).to_string().as_bytes())?;
     file.sync_all()?;
-    fs::rename(part, folder.join(REMEMBERED))
+    fs::rename(part, folder.join(REMEMBERED))?;
+    fs::File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]
@@ -342,11 +365,11 @@ mod tests {
     fn peer_urls_are_remembered_as_etcd_does() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("data").join(FOLDER);
-        assert!(!Proxy::lives_in(&dir.path().join("data")));
-        assert_eq!(remembered(&folder).unwrap(), None);
-        assert!(Proxy::lives_in(&dir.path().join("data")));
+        let data = dir.path().join("data");
+        assert!(!Proxy::remembers(&data).unwrap() && !Proxy::lives_in(&data));
         let urls = vec!["https://a:1".parse().unwrap(), "http://b:2".parse().unwrap()];
-        remember(&folder, &urls).unwrap();
+        Proxy::remember(&data, &urls).unwrap();
+        assert!(Proxy::remembers(&data).unwrap() && Proxy::lives_in(&data));
         let text = fs::read_to_string(folder.join(REMEMBERED)).unwrap();
         assert_eq!(text, r#"{"PeerURLs":["https://a:1","http://b:2"]}"#);
         assert_eq!(remembered(&folder).unwrap(), Some(urls));

@@ -1,16 +1,18 @@
-//! Reads certificates, keys, trust and revocation lists again when their files have changed, or when somebody asks.
+//! Reads certificates, keys (of tokens, too), trust and revocation lists again when their files have changed, or when somebody asks.
 //!
 //! ```text
 //!   another stamp ──► the same at the next look (nobody writes any more) ──► reload ──► in force
 //!   somebody asks ─────────────────────────────────────────────────────────►   └──► one WARN; the old stay; again
 //! ```
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
+use crate::api::TokenKeys;
 use crate::base::{Clock, limits};
 use crate::tls::{Keychain, Stamp};
 
@@ -18,13 +20,48 @@ use crate::tls::{Keychain, Stamp};
 #[derive(Clone)]
 pub(super) struct Reloading {
     pub keychain: Arc<Keychain>,
+    pub tokens: Arc<TokenKeys>,
     pub asked: Arc<Notify>,
     clock: Arc<dyn Clock>,
 }
 
 impl Reloading {
-    pub(super) fn new(keychain: &Arc<Keychain>, clock: &Arc<dyn Clock>) -> Self {
-        Self { keychain: Arc::clone(keychain), asked: Arc::default(), clock: Arc::clone(clock) }
+    pub(super) fn new(
+        keychain: &Arc<Keychain>,
+        tokens: &Arc<TokenKeys>,
+        clock: &Arc<dyn Clock>,
+    ) -> Self {
+        let (keychain, tokens) = (Arc::clone(keychain), Arc::clone(tokens));
+        Self { keychain, tokens, asked: Arc::default(), clock: Arc::clone(clock) }
+    }
+
+    /// The keys of tokens: as with certificates, what cannot be used is told once, and tried on.
+    async fn look_at_tokens(&self, looks: &mut TokenLooks, asked: bool) {
+        let files = self.tokens.files();
+        if files.is_empty() {
+            return;
+        }
+        let stamp = move || Stamp::of(files.iter().map(PathBuf::as_path));
+        let Ok(now) = spawn_blocking(stamp).await else { return };
+        let in_force = looks.in_force.get_or_insert_with(|| now.clone()).clone();
+        let last = looks.looks.get_or_insert_with(|| Looks { last: now.clone() });
+        if !last.is_due(&now, &in_force) && !asked {
+            return;
+        }
+        let tokens = Arc::clone(&self.tokens);
+        let error = match spawn_blocking(move || tokens.reload()).await {
+            Ok(Ok(())) => {
+                looks.in_force = Some(now);
+                looks.told = None;
+                return tracing::info!("the keys of tokens were read anew");
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
+        if looks.told.as_ref() != Some(&error) || asked {
+            tracing::warn!(%error, "cannot use the new keys of tokens: the old ones stay in force, trying on");
+        }
+        looks.told = Some(error);
     }
 
     fn warn(&self) {
@@ -38,6 +75,9 @@ impl Reloading {
         let mut looks = Looks { last: self.keychain.in_force() };
         let mut told = None;
         let mut warned = self.clock.now();
+        let mut tokens = TokenLooks::default();
+        // What is there now is what was read at the start.
+        self.look_at_tokens(&mut tokens, false).await;
         loop {
             let asked = tokio::select! {
                 () = tokio::time::sleep(limits::CERTIFICATE_POLL) => false,
@@ -47,6 +87,7 @@ impl Reloading {
                 warned = self.clock.now();
                 self.warn();
             }
+            self.look_at_tokens(&mut tokens, asked).await;
             // A file system that hangs must not hold the other chores.
             let keychain = Arc::clone(&self.keychain);
             let Ok(now) = spawn_blocking(move || keychain.stamp()).await else { continue };
@@ -80,6 +121,15 @@ impl Reloading {
 
 /// Between two looks at what is unwise.
 const WARN_AGAIN: Duration = Duration::from_secs(86_400);
+
+/// What is known of the keys of tokens.
+#[derive(Default)]
+struct TokenLooks {
+    /// Of the first look on.
+    in_force: Option<Stamp>,
+    looks: Option<Looks>,
+    told: Option<String>,
+}
 
 /// What was seen last; pure.
 struct Looks {

@@ -21,6 +21,7 @@ use super::bootstrap;
 use super::config::Roster;
 use super::error::Error;
 use super::founding;
+use super::wal_place::place_log;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::discovery::Resolver;
 use crate::state::Machine;
@@ -41,6 +42,8 @@ pub struct Restore {
     pub file: PathBuf,
     /// Must not exist, or be empty.
     pub data_dir: PathBuf,
+    /// Where its log is put, if not into `data_dir`.
+    pub wal_dir: Option<PathBuf>,
     pub name: String,
     /// The members that found the cluster anew; the same for each of them.
     pub roster: Roster,
@@ -101,6 +104,14 @@ pub enum RestoreError {
     #[error("--bump-revision {by} is too much: the newest revision is {revision}")]
     Bump { by: i64, revision: i64 },
 
+    #[error(
+        "revision {revision} is not in the file: it has those from {compacted}, its last compaction, to {newest}"
+    )]
+    Revision { revision: i64, compacted: i64, newest: i64 },
+
+    #[error("cannot put the log into {}: {source}", path.display())]
+    WalDir { path: PathBuf, source: io::Error },
+
     #[error(transparent)]
     Start(#[from] Error),
     #[error(transparent)]
@@ -118,6 +129,13 @@ pub fn restore(plan: &Restore, told: &mut dyn FnMut(u64, u64)) -> Result<Restore
         return Err(RestoreError::NotEmpty { path: plan.data_dir.clone() });
     }
     let part = Part::beside(&plan.data_dir)?;
+    if let Some(wal_dir) = &plan.wal_dir {
+        if fs::read_dir(wal_dir).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(RestoreError::NotEmpty { path: wal_dir.clone() });
+        }
+        let failed = |source| RestoreError::WalDir { path: wal_dir.clone(), source };
+        place_log(&part.0, wal_dir).map_err(failed)?;
+    }
     let mut dir = DataDir::open(&part.0)?;
     let (cluster, member) = (place.cluster, place.member);
     dir.write_identity(&Identity { cluster, member, name: plan.name.clone() })?;
@@ -153,9 +171,7 @@ pub fn inspect(
     file: &Path,
     told: &mut dyn FnMut(u64, u64),
 ) -> Result<SnapshotContent, RestoreError> {
-    let name = format!("quorate-snapshot-{}", std::process::id());
-    let part = Part::beside(&std::env::temp_dir().join(name))?;
-    let store = unpack(file, &part.0.join("db"), false, told)?;
+    let (_part, store) = unpacked(file, told)?;
     let view = store.view()?;
     let (mut hash, mut rows) = (0, 0);
     // The count index is derived from the others.
@@ -171,6 +187,17 @@ pub fn inspect(
     let metadata = fs::metadata(file);
     let failed = |source| RestoreError::Read { path: file.to_owned(), source };
     Ok(SnapshotContent { hash, stamp: store.stamp(), rows, bytes: metadata.map_err(failed)?.len() })
+}
+
+/// The file's database, in a folder for temporary files that goes with the first of the two.
+pub(super) fn unpacked(
+    file: &Path,
+    told: &mut dyn FnMut(u64, u64),
+) -> Result<(Part, Arc<Store>), RestoreError> {
+    let name = format!("quorate-snapshot-{}", std::process::id());
+    let part = Part::beside(&std::env::temp_dir().join(name))?;
+    let store = unpack(file, &part.0.join("db"), false, told)?;
+    Ok((part, store))
 }
 
 /// The file's database below `db_dir`, verified: data in whole blocks, and its SHA-256.
@@ -240,7 +267,7 @@ fn read_pieces(path: &Path, length: u64, each: &mut Taker<'_>) -> Result<File, R
 }
 
 /// A directory on its way; deleted unless it was adopted.
-struct Part(PathBuf);
+pub(super) struct Part(PathBuf);
 
 impl Part {
     fn beside(path: &Path) -> Result<Self, RestoreError> {

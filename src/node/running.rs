@@ -5,9 +5,8 @@
 //!   neither: proxy on | readonly ──► proxy         off ──► member; if the cluster is full, and discovery-fallback says so, a proxy
 //! ```
 
-use crate::base::{Clock, SystemClock};
+use crate::base::SystemClock;
 use crate::storage::DataDir;
-use crate::transport::Url;
 
 use super::config::{Config, ProxyMode};
 use super::error::Error;
@@ -36,14 +35,20 @@ impl Running {
                 "the data directory is a member's: it starts as one, and proxy is ignored"
             );
         }
+        if is_proxy && config.proxy.mode == ProxyMode::Off {
+            tracing::warn!(
+                data_dir = %config.data_dir.display(),
+                "the data directory is a proxy's: it starts as one; remove it, or name another one, to start a member"
+            );
+        }
         if is_member || (!is_proxy && config.proxy.mode == ProxyMode::Off) {
             return Self::member(config);
         }
         let clock = SystemClock::new();
         // What a proxy remembers counts more: then nobody is asked who founded the cluster.
-        let whom = match is_proxy {
+        let whom = match Proxy::remembers(&config.data_dir)? {
             true => Vec::new(),
-            false => others(&config, &clock)?,
+            false => founding::peers(&config, &clock)?,
         };
         Proxy::start(config, Whom::Peers(whom)).map(Self::Proxy)
     }
@@ -57,6 +62,8 @@ impl Running {
         };
         match (error.full_cluster(), kept) {
             (Some(urls), Some(config)) => {
+                // The service may be gone before the first of them has answered.
+                Proxy::remember(&config.data_dir, &urls)?;
                 tracing::info!(
                     "discovery: the cluster is full: falling back to a proxy of its members"
                 );
@@ -104,13 +111,4 @@ impl Running {
             Self::Proxy(proxy) => proxy.drain(),
         }
     }
-}
-
-/// Where the members' peers find them.
-fn others(config: &Config, clock: &dyn Clock) -> Result<Vec<Url>, Error> {
-    let roster = founding::roster(config, clock)?;
-    let others = roster.members.into_iter().filter(|member| member.name != config.name);
-    let urls: Vec<Url> = others.flat_map(|member| member.peer_urls).collect();
-    // Without anybody else the only one that is named may be a member on this very machine.
-    Ok(if urls.is_empty() { config.advertise_peer_urls.clone() } else { urls })
 }

@@ -19,6 +19,9 @@ use super::frame::{FrameError, at_least};
 /// The version of the protocol described in docs/protocol.md.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// What a proxy calls itself to members begins with this: who asks there is not whoever is connected.
+pub const PROXY_CLIENT: &str = "quorate-proxy/";
+
 /// Longest control frame, bytes; a Hello is a few dozen, a token a few hundred.
 pub const CONTROL_BYTES_MAX: usize = 16 * 1024;
 
@@ -34,6 +37,12 @@ pub struct ClientHello {
     /// An authentication token; empty without one.
     #[prost(string, tag = "3")]
     pub token: String,
+    /// What is asked here is answered only by a member that knows a leader: etcd's metadata `hasleader`.
+    #[prost(bool, tag = "4")]
+    pub requires_leader: bool,
+    /// It asks for others, who bring tokens of their own: its certificate is nobody's name.
+    #[prost(bool, tag = "5")]
+    pub for_others: bool,
 }
 
 /// The server's answer, with its limits.
@@ -127,6 +136,8 @@ mod tests {
                 versions: vec![PROTOCOL_VERSION],
                 client: "test".to_owned(),
                 token: String::new(),
+                requires_leader: true,
+                for_others: true,
             }),
             Control::ServerHello(ServerHello {
                 version: PROTOCOL_VERSION,

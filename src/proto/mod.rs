@@ -16,7 +16,9 @@ mod service;
 mod status;
 
 pub use method::{Method, Shape};
-pub use service::{Answers, Call, Caller, Closed, DoorEnd, Duplex, Item, Outcome, Reply, Service};
+pub use service::{
+    Admitted, Answers, Call, Caller, Closed, DoorEnd, Duplex, Item, Outcome, Reply, Service,
+};
 pub use status::{Code, Retry, Status};
 
 /// `mvccpb`: key-values and events.

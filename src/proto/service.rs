@@ -25,8 +25,32 @@ pub struct Caller {
     pub token: Option<String>,
     /// What the client calls itself.
     pub client: String,
+    /// Who that is: empty as a client comes from a door, and set by the service that knows users.
+    pub admitted: Option<Admitted>,
     /// Asks only a member that knows a leader: etcd's metadata `hasleader`.
     pub requires_leader: bool,
+}
+
+/// A user, as somebody has made out.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admitted {
+    pub user: String,
+    /// Of users and roles, when it was so.
+    pub auth_revision: u64,
+}
+
+impl Admitted {
+    /// A revision that no user has.
+    const MEMBERS: u64 = u64::MAX;
+
+    /// The member's own door, which wants to know whether all is well.
+    pub fn member() -> Self {
+        Self { user: String::new(), auth_revision: Self::MEMBERS }
+    }
+
+    pub fn is_member(&self) -> bool {
+        self.auth_revision == Self::MEMBERS
+    }
 }
 
 /// The message, or why there is none.
@@ -144,6 +168,11 @@ impl Duplex {
         let (to_service, requests) = mpsc::channel(depth);
         let (answers, from_service) = mpsc::channel(depth);
         (Self { requests, answers }, DoorEnd { requests: to_service, answers: from_service })
+    }
+
+    /// The service's end of a stream whose messages somebody looks at before.
+    pub fn behind(requests: mpsc::Receiver<Bytes>, answers: mpsc::Sender<Item>) -> Self {
+        Self { requests, answers }
     }
 
     /// The client's next message; none when it has finished sending or is gone.

@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use super::member::{Member, Place};
 use super::service::{REQUEST_TIMEOUT, Shared, unavailable};
 use crate::base::{Backoff, Clock, Moment};
-use crate::client::{Failure, Passage, StreamRecv, StreamSend};
+use crate::client::{Failure, Manner, Passage, StreamRecv, StreamSend};
 use crate::proto::{Call, Code, Duplex, Item, Method, Outcome, Reply, Retry, Status};
 
 /// Waits between rounds in which nobody could do it.
@@ -19,6 +19,9 @@ const ROUND_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What is waited longer than the member was told, so that its own answer, which knows more, comes first.
 const DEADLINE_GRACE: Duration = Duration::from_millis(100);
+
+/// What a member says that knows none, etcd's words.
+const NO_LEADER: &str = "etcdserver: no leader";
 
 /// How often it is looked whether somebody still waits for what takes long.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
@@ -43,10 +46,11 @@ const fn waits_long(method: Method) -> bool {
 }
 
 /// Carries one call, to its answer.
-pub(super) async fn call(shared: Arc<Shared>, call: Call) {
+pub(super) async fn call(shared: Arc<Shared>, manner: Arc<Manner>, call: Call) {
     let Call { method, body, deadline_ms, reply } = call;
+    let request = Request { method, body: &body, manner: &manner };
     let outcome = tokio::select! {
-        outcome = answer(&shared, method, &body, deadline_ms) => outcome,
+        outcome = answer(&shared, request, deadline_ms, &reply) => outcome,
         // The member hears of it, because its call is dropped.
         () = unwanted(&reply), if waits_long(method) => return,
     };
@@ -59,6 +63,14 @@ async fn unwanted(reply: &Reply) {
     }
 }
 
+/// What is asked, whoever is asked.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    method: Method,
+    body: &'a Bytes,
+    manner: &'a Manner,
+}
+
 /// What a member did not do, and what to make of it.
 enum Missed {
     /// This is the answer.
@@ -67,7 +79,8 @@ enum Missed {
     Next(Status),
 }
 
-async fn answer(shared: &Shared, method: Method, body: &Bytes, deadline_ms: u32) -> Outcome {
+async fn answer(shared: &Shared, request: Request<'_>, deadline_ms: u32, reply: &Reply) -> Outcome {
+    let method = request.method;
     let until = match deadline_ms {
         0 if waits_long(method) => Moment::NEVER,
         0 => shared.clock.now() + REQUEST_TIMEOUT,
@@ -78,17 +91,25 @@ async fn answer(shared: &Shared, method: Method, body: &Bytes, deadline_ms: u32)
         let members = shared.members(until).await?;
         let (mut last, mut is_passing) = (unavailable("no member is left"), false);
         for member in shared.order(&members, Some(method)) {
-            match ask(shared, &member, method, body, until).await {
+            match ask(shared, &member, request, until).await {
                 Ok(answer) => return Ok(answer),
                 Err(Missed::Told(status)) => return Err(status),
                 Err(Missed::Next(status)) => {
                     is_passing |= status.code == Code::Unavailable;
-                    last = status;
+                    // That a member has no leader says more than that others are not reached.
+                    if last.text != NO_LEADER {
+                        last = status;
+                    }
                 }
             }
-            if shared.clock.now() >= until {
+            // Nobody takes the answer: then nothing is to be done any more either.
+            if shared.clock.now() >= until || !reply.is_wanted() {
                 return Err(last);
             }
+        }
+        // Who requires a leader wants to hear at once that there is none.
+        if request.manner.requires_leader && last.text == NO_LEADER {
+            return Err(last);
         }
         let wait = backoff.next_wait();
         if !is_passing || shared.clock.now() + wait >= until {
@@ -101,13 +122,16 @@ async fn answer(shared: &Shared, method: Method, body: &Bytes, deadline_ms: u32)
 async fn ask(
     shared: &Shared,
     member: &Member,
-    method: Method,
-    body: &Bytes,
+    request: Request<'_>,
     until: Moment,
 ) -> Result<Bytes, Missed> {
-    let (passage, _place) = match passage(shared, member, method).await {
-        Ok(found) => found,
-        Err(why) => {
+    let Request { method, body, manner } = request;
+    let left = until.since(shared.clock.now());
+    let (passage, _place) = match timeout(left, passage(shared, member, method, manner)).await {
+        Ok(Ok(found)) => found,
+        // Others may still dial it.
+        Err(_) => return Err(Missed::Next(unavailable(format!("no connection within {left:?}")))),
+        Ok(Err(why)) => {
             shared.rest(member);
             return Err(Missed::Next(unavailable(why)));
         }
@@ -142,11 +166,12 @@ async fn passage(
     shared: &Shared,
     member: &Member,
     method: Method,
+    manner: &Manner,
 ) -> Result<(Passage, Option<Place>), String> {
     if !waits_long(method) {
-        return Ok((member.passage(&shared.passages).await?, None));
+        return Ok((member.passage(&shared.passages, manner).await?, None));
     }
-    let place = member.place(&shared.passages).await?;
+    let place = member.place(&shared.passages, manner).await?;
     Ok((place.passage.clone(), Some(place)))
 }
 
@@ -163,9 +188,16 @@ fn missed(status: Status, is_read: bool) -> Missed {
 }
 
 /// Carries a stream both ways, to its end.
-pub(super) async fn stream(shared: Arc<Shared>, method: Method, first: Bytes, stream: Duplex) {
+pub(super) async fn stream(
+    shared: Arc<Shared>,
+    manner: Manner,
+    method: Method,
+    first: Bytes,
+    stream: Duplex,
+) {
+    let request = Request { method, body: &first, manner: &manner };
     let opened = tokio::select! {
-        opened = open(&shared, method, &first) => opened,
+        opened = open(&shared, request) => opened,
         () = stream.closed() => return,
     };
     let (member, place, send, recv) = match opened {
@@ -196,19 +228,21 @@ pub(super) async fn stream(shared: Arc<Shared>, method: Method, first: Bytes, st
 type Opened = (Arc<Member>, Place, StreamSend, StreamRecv);
 
 /// A stream to the first member that takes it, with the first message on it.
-async fn open(shared: &Shared, method: Method, first: &Bytes) -> Result<Opened, Status> {
+async fn open(shared: &Shared, request: Request<'_>) -> Result<Opened, Status> {
     let until = shared.clock.now() + REQUEST_TIMEOUT;
     let mut backoff = Backoff::new(ROUND_WAIT_FIRST, ROUND_WAIT_MAX);
     loop {
         let members = shared.members(until).await?;
         let mut last = unavailable("no member is left");
-        for member in shared.order(&members, Some(method)) {
-            match begin(shared, &member, method, first.clone()).await {
-                Ok((place, send, recv)) => return Ok((member, place, send, recv)),
-                Err(why) => {
+        for member in shared.order(&members, Some(request.method)) {
+            let left = until.since(shared.clock.now());
+            match timeout(left, begin(shared, &member, request)).await {
+                Ok(Ok((place, send, recv))) => return Ok((member, place, send, recv)),
+                Ok(Err(why)) => {
                     shared.rest(&member);
                     last = unavailable(why);
                 }
+                Err(_) => return Err(last),
             }
         }
         let wait = backoff.next_wait();
@@ -222,16 +256,15 @@ async fn open(shared: &Shared, method: Method, first: &Bytes) -> Result<Opened, 
 async fn begin(
     shared: &Shared,
     member: &Member,
-    method: Method,
-    first: Bytes,
+    request: Request<'_>,
 ) -> Result<(Place, StreamSend, StreamRecv), String> {
-    let place = member.place(&shared.passages).await?;
+    let place = member.place(&shared.passages, request.manner).await?;
     let why = |failure| match failure {
         Failure::Status(status) => status.text,
         Failure::Lost { reason, .. } => reason.to_string(),
     };
-    let (mut send, recv) = place.passage.stream(method).await.map_err(why)?;
-    send.send(first).await.map_err(why)?;
+    let (mut send, recv) = place.passage.stream(request.method).await.map_err(why)?;
+    send.send(request.body.clone()).await.map_err(why)?;
     Ok((place, send, recv))
 }
 

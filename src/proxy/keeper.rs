@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::service::Shared;
 use crate::base::{Backoff, Clock};
-use crate::client::Passage;
+use crate::client::{Manner, Passage};
 use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
 
@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What somebody said.
 struct Told {
+    url: String,
     cluster: u64,
     secure: bool,
     members: Vec<pb::Member>,
@@ -83,7 +84,7 @@ fn connect(shared: &Arc<Shared>) -> bool {
         }
         let (shared, member) = (Arc::clone(shared), Arc::clone(member));
         tokio::spawn(async move {
-            if let Err(why) = member.passage(&shared.passages).await {
+            if let Err(why) = member.passage(&shared.passages, &Manner::default()).await {
                 tracing::debug!(why, "a member is not reached");
                 member.rest(&shared.clock, shared.config.rest);
             }
@@ -94,11 +95,6 @@ fn connect(shared: &Arc<Shared>) -> bool {
 
 fn take(shared: &Shared, told: Told) {
     let known = shared.members.borrow().clone();
-    if known.cluster != 0 && known.cluster != told.cluster {
-        let (expected, found) = (known.cluster, told.cluster);
-        tracing::warn!("an endpoint belongs to cluster {found:x}, not to {expected:x}: not asked");
-        return;
-    }
     shared.leader.store(told.leader, Ordering::Relaxed);
     let given = &shared.config.client.endpoints;
     // What a member says of itself must not talk anybody out of his security; into more of it, it may.
@@ -139,19 +135,41 @@ async fn look(shared: &Arc<Shared>) -> Result<Told, String> {
     let mut why = Vec::new();
     for round in rounds {
         why.clear();
-        let mut asking = match *round {
+        let asking = match *round {
             Round::Known(linearizable) => known(shared, linearizable),
-            Round::Given(linearizable) => given(shared, linearizable),
-        };
-        while let Some(answer) = asking.join_next().await {
-            match answer {
-                Ok(Ok(told)) => return Ok(told),
-                Ok(Err(error)) => why.push(error),
-                Err(error) => why.push(error.to_string()),
+            Round::Given(linearizable) => {
+                given(shared, shared.config.client.endpoints.clone(), linearizable)
             }
+        };
+        if let Some(told) = first(shared, asking, &mut why).await {
+            return Ok(told);
         }
     }
     found(shared, why).await
+}
+
+/// The first answer that counts, or what each of them said.
+async fn first(shared: &Shared, mut asking: Asking, why: &mut Vec<String>) -> Option<Told> {
+    while let Some(answer) = asking.join_next().await {
+        match answer {
+            Ok(Ok(told)) => match foreign(shared, &told) {
+                None => return Some(told),
+                Some(error) => why.push(error),
+            },
+            Ok(Err(error)) => why.push(error),
+            Err(error) => why.push(error.to_string()),
+        }
+    }
+    None
+}
+
+/// Once the members are known, nobody of another cluster takes their place, and none who answers first hides them.
+fn foreign(shared: &Shared, told: &Told) -> Option<String> {
+    let (expected, found) = (shared.members.borrow().cluster, told.cluster);
+    (expected != 0 && expected != found).then(|| {
+        let url = &told.url;
+        format!("{url}: it belongs to cluster {found:x}, not to {expected:x}: not asked")
+    })
 }
 
 type Asking = JoinSet<Result<Told, String>>;
@@ -161,37 +179,42 @@ fn known(shared: &Arc<Shared>, linearizable: bool) -> Asking {
     let mut asking = JoinSet::new();
     for member in members.all() {
         let (shared, member) = (Arc::clone(shared), Arc::clone(member));
-        asking
-            .spawn(async move { ask(member.passage(&shared.passages).await?, linearizable).await });
+        asking.spawn(async move {
+            ask(&shared, member.own(&shared.passages).await?, linearizable).await
+        });
     }
     asking
 }
 
-fn given(shared: &Arc<Shared>, linearizable: bool) -> Asking {
+fn given(shared: &Arc<Shared>, urls: Vec<String>, linearizable: bool) -> Asking {
     let mut asking = JoinSet::new();
-    for url in shared.config.client.endpoints.clone() {
+    for url in urls {
         let shared = Arc::clone(shared);
-        asking.spawn(async move { ask(shared.passages.dial(&url).await?, linearizable).await });
+        asking.spawn(
+            async move { ask(&shared, shared.passages.dial(&url).await?, linearizable).await },
+        );
     }
     asking
 }
 
-async fn ask(passage: Passage, linearizable: bool) -> Result<Told, String> {
+async fn ask(shared: &Shared, passage: Passage, linearizable: bool) -> Result<Told, String> {
     let url = passage.url().to_owned();
     let request = pb::MemberListRequest { linearizable };
-    let list: pb::MemberListResponse = message(&passage, Method::MemberList, &request).await?;
+    let list: pb::MemberListResponse =
+        message(shared, &passage, Method::MemberList, &request).await?;
     let status: pb::StatusResponse =
-        message(&passage, Method::Status, &pb::StatusRequest {}).await?;
+        message(shared, &passage, Method::Status, &pb::StatusRequest {}).await?;
     // A proxy tells of the members behind it, and has no cluster of its own.
     let cluster = list.header.as_ref().map_or(0, |header| header.cluster_id);
     if cluster == 0 || list.members.is_empty() {
         return Err(format!("{url}: it knows no members"));
     }
     let secure = url.starts_with("https://");
-    Ok(Told { cluster, secure, members: list.members, leader: status.leader })
+    Ok(Told { url, cluster, secure, members: list.members, leader: status.leader })
 }
 
 async fn message<R: Message + Default>(
+    shared: &Shared,
     passage: &Passage,
     method: Method,
     request: &impl Message,
@@ -201,33 +224,39 @@ async fn message<R: Message + Default>(
     let body = request.encode_to_vec();
     let answer = timeout(PATIENCE, passage.call(method, &body, deadline_ms)).await;
     let answer = answer.map_err(|_| format!("{url}: no answer within {PATIENCE:?}"))?;
-    let answer = answer.map_err(|failure| format!("{url}: {failure}"))?;
+    let answer = answer.map_err(|failure| {
+        let text = failure.to_string();
+        // With the next connection the proxy shows its password again.
+        shared.passages.renews(passage, &text);
+        format!("{url}: {text}")
+    })?;
     R::decode(answer).map_err(|error| format!("{url}: {error}"))
 }
 
 /// What the finder knows becomes endpoints: they say the rest themselves.
 async fn found(shared: &Arc<Shared>, mut why: Vec<String>) -> Result<Told, String> {
-    let Some(finder) = shared.config.finder.clone() else { return Err(why.join("; ")) };
+    let Some(finder) = shared.config.finder.clone() else { return Err(together(why)) };
     let members = match spawn_blocking(move || finder.find()).await {
         Ok(Ok(members)) => members,
         Ok(Err(error)) => {
             why.push(error);
-            return Err(why.join("; "));
+            return Err(together(why));
         }
         Err(error) => return Err(error.to_string()),
     };
-    for url in members.iter().flat_map(|member| &member.client_ur_ls) {
-        let asked = match shared.passages.dial(url).await {
-            Ok(passage) => ask(passage, false).await,
-            Err(error) => Err(error),
-        };
-        match asked {
-            Ok(told) => return Ok(told),
-            Err(error) => why.push(error),
-        }
+    let urls = members.into_iter().flat_map(|member| member.client_ur_ls).collect();
+    let asking = given(shared, urls, false);
+    if let Some(told) = first(shared, asking, &mut why).await {
+        return Ok(told);
     }
     if why.is_empty() {
         why.push("no member has said yet where clients find it".to_owned());
     }
-    Err(why.join("; "))
+    Err(together(why))
+}
+
+/// In one order, whoever answered first: what was complained of is not complained of again.
+fn together(mut why: Vec<String>) -> String {
+    why.sort();
+    why.join("; ")
 }

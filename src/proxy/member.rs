@@ -8,10 +8,13 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::base::{Clock, Moment, SystemClock};
-use crate::client::{Passage, Passages};
+use crate::client::{Manner, Passage, Passages};
 
 /// Connections to one member: each carries as many streams as the member takes on one.
 const PASSAGES_MAX: usize = 256;
+
+/// Of these, those that are kept for the next call of somebody who has a token of his own.
+const IDLE_MAX: usize = 32;
 
 /// Head start of each URL over the next.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -25,13 +28,18 @@ pub(super) struct Member {
     pub urls: Vec<String>,
     /// One at a time dials.
     dialling: tokio::sync::Mutex<()>,
+    /// How often nobody was reached, and why the last time: who waited for it is told the same.
+    failures: Mutex<(u64, String)>,
     passages: Mutex<Vec<Used>>,
+    /// For the proxy's own questions.
+    own: Mutex<Option<Passage>>,
     rests_until: AtomicU64,
 }
 
-/// A connection, and how many streams hold it.
+/// A connection, in whose name it was opened, and how many streams hold it.
 #[derive(Debug)]
 struct Used {
+    manner: Manner,
     passage: Passage,
     held: Arc<()>,
 }
@@ -50,7 +58,9 @@ impl Member {
             cluster,
             urls,
             dialling: tokio::sync::Mutex::default(),
+            failures: Mutex::default(),
             passages: Mutex::default(),
+            own: Mutex::default(),
             rests_until: AtomicU64::new(0),
         }
     }
@@ -65,38 +75,78 @@ impl Member {
     }
 
     /// A connection for calls; the error is for people.
-    pub(super) async fn passage(&self, passages: &Arc<Passages>) -> Result<Passage, String> {
-        if let Some(passage) = self.usable() {
-            return Ok(passage);
-        }
-        let _alone = self.dialling.lock().await;
-        match self.usable() {
-            Some(passage) => Ok(passage),
-            None => Ok(self.dial(passages).await?.passage),
-        }
+    pub(super) async fn passage(
+        &self,
+        passages: &Arc<Passages>,
+        manner: &Manner,
+    ) -> Result<Passage, String> {
+        self.found(passages, manner, || self.usable(manner)).await
     }
 
     /// A connection with room for one more stream.
-    pub(super) async fn place(&self, passages: &Arc<Passages>) -> Result<Place, String> {
-        if let Some(place) = self.free_place() {
-            return Ok(place);
+    pub(super) async fn place(
+        &self,
+        passages: &Arc<Passages>,
+        manner: &Manner,
+    ) -> Result<Place, String> {
+        self.found(passages, manner, || self.free_place(manner)).await
+    }
+
+    /// What is looked for, if need be on a fresh connection.
+    async fn found<T>(
+        &self,
+        passages: &Arc<Passages>,
+        manner: &Manner,
+        look: impl Fn() -> Option<T>,
+    ) -> Result<T, String> {
+        if let Some(found) = look() {
+            return Ok(found);
         }
+        let (failures, _) = self.failed();
         let _alone = self.dialling.lock().await;
-        if let Some(place) = self.free_place() {
-            return Ok(place);
+        if let Some(found) = look() {
+            return Ok(found);
         }
-        if self.lock().len() >= PASSAGES_MAX {
+        // Whoever dialled meanwhile has tried for all who waited: a hundred of them do not wait a hundred times.
+        let (failures_now, why) = self.failed();
+        if failures_now != failures {
+            return Err(why);
+        }
+        if !self.has_room() {
             return Err(format!(
                 "member {:x} has {PASSAGES_MAX} connections of this proxy",
                 self.id
             ));
         }
-        self.dial(passages).await
+        match self.dial(passages, Some(manner)).await {
+            Ok(passage) => self.take(passage, manner),
+            Err(why) => {
+                let mut failed = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+                *failed = (failed.0 + 1, why.clone());
+                return Err(why);
+            }
+        }
+        look().ok_or_else(|| format!("member {:x}: the connection was lost at once", self.id))
+    }
+
+    fn failed(&self) -> (u64, String) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A connection for the proxy's own questions.
+    pub(super) async fn own(&self, passages: &Arc<Passages>) -> Result<Passage, String> {
+        let known = self.own_lock().clone();
+        if let Some(own) = known.filter(Passage::is_usable) {
+            return Ok(own);
+        }
+        let own = self.dial(passages, None).await?;
+        *self.own_lock() = Some(own.clone());
+        Ok(own)
     }
 
     /// Whether nobody must be dialled before it is asked.
     pub(super) fn is_connected(&self) -> bool {
-        self.usable().is_some()
+        self.usable(&Manner::default()).is_some()
     }
 
     /// Whether somebody dials it now.
@@ -106,33 +156,50 @@ impl Member {
 
     /// The URL in use; none without a connection.
     pub(super) fn url(&self) -> Option<String> {
-        self.usable().map(|passage| passage.url().to_owned())
+        let own = self.own_lock().clone().filter(Passage::is_usable);
+        self.usable(&Manner::default()).or(own).map(|passage| passage.url().to_owned())
     }
 
-    fn usable(&self) -> Option<Passage> {
-        let used = self.lock();
-        used.iter().map(|used| &used.passage).find(|passage| passage.is_usable()).cloned()
+    fn usable(&self, manner: &Manner) -> Option<Passage> {
+        self.first(manner, |_| true).map(|place| place.passage)
     }
 
-    fn free_place(&self) -> Option<Place> {
-        let used = self.lock();
-        let is_free = |used: &&Used| {
-            used.passage.is_usable() && Arc::strong_count(&used.held) <= used.passage.streams_max()
-        };
-        used.iter()
-            .find(is_free)
-            .map(|it| Place { passage: it.passage.clone(), _held: Arc::clone(&it.held) })
+    fn free_place(&self, manner: &Manner) -> Option<Place> {
+        self.first(manner, |used| Arc::strong_count(&used.held) <= used.passage.streams_max())
     }
 
-    /// Tries each URL, with a head start over the next, until somebody says that he is this member.
-    async fn dial(&self, passages: &Arc<Passages>) -> Result<Place, String> {
+    fn first(&self, manner: &Manner, is_meant: impl Fn(&Used) -> bool) -> Option<Place> {
+        let mut all = self.lock();
+        let at = all.iter().position(|used| {
+            used.manner == *manner && used.passage.is_usable() && is_meant(used)
+        })?;
+        let used = &all[at];
+        let place = Place { passage: used.passage.clone(), _held: Arc::clone(&used.held) };
+        if *manner != Manner::default() {
+            // Who was not asked for longest comes first, and is the first to go.
+            let used = all.remove(at);
+            all.push(used);
+        }
+        Some(place)
+    }
+
+    /// Tries each URL, with a head start over the next, until somebody says that he is this member. For others in their
+    /// manner, or for the proxy's own questions.
+    async fn dial(
+        &self,
+        passages: &Arc<Passages>,
+        manner: Option<&Manner>,
+    ) -> Result<Passage, String> {
         let mut dials = JoinSet::new();
         let mut stagger = Duration::ZERO;
         for url in &self.urls {
-            let (passages, url) = (Arc::clone(passages), url.clone());
+            let (passages, url, manner) = (Arc::clone(passages), url.clone(), manner.cloned());
             dials.spawn(async move {
                 sleep(stagger).await;
-                passages.dial(&url).await
+                match manner {
+                    Some(manner) => passages.dial_for(&url, &manner).await,
+                    None => passages.dial(&url).await,
+                }
             });
             stagger += STAGGER;
         }
@@ -140,7 +207,7 @@ impl Member {
         while let Some(dialled) = dials.join_next().await {
             match dialled {
                 Ok(Ok(passage)) if passage.whose() == (self.cluster, self.id) => {
-                    return Ok(self.take(passage));
+                    return Ok(passage);
                 }
                 Ok(Ok(passage)) => why.push(other(&passage)),
                 Ok(Err(error)) => why.push(error),
@@ -150,12 +217,28 @@ impl Member {
         Err(format!("member {:x}: {}", self.id, why.join("; ")))
     }
 
-    fn take(&self, passage: Passage) -> Place {
-        let held = Arc::new(());
-        let mut used = self.lock();
-        used.retain(|used| used.passage.is_usable() || Arc::strong_count(&used.held) > 1);
-        used.push(Used { passage: passage.clone(), held: Arc::clone(&held) });
-        Place { passage, _held: held }
+    /// Whether one more connection may be dialled; those that are lost, and the oldest that is only kept, make room for it.
+    fn has_room(&self) -> bool {
+        let is_idle = |used: &Used| Arc::strong_count(&used.held) == 1;
+        let is_spare = |used: &Used| used.manner != Manner::default() && is_idle(used);
+        let mut all = self.lock();
+        all.retain(|used| used.passage.is_usable() || !is_idle(used));
+        let spare = all.iter().filter(|used| is_spare(used)).count();
+        if (spare >= IDLE_MAX || all.len() >= PASSAGES_MAX)
+            && let Some(at) = all.iter().position(is_spare)
+        {
+            // A call that is under way there has a hold of its own on the connection.
+            all.remove(at);
+        }
+        all.len() < PASSAGES_MAX
+    }
+
+    fn take(&self, passage: Passage, manner: &Manner) {
+        self.lock().push(Used { manner: manner.clone(), passage, held: Arc::default() });
+    }
+
+    fn own_lock(&self) -> MutexGuard<'_, Option<Passage>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Used>> {

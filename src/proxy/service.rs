@@ -14,7 +14,7 @@ use super::member::Member;
 use super::members::Members;
 use super::{Config, Error, carry, keeper};
 use crate::base::{Clock, Moment, SystemClock};
-use crate::client::Passages;
+use crate::client::{Manner, Passages};
 use crate::proto::{Call, Caller, Code, Duplex, Method, Retry, Service, Status};
 use crate::transport::Tunnel;
 
@@ -119,19 +119,25 @@ impl Drop for Proxy {
 }
 
 impl Service for Proxy {
-    fn call(&self, _: &Caller, batch: Vec<Call>) {
-        let shared = Arc::clone(&self.shared);
+    fn call(&self, caller: &Caller, batch: Vec<Call>) {
+        let (shared, manner) = (Arc::clone(&self.shared), Arc::new(manner(caller)));
         // One wake-up of the other thread for all of them.
         self.runtime.spawn(async move {
             for call in batch {
-                tokio::spawn(carry::call(Arc::clone(&shared), call));
+                tokio::spawn(carry::call(Arc::clone(&shared), Arc::clone(&manner), call));
             }
         });
     }
 
-    fn open(&self, _: &Caller, method: Method, first: Bytes, stream: Duplex) {
-        self.runtime.spawn(carry::stream(Arc::clone(&self.shared), method, first, stream));
+    fn open(&self, caller: &Caller, method: Method, first: Bytes, stream: Duplex) {
+        let (shared, manner) = (Arc::clone(&self.shared), manner(caller));
+        self.runtime.spawn(carry::stream(shared, manner, method, first, stream));
     }
+}
+
+/// Of whom a caller is, a member is told what he shows himself: his token, and no certificate.
+fn manner(caller: &Caller) -> Manner {
+    Manner { token: caller.token.clone(), requires_leader: caller.requires_leader }
 }
 
 impl Shared {
@@ -167,7 +173,7 @@ impl Shared {
         let members = self.members(until).await.map_err(|status| (0, status.text))?;
         let mut why = Vec::new();
         for member in self.order(&members, None) {
-            let place = match member.place(&self.passages).await {
+            let place = match member.place(&self.passages, &Manner::default()).await {
                 Ok(place) => place,
                 Err(error) => {
                     self.rest(&member);
@@ -194,3 +200,22 @@ pub(super) fn unavailable(text: impl Into<String>) -> Status {
 
 /// Members' own time for a request that says none: etcd's 5 s, and two elections that may come between.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(7);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_is_told_whose_token_it_is_and_whether_it_needs_a_leader() {
+        assert_eq!(manner(&Caller::default()), Manner::default());
+        let token = Some("Bearer x".to_owned());
+        let common_name = Some("somebody".to_owned());
+        let caller = Caller {
+            token: token.clone(),
+            common_name,
+            requires_leader: true,
+            ..Caller::default()
+        };
+        assert_eq!(manner(&caller), Manner { token, requires_leader: true });
+    }
+}

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::cost::cost;
 use super::envelope::Command;
+use super::members::Members;
 use super::reply::Rejection;
 use crate::base::MemberId;
 use crate::proto::etcdserverpb::{AlarmMember, AlarmType};
@@ -36,14 +37,28 @@ impl Alarms {
 
     /// Whether the command may be applied: without space nothing that grows, in a corrupt cluster no change of keys and
     /// leases. Reads go on, as in etcd: who repairs the cluster must see what is in it.
-    pub fn gate(&self, command: &Command) -> Result<(), Rejection> {
-        if self.is_raised(AlarmType::Corrupt) && is_of_clients(command) {
+    pub fn gate(&self, command: &Command, members: &Members) -> Result<(), Rejection> {
+        if is_of_clients(command) && self.is_corrupt(members) {
             return Err(Rejection::Corrupt);
         }
         if self.is_raised(AlarmType::Nospace) && cost(command) > 0 {
             return Err(Rejection::NoSpace);
         }
         Ok(())
+    }
+
+    /// Whether nobody knows any more what the cluster's keys are: somebody is told to be corrupt who is no member, or
+    /// those who are not are no majority. Else the others go on without the member that is.
+    fn is_corrupt(&self, members: &Members) -> bool {
+        let mut corrupt =
+            self.0.iter().filter(|(_, alarm)| *alarm == AlarmType::Corrupt).peekable();
+        if corrupt.peek().is_none() {
+            return false;
+        }
+        let voters = members.voters();
+        let is_sound = |voter: &&MemberId| !self.is_raised_by(**voter, AlarmType::Corrupt);
+        corrupt.any(|(member, _)| members.member(*member).is_none())
+            || voters.iter().filter(is_sound).count() <= voters.len() / 2
     }
 
     /// Whether anything changed.
@@ -81,7 +96,9 @@ fn is_of_clients(command: &Command) -> bool {
         | Command::LeaseRevoke(_)
         | Command::V2(_)
         | Command::V2Auth(_) => true,
-        Command::LeaseCheckpoint(_)
+        // Whoever is to take the alarm back must be able to log in.
+        Command::Auth(_)
+        | Command::LeaseCheckpoint(_)
         | Command::Alarm(_)
         | Command::MemberChange(_)
         | Command::MemberPublish(_)
@@ -109,7 +126,50 @@ fn from_row(key: &[u8]) -> Option<(MemberId, AlarmType)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::etcdserverpb::{Member, PutRequest};
+    use crate::proto::quorate::log::LeaseCheckpoint;
+    use crate::state::members;
     use crate::storage::{Batch, Nothing};
+
+    /// Voters of these ids, and one learner.
+    fn members_of(voters: &[u64], learner: u64) -> Members {
+        let mut batch = Batch::new(&Nothing);
+        for id in voters.iter().copied().chain([learner]) {
+            let member = Member { id, is_learner: id == learner, ..Member::default() };
+            let (key, value) = members::to_row(MemberId(id), Some(&member));
+            batch.put(Table::Members, key, value);
+        }
+        Members::load(&batch).unwrap()
+    }
+
+    #[test]
+    fn a_majority_goes_on_without_those_who_are_corrupt() {
+        let members = members_of(&[1, 2, 3], 4);
+        let write = Command::Put(PutRequest::default());
+        let own = Command::LeaseCheckpoint(LeaseCheckpoint::default());
+        for (corrupt, is_refused) in [
+            (&[][..], false),
+            (&[1], false),
+            (&[4], false),
+            (&[1, 4], false),
+            (&[1, 2], true),
+            (&[0], true),
+            (&[9], true),
+            (&[9, 1], true),
+        ] {
+            let mut alarms = Alarms::default();
+            for member in corrupt {
+                alarms.set(MemberId(*member), AlarmType::Corrupt, true);
+            }
+            let refused = alarms.gate(&write, &members) == Err(Rejection::Corrupt);
+            assert_eq!(refused, is_refused, "{corrupt:?}");
+            assert_eq!(alarms.gate(&own, &members), Ok(()));
+        }
+        let mut alone = Alarms::default();
+        alone.set(MemberId(1), AlarmType::Corrupt, true);
+        assert_eq!(alone.gate(&write, &members_of(&[1], 2)), Err(Rejection::Corrupt));
+        assert_eq!(alone.gate(&write, &members_of(&[1, 3], 2)), Err(Rejection::Corrupt));
+    }
 
     #[test]
     fn alarms_come_back_from_their_rows() {

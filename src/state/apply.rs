@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::alarms;
+use super::auth::{self, Asker, AuthNote};
 use super::envelope::{self, Command, Envelope};
 use super::leases::{self, Lease};
 use super::members;
@@ -22,8 +23,10 @@ use crate::proto::etcdserverpb::{
     AlarmRequest, AlarmResponse, AlarmType, CompactionRequest, CompactionResponse,
     LeaseGrantRequest, LeaseGrantResponse, LeaseRevokeResponse,
 };
+use crate::proto::quorate::log::auth_change::Change as AuthKind;
 use crate::proto::quorate::log::{
-    LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Auth, V2Request, V2Sync,
+    AuthChange, LeaseCheckpoint, LeaseRevoke, MemberChange, MemberPublish, V2Auth, V2Request,
+    V2Sync,
 };
 use crate::storage::{Batch, Fault, Read, Stamp, Table};
 
@@ -54,6 +57,7 @@ struct Entry<'a, R> {
     members_changed: Option<MemberChange>,
     compact_to: Option<i64>,
     v2_index: Option<u64>,
+    auth: Option<AuthNote>,
     change: Change,
 }
 
@@ -67,6 +71,7 @@ impl<'a, R: Read> Entry<'a, R> {
             alarms: None,
             v2: None,
             v2_auth: None,
+            auth: None,
         };
         Self {
             caches,
@@ -75,6 +80,7 @@ impl<'a, R: Read> Entry<'a, R> {
             members_changed: None,
             compact_to: None,
             v2_index: None,
+            auth: None,
             change,
         }
     }
@@ -91,6 +97,7 @@ impl<'a, R: Read> Entry<'a, R> {
             leases: self.change.leases.clone(),
             compact_to: self.compact_to,
             v2_index: self.v2_index,
+            auth: self.auth,
         };
         (outcome, self.change)
     }
@@ -105,7 +112,8 @@ impl<'a, R: Read> Entry<'a, R> {
             // decode() has refused it.
             return Ok(Reply::Nothing);
         };
-        self.caches.alarms.gate(command)?;
+        self.caches.alarms.gate(command, &self.caches.members)?;
+        self.admit(envelope, command)?;
         if Sabotage::ApplyDependsOnMember.strikes(500) {
             return Err(Rejection::NoSpace.into());
         }
@@ -125,7 +133,27 @@ impl<'a, R: Read> Entry<'a, R> {
             Command::V2(request) => Ok(self.change_tree(request, envelope.proposed_at_ms)?),
             Command::V2Auth(request) => Ok(self.change_auth(request)?),
             Command::V2Sync(sync) => Ok(self.expire_nodes(*sync, envelope.proposed_at_ms)?),
+            Command::Auth(request) => self.change_users(request, envelope.proposed_at_ms),
         }
+    }
+
+    /// Whether who asked may still do it. What a leader does for all is nobody's wish, and so is what members do for
+    /// themselves.
+    fn admit(&self, envelope: &Envelope, command: &Command) -> Result<(), Stop> {
+        if !self.caches.auth.is_enabled() {
+            return Ok(());
+        }
+        let asker = Asker { user: envelope.user.clone(), auth_revision: envelope.auth_revision };
+        let is_login = match command {
+            // Who shows a password is nobody yet.
+            Command::Auth(request) => matches!(request.change, Some(AuthKind::Login(_))),
+            _ => false,
+        };
+        if is_login || asker.is_member() || envelope.leader_term != 0 {
+            return Ok(());
+        }
+        let lease_keys = |id| leases::keys_of(&self.batch, id);
+        self.caches.auth.permits(&asker, command, &lease_keys)
     }
 
     /// Runs a writing transaction; the revision grows if it changed a key.
@@ -202,7 +230,7 @@ impl<'a, R: Read> Entry<'a, R> {
         self.transact(|txn| Ok(txn.delete_leased(keys)?))?;
         for id in known {
             self.batch.delete(Table::Leases, leases::lease_row(id));
-            self.change.leases.push(LeaseNote::Revoked { id });
+            self.change.leases.push(LeaseNote::Revoked { id, is_expired: by_leader });
         }
         let header = wire::header(self.change.stamp.revision);
         Ok(Reply::LeaseRevoke(LeaseRevokeResponse { header }))
@@ -243,7 +271,8 @@ impl<'a, R: Read> Entry<'a, R> {
 
     /// Whether anything changed.
     fn set_alarm(&mut self, member: MemberId, alarm: AlarmType, raised: bool) -> bool {
-        let mut changed = self.caches.alarms.as_ref().clone();
+        let alarms = self.change.alarms.as_ref().unwrap_or(&self.caches.alarms);
+        let mut changed = alarms.clone();
         if !changed.set(member, alarm, raised) {
             return false;
         }
@@ -260,6 +289,12 @@ impl<'a, R: Read> Entry<'a, R> {
         let (id, member) = changed.change(change)?;
         let (key, value) = members::to_row(id, member.as_ref());
         self.batch.put(Table::Members, key, value);
+        if changed.is_removed(id) {
+            // What was wrong with it is over: nobody could lower it by a name that is nobody's.
+            for alarm in [AlarmType::Nospace, AlarmType::Corrupt] {
+                self.set_alarm(id, alarm, false);
+            }
+        }
         let members = changed.list();
         self.change.members = Some(changed);
         self.members_changed = Some(change.clone());
@@ -305,6 +340,13 @@ impl<'a, R: Read> Entry<'a, R> {
             Err(refused) => Err(refused),
         };
         Ok(Reply::V2Auth(Box::new(told)))
+    }
+
+    fn change_users(&mut self, request: &AuthChange, at_ms: i64) -> Result<Reply, Stop> {
+        let changed = auth::change(&mut self.batch, &self.caches.auth, request, at_ms)?;
+        self.change.auth = changed.auth;
+        self.auth = changed.note;
+        Ok(Reply::Auth)
     }
 
     fn expire_nodes(&mut self, sync: V2Sync, now_ms: i64) -> Result<Reply, Fault> {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::storage::{Direction, Fault, Read, Table};
 
-const TABLES: [Table; 7] = [
+const TABLES: [Table; 8] = [
     Table::Revisions,
     Table::Keys,
     Table::Leases,
@@ -18,6 +18,7 @@ const TABLES: [Table; 7] = [
     Table::Members,
     Table::Alarms,
     Table::V2,
+    Table::Auth,
 ];
 
 /// The checksum on its way.
@@ -89,7 +90,7 @@ mod tests {
                 seen.push(sum(&batch, 100));
             }
         }
-        for rows_max in [0, 1, 2, 3, 12, 13] {
+        for rows_max in [0, 1, 2, 3, 14, 15] {
             assert_eq!(Some(&sum(&batch, rows_max)), seen.last());
         }
         batch.put(Table::Alarms, "b", "w");
@@ -99,6 +100,6 @@ mod tests {
         assert_eq!(Some(&sum(&batch, 100)), seen.last());
         seen.sort_unstable();
         seen.dedup();
-        assert_eq!(seen.len(), 16);
+        assert_eq!(seen.len(), 18);
     }
 }

@@ -5,9 +5,10 @@ use prost::Message;
 use super::envelope::Command;
 use crate::proto::etcdserverpb::request_op::Request;
 use crate::proto::etcdserverpb::{PutRequest, RequestOp, TxnRequest};
+use crate::proto::quorate::log::auth_change::Change as AuthKind;
 use crate::proto::quorate::log::v2_auth::Change;
 use crate::proto::quorate::log::v2_request::Method;
-use crate::proto::quorate::log::{V2Auth, V2Request};
+use crate::proto::quorate::log::{AuthChange, V2Auth, V2Request};
 
 /// What a version costs beside its key and value, bytes (etcd's estimate).
 const VERSION_BYTES: u64 = 256;
@@ -21,7 +22,8 @@ pub fn cost(command: &Command) -> u64 {
         Command::Txn(txn) => txn_cost(txn),
         Command::LeaseGrant(_) => LEASE_BYTES,
         Command::V2(request) => v2_cost(request),
-        Command::V2Auth(request) => auth_cost(request),
+        Command::V2Auth(request) => v2_auth_cost(request),
+        Command::Auth(request) => auth_cost(request),
         _ => 0,
     }
 }
@@ -44,9 +46,19 @@ fn v2_cost(request: &V2Request) -> u64 {
 }
 
 /// Whoever would make room must be able to delete, and to enable and disable.
-fn auth_cost(request: &V2Auth) -> u64 {
+fn v2_auth_cost(request: &V2Auth) -> u64 {
     match &request.change {
         Some(Change::User(_) | Change::Role(_)) => VERSION_BYTES + request.encoded_len() as u64,
+        _ => 0,
+    }
+}
+
+/// Likewise; who is granted less, or taken away, makes room.
+fn auth_cost(request: &AuthChange) -> u64 {
+    match &request.change {
+        Some(AuthKind::AddUser(_) | AuthKind::AddRole(_) | AuthKind::GrantPermission(_)) => {
+            VERSION_BYTES + request.encoded_len() as u64
+        }
         _ => 0,
     }
 }

@@ -80,6 +80,9 @@ pub fn decode(index: Index, data: &[u8]) -> Result<Envelope, Fault> {
             }
             Some(_) => Ok(envelope),
         },
+        Some(Command::Auth(request)) if request.change.is_none() => {
+            Err(unknown("its change of the users is none that is known".to_owned()))
+        }
         Some(_) => Ok(envelope),
     }
 }
@@ -115,7 +118,7 @@ mod tests {
         assert!(matches!(decode(7, &bytes), Err(Fault::Unknown { index: 7, .. })));
         assert!(matches!(decode(7, b"\xff"), Err(Fault::Unknown { .. })));
 
-        let change = MemberChange { kind: 99, member: None };
+        let change = MemberChange { kind: 99, ..MemberChange::default() };
         let envelope = Envelope::new(RequestId::default(), Command::MemberChange(change));
         let text = decode(7, &encode(&envelope)).unwrap_err().to_string();
         assert!(text.contains("kind 99"), "{text}");

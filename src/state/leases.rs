@@ -48,7 +48,7 @@ impl Leases {
             LeaseNote::Granted { id, ttl, index } => {
                 self.0.insert(id, Lease { ttl, remaining: 0, granted: index });
             }
-            LeaseNote::Revoked { id } => {
+            LeaseNote::Revoked { id, .. } => {
                 self.0.remove(&id);
             }
             LeaseNote::Checkpointed { id, remaining } => {

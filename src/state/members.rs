@@ -71,7 +71,7 @@ impl Members {
         }
         let known = self.member(id);
         match change.kind() {
-            Kind::AddVoter | Kind::AddLearner => self.check_add(member, change.kind()),
+            Kind::AddVoter | Kind::AddLearner => self.check_add(member, change),
             Kind::Promote => match known {
                 None => Err(Rejection::MemberNotFound),
                 Some(known) if !known.is_learner => Err(Rejection::MemberNotLearner),
@@ -89,12 +89,16 @@ impl Members {
         }
     }
 
-    fn check_add(&self, member: &Member, kind: Kind) -> Result<(), Rejection> {
+    fn check_add(&self, member: &Member, change: &MemberChange) -> Result<(), Rejection> {
         if self.present.contains_key(&MemberId(member.id)) {
             return Err(Rejection::MemberExist);
         }
         self.check_urls(member)?;
-        if kind == Kind::AddLearner && self.learners().len() >= limits::LEARNERS_MAX {
+        let learners_max = match change.learners_max {
+            0 => limits::LEARNERS_MAX,
+            max => usize::try_from(max).unwrap_or(usize::MAX),
+        };
+        if change.kind() == Kind::AddLearner && self.learners().len() >= learners_max {
             return Err(Rejection::TooManyLearners);
         }
         if self.len() >= limits::MEMBERS_MAX {
@@ -220,7 +224,20 @@ mod tests {
     }
 
     fn change(kind: Kind, id: u64) -> MemberChange {
-        MemberChange { kind: kind as i32, member: Some(member(id, false)) }
+        let member = Some(member(id, false));
+        MemberChange { kind: kind as i32, member, learners_max: 0 }
+    }
+
+    #[test]
+    fn who_proposes_a_learner_says_how_many_there_may_be() {
+        let mut members = Members::default();
+        members.change(&change(Kind::AddVoter, 1)).unwrap();
+        members.change(&change(Kind::AddLearner, 2)).unwrap();
+        let third = change(Kind::AddLearner, 3);
+        assert_eq!(members.change(&third), Err(Rejection::TooManyLearners));
+        members.change(&MemberChange { learners_max: 2, ..third }).unwrap();
+        let fourth = MemberChange { learners_max: 2, ..change(Kind::AddLearner, 4) };
+        assert_eq!(members.change(&fourth), Err(Rejection::TooManyLearners));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What an entry of the log means: the deterministic state machine over `mvcc`, leases, members and alarms.
+//! What an entry of the log means: the deterministic state machine over `mvcc`, leases, members, alarms and users.
 //!
 //! ```text
 //!   before the log   check (shape, pure) -> cost (quota)             the same at every door
@@ -14,6 +14,7 @@
 
 mod alarms;
 mod apply;
+mod auth;
 pub mod check;
 mod compare;
 mod content;
@@ -35,6 +36,7 @@ pub mod v2;
 mod wire;
 
 pub use alarms::Alarms;
+pub use auth::{Asker, Auth, AuthNote, LeaseKeys, ROOT, User};
 pub use content::ContentRun;
 pub use cost::cost;
 pub use envelope::{Command, Envelope, conf_change, decode, encode};

@@ -1,5 +1,6 @@
 //! What comes back from an entry: a reply, or a rejection that is the same on every member.
 
+use super::auth::AuthNote;
 use super::v2;
 use crate::base::{Index, LeaseId, RequestId};
 use crate::mvcc::EventBatch;
@@ -36,6 +37,8 @@ pub enum Reply {
     V2Auth(Box<Result<v2::AuthTold, v2::AuthRefused>>),
     /// How many of its nodes expired.
     V2Synced(usize),
+    /// Users or roles of the v3 API are as was asked for.
+    Auth,
 }
 
 /// The answer of one request to the v2 tree.
@@ -85,6 +88,48 @@ pub enum Rejection {
     /// Nobody would be left to decide anything.
     #[error("etcdserver: re-configuration failed due to not enough started members")]
     LastVoter,
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotExist,
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotExist,
+    #[error("etcdserver: user name already exists")]
+    UserAlreadyExist,
+    /// Of a request that needs a user and has none, too.
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    #[error("etcdserver: role name already exists")]
+    RoleAlreadyExist,
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    #[error("etcdserver: authentication is not enabled")]
+    AuthNotEnabled,
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthMgmt,
+    /// Users, roles or permissions have changed since it was asked who asks.
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
+    #[error("quorate: there are {max} users already; delete some")]
+    TooManyUsers { max: usize },
+    #[error("quorate: there are {max} roles already; delete some")]
+    TooManyRoles { max: usize },
+    #[error("quorate: a user's or role's name has at most {max} bytes")]
+    AuthNameTooLong { max: usize },
+    #[error("quorate: what is kept of one user or role has at most {max} bytes: split the role")]
+    AuthRecordTooLarge { max: usize },
     /// A command that only a leader may give came into the log in another leader's term.
     #[error("etcdserver: the leader that proposed this is no longer the leader")]
     OtherTerm,
@@ -100,6 +145,8 @@ pub enum LeaseNote {
     },
     Revoked {
         id: LeaseId,
+        /// Its time was over; else somebody asked for it.
+        is_expired: bool,
     },
     /// `remaining` 0: the record is forgotten, and the full TTL counts again.
     Checkpointed {
@@ -127,4 +174,6 @@ pub struct Outcome {
     pub compact_to: Option<i64>,
     /// The v2 tree's index, when the entry changed it.
     pub v2_index: Option<u64>,
+    /// What becomes of tokens.
+    pub auth: Option<AuthNote>,
 }

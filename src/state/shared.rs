@@ -16,13 +16,15 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 
 use super::alarms::Alarms;
+use super::auth;
 use super::envelope::Command;
 use super::leases::{Lease, Leases};
 use super::members::Members;
 use super::reply::{LeaseNote, Rejection};
 use super::v2::{self, Auth};
-use crate::base::{KeyRange, LeaseId};
+use crate::base::{KeyRange, LeaseId, MemberId};
 use crate::mvcc::{Counts, CountsDelta, Whole};
+use crate::proto::etcdserverpb::AlarmType;
 use crate::storage::{Fault, Read, Stamp};
 
 /// The caches, shared by the applier (who alone publishes) and all readers.
@@ -40,6 +42,7 @@ pub(super) struct Caches {
     pub(super) alarms: Arc<Alarms>,
     pub(super) v2: V2,
     pub(super) v2_auth: Arc<Auth>,
+    pub(super) auth: Arc<auth::Auth>,
     /// The rows are being exchanged under them: counts say nothing.
     suspended: bool,
 }
@@ -54,6 +57,7 @@ pub(super) struct Change {
     pub(super) alarms: Option<Alarms>,
     pub(super) v2: Option<V2Change>,
     pub(super) v2_auth: Option<Auth>,
+    pub(super) auth: Option<auth::Auth>,
 }
 
 /// What is known of the v2 tree without its rows.
@@ -90,7 +94,13 @@ impl Shared {
 
     /// Whether the alarms allow the command, as far as is known here; the same is asked again at apply.
     pub fn gate(&self, command: &Command) -> Result<(), Rejection> {
-        self.read().alarms.gate(command)
+        let caches = self.read();
+        caches.alarms.gate(command, &caches.members)
+    }
+
+    /// Whether the member's own history is known to be another than the cluster's.
+    pub fn is_quarantined(&self, member: MemberId) -> bool {
+        self.read().alarms.is_raised_by(member, AlarmType::Corrupt)
     }
 
     pub fn lease(&self, id: LeaseId) -> Option<Lease> {
@@ -136,6 +146,11 @@ impl Shared {
         Arc::clone(&self.read().v2_auth)
     }
 
+    /// Users and roles of the v3 API.
+    pub fn auth(&self) -> Arc<auth::Auth> {
+        Arc::clone(&self.read().auth)
+    }
+
     pub(super) fn whole(&self, range: &KeyRange, view_revision: i64) -> Option<Whole> {
         let caches = self.read();
         if caches.suspended { None } else { caches.counts.whole(range, view_revision) }
@@ -168,6 +183,9 @@ impl Shared {
         if let Some(auth) = change.v2_auth {
             caches.v2_auth = Arc::new(auth);
         }
+        if let Some(auth) = change.auth {
+            caches.auth = Arc::new(auth);
+        }
     }
 
     pub(super) fn suspend(&self) {
@@ -194,6 +212,7 @@ impl Caches {
             alarms: Arc::new(Alarms::load(read)?),
             v2: V2 { history: v2::History::load(read)?, next_expiry_ms: v2::next_expiry(read)? },
             v2_auth: Arc::new(Auth::load(read)?),
+            auth: Arc::new(auth::Auth::load(read)?),
             suspended: false,
         })
     }

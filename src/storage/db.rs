@@ -11,10 +11,10 @@
 //! overlay, which generation is live.
 
 use std::fs::{self, File};
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, Deref};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use heed::types;
@@ -26,7 +26,26 @@ use super::read::is_inverted;
 use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write, directory, row_sum};
 
 type Tree = heed::Database<'static, types::Bytes, types::Bytes>;
-pub(super) type ReadTxn = RoTxn<'static, WithoutTls>;
+
+/// A read transaction, which is counted while it is open.
+pub(super) struct ReadTxn {
+    txn: RoTxn<'static, WithoutTls>,
+    open: Arc<AtomicUsize>,
+}
+
+impl Deref for ReadTxn {
+    type Target = RoTxn<'static, WithoutTls>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.txn
+    }
+}
+
+impl Drop for ReadTxn {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// An open generation.
 #[derive(Debug)]
@@ -38,6 +57,7 @@ pub(super) struct Database {
     generation: u64,
     map_bytes: u64,
     is_retired: AtomicBool,
+    open_reads: Arc<AtomicUsize>,
     /// The first row that was not what had been written.
     damage: OnceLock<String>,
 }
@@ -67,6 +87,7 @@ impl Database {
             generation,
             map_bytes: config.map_bytes,
             is_retired: AtomicBool::new(false),
+            open_reads: Arc::default(),
             damage: OnceLock::new(),
         })
     }
@@ -97,7 +118,15 @@ impl Database {
     }
 
     pub(super) fn read_txn(&self) -> Result<ReadTxn, Fault> {
-        self.env().clone().static_read_txn().map_err(|error| self.fault("begin a read", error))
+        let begun = self.env().clone().static_read_txn();
+        let txn = begun.map_err(|error| self.fault("begin a read", error))?;
+        self.open_reads.fetch_add(1, Ordering::Relaxed);
+        Ok(ReadTxn { txn, open: Arc::clone(&self.open_reads) })
+    }
+
+    /// Read transactions that are open.
+    pub(super) fn open_reads(&self) -> usize {
+        self.open_reads.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(

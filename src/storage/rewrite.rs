@@ -185,7 +185,7 @@ mod tests {
         let sealed = store.seal().unwrap();
         merge(&store, ROWS + 1, Some(10));
 
-        let (file_bytes, _) = store.size().unwrap();
+        let (file_bytes, ..) = store.size().unwrap();
         let rewritten = store.rewrite().unwrap();
         merge(&store, ROWS + 2, Some(10));
         assert_eq!(rewritten.bytes_before, file_bytes);

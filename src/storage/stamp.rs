@@ -13,7 +13,9 @@ use super::{Fault, Read, Table, row_sum};
 use crate::base::{Index, Revision, Sabotage, Term};
 
 /// Format of the tables and of their rows; one higher whenever an older binary would misread them.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
+/// The one before, which knew no users: without table `auth`, and else the same. It becomes [`FORMAT`] with the next seal.
+const FORMAT_BEFORE: u32 = 2;
 
 const STAMP_BYTES: usize = 32;
 
@@ -91,7 +93,7 @@ impl Stamp {
         let place = || dir.display().to_string();
         let number = format.and_then(|row| row.try_into().ok());
         match number.map(u32::from_be_bytes) {
-            Some(FORMAT) => {}
+            Some(FORMAT | FORMAT_BEFORE) => {}
             Some(found) => return Err(Fault::Format { place: place(), found, expected: FORMAT }),
             None => return Err(Fault::corrupt("no format number", place())),
         }
@@ -103,7 +105,7 @@ impl Stamp {
 
     /// Whether this binary reads rows beside this row `format`.
     pub(super) fn is_ours(format: &[u8]) -> bool {
-        format == FORMAT.to_be_bytes()
+        [FORMAT, FORMAT_BEFORE].iter().any(|known| format == known.to_be_bytes())
     }
 
     fn decode(row: &[u8]) -> Result<Self, Fault> {
@@ -153,11 +155,15 @@ mod tests {
         };
         let older = of_stored(Some(&[0, 0, 0, 1]), Some(b"?"));
         assert!(
-            older.starts_with("db/1 is of format 1, and this version reads format 2"),
+            older.starts_with("db/1 is of format 1, and this version reads format 3"),
             "{older}"
         );
         assert!(of_stored(None, None).starts_with("no format number in db/1"));
-        assert!(of_stored(Some(&[0, 0, 0, 2]), None).starts_with("no stamp in db/1"));
+        for known in [2, 3] {
+            assert!(of_stored(Some(&[0, 0, 0, known]), None).starts_with("no stamp in db/1"));
+        }
+        let newer = of_stored(Some(&[0, 0, 0, 4]), None);
+        assert!(newer.starts_with("db/1 is of format 4"), "{newer}");
         let damaged = of_stored(Some(&[0, 0, 0, 2]), Some(&[0; 36]));
         assert!(damaged.starts_with("a stamp that fails its checksum in db/1"), "{damaged}");
     }

@@ -241,10 +241,11 @@ impl Store {
         database.sweep(job)
     }
 
-    /// Bytes of LMDB's file, and bytes of its pages in use.
-    pub fn size(&self) -> Result<(u64, u64), Fault> {
+    /// Bytes of LMDB's file, bytes of its pages in use, and reads under way: each keeps the pages that it may look at.
+    pub fn size(&self) -> Result<(u64, u64, usize), Fault> {
         let database = Arc::clone(&self.live().database);
-        database.size()
+        let (file_bytes, used_bytes) = database.size()?;
+        Ok((file_bytes, used_bytes, database.open_reads()))
     }
 
     /// A consistent copy of what is checkpointed, in a file of its own.
@@ -539,7 +540,7 @@ mod tests {
         assert_eq!(store.stamp(), stamp(1));
         store.merge(row(Table::Keys, "big", vec![0; 300 << 10]), stamp(2), Moment::ZERO);
         assert_eq!(checkpoint(&store).stamp, stamp(2));
-        let (file_bytes, used_bytes) = store.size().unwrap();
+        let (file_bytes, used_bytes, _) = store.size().unwrap();
         assert!(used_bytes >= 300 << 10 && file_bytes >= used_bytes, "{file_bytes} {used_bytes}");
     }
 

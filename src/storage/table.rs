@@ -21,10 +21,12 @@ pub enum Table {
     Alarms,
     /// The tree of etcd's v2 API: nodes, expiry times, the last events, its index.
     V2,
+    /// Users and roles of the v3 API, whether they count, and their revision.
+    Auth,
 }
 
 impl Table {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Meta,
         Self::Revisions,
         Self::Keys,
@@ -34,6 +36,7 @@ impl Table {
         Self::Members,
         Self::Alarms,
         Self::V2,
+        Self::Auth,
     ];
 
     /// The name in LMDB; part of the format.
@@ -48,6 +51,7 @@ impl Table {
             Self::Members => "members",
             Self::Alarms => "alarms",
             Self::V2 => "v2",
+            Self::Auth => "auth",
         }
     }
 

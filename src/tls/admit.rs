@@ -64,6 +64,8 @@ pub(super) fn caller(
         (Some(Scheme::Https), None) => return Err(Refusal::nobody("no certificates are loaded")),
     };
     match protocol {
+        // The settings say that members are not asked who they are.
+        Protocol::Peer if plane.callers.is_none() => Ok(None),
         Protocol::Peer => {
             let (identity, shown) = member(plane, chain, wall_ms)?;
             names_allowed(plane, chain, &shown)?;
@@ -81,6 +83,8 @@ pub(super) fn dialled(
 ) -> Result<Option<Identity>, Refusal> {
     match (scheme, &loaded.peer) {
         (Scheme::Http, _) => Ok(None),
+        // The handshake has asked for all that can be asked for.
+        (Scheme::Https, Some(plane)) if plane.callers.is_none() => Ok(None),
         (Scheme::Https, Some(plane)) => Ok(Some(member(plane, chain, wall_ms)?.0)),
         (Scheme::Https, None) => Err(Refusal::nobody("no peer certificates are loaded")),
     }

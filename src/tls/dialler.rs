@@ -103,9 +103,15 @@ fn trusted(files: &ClientFiles) -> Result<Arc<RootCertStore>, Error> {
     if let Some(path) = &files.trusted_ca {
         return load::roots(path);
     }
+    system_roots()
+}
+
+/// Whom this system believes.
+pub(super) fn system_roots() -> Result<Arc<RootCertStore>, Error> {
     let Some(bundle) = SYSTEM_BUNDLES.iter().map(Path::new).find(|path| path.exists()) else {
         return Err(Error::Settings(
-            "an https:// endpoint needs a CA to believe: give --cacert (this system has no bundle)"
+            "an https:// endpoint needs a CA to believe: give --cacert, or peer-trusted-ca-file of a member (this system has no \
+             bundle)"
                 .into(),
         ));
     };

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
@@ -13,7 +14,8 @@ use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 
 use super::admit::{self, Identity, Refusal};
-use super::dialler::{Anybody, dialling, provider};
+use super::dialler::{Anybody, dialling, provider, system_roots};
+use super::policy::TcpPolicy;
 use super::server::{self, Current};
 use super::{ALPN_CLIENT, ALPN_PEER, Description, Error, Protocol, Scheme, Stamp, load, make};
 use crate::base::limits;
@@ -49,17 +51,42 @@ pub struct PlaneFiles {
     /// Shown when dialling other members, if it is not `cert`; both or none.
     pub client_cert: Option<PathBuf>,
     pub client_key: Option<PathBuf>,
-    /// Needed by peers; clients without it are never authenticated.
+    /// Without it callers are never authenticated, and members that are dialled are believed by the system's authorities.
     pub trusted_ca: Option<PathBuf>,
     pub crl: Option<PathBuf>,
-    /// Refuse clients without a certificate. Peers are always asked.
+    /// Refuse clients without a certificate. Peers are always asked, where there is an authority.
     pub client_cert_auth: bool,
     /// Non-empty: one of these names must be the certificate's.
     pub allowed_cn: Vec<String>,
     pub allowed_hostname: Vec<String>,
+    /// Somebody is to make `cert` and `key` before they are loaded, and members that are dialled are believed whoever they
+    /// are: nobody could verify such a certificate.
+    pub made_here: Option<MadeHere>,
+}
+
+/// A certificate that a node makes for itself.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MadeHere {
+    /// DNS names and IP addresses that it is for.
+    pub hosts: Vec<String>,
+    pub days: u32,
 }
 
 impl PlaneFiles {
+    /// Makes what a node makes for itself, unless it is there and has not ended.
+    fn make(&self, wall_ms: i64) -> Result<(), Error> {
+        let Some(MadeHere { hosts, days }) = &self.made_here else { return Ok(()) };
+        let is_good = |chain: Vec<CertificateDer<'static>>| {
+            let shown = chain.first().and_then(|certificate| Description::of(certificate).ok());
+            self.key.exists() && shown.is_some_and(|shown| shown.not_after_ms > wall_ms)
+        };
+        if self.cert.exists() && load::certificates(&self.cert).is_ok_and(is_good) {
+            return Ok(());
+        }
+        let validity = make::Validity { wall_ms, days: *days };
+        make::self_signed(hosts, validity)?.write_to(&self.cert, &self.key)
+    }
+
     fn paths(&self) -> impl Iterator<Item = &Path> {
         let optional = [&self.client_cert, &self.client_key, &self.trusted_ca, &self.crl];
         [&self.cert, &self.key]
@@ -74,9 +101,27 @@ impl PlaneFiles {
 pub struct KeychainFiles {
     pub peer: Option<PlaneFiles>,
     pub client: Option<PlaneFiles>,
+    /// What TLS over TCP may be.
+    pub tcp: TcpPolicy,
 }
 
 impl KeychainFiles {
+    /// Writes the certificates that the node makes for itself, as `auto-tls` has it.
+    pub fn make(&self, wall_ms: i64) -> Result<(), Error> {
+        let planes = [&self.peer, &self.client];
+        planes.into_iter().flatten().try_for_each(|plane| plane.make(wall_ms))
+    }
+
+    /// Without the planes that are still to be made.
+    pub fn there(&self) -> Self {
+        let is_there = |plane: &PlaneFiles| plane.made_here.is_none() || plane.cert.exists();
+        Self {
+            peer: self.peer.clone().filter(is_there),
+            client: self.client.clone().filter(is_there),
+            tcp: self.tcp.clone(),
+        }
+    }
+
     fn stamp(&self) -> Stamp {
         let planes = [&self.peer, &self.client];
         Stamp::of(planes.into_iter().flatten().flat_map(PlaneFiles::paths))
@@ -91,7 +136,7 @@ pub(super) struct Plane {
     /// Who may knock; none if there is no CA.
     pub(super) callers: Option<Arc<dyn ClientCertVerifier>>,
     /// Who may answer; none if there is no CA.
-    pub(super) servers: Option<Arc<WebPkiServerVerifier>>,
+    pub(super) servers: Option<Arc<dyn ServerCertVerifier>>,
     pub(super) client_cert_auth: bool,
     pub(super) allowed_cn: Vec<String>,
     pub(super) allowed_hostname: Vec<String>,
@@ -220,7 +265,7 @@ impl Keychain {
         let mut config = match (scheme, &current.peer) {
             (Scheme::Http, _) => dialling(Arc::new(Anybody::new()), None)?,
             (Scheme::Https, Some(Plane { servers: Some(servers), shown_when_dialling, .. })) => {
-                let verifier = Arc::<WebPkiServerVerifier>::clone(servers);
+                let verifier = Arc::<dyn ServerCertVerifier>::clone(servers);
                 dialling(verifier, Some(Arc::clone(shown_when_dialling)))?
             }
             (Scheme::Https, _) => return Err(missing(Protocol::Peer)),
@@ -255,6 +300,10 @@ impl Keychain {
         Arc::clone(&self.loaded.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    pub(super) fn tcp_policy(&self) -> &TcpPolicy {
+        &self.files.tcp
+    }
+
     pub(super) fn self_made(&self) -> &Arc<CertifiedKey> {
         &self.self_made
     }
@@ -285,6 +334,7 @@ fn missing(protocol: Protocol) -> Error {
 
 fn read(files: &KeychainFiles) -> Result<Loaded, Error> {
     if let Some(peer) = &files.peer
+        && peer.client_cert_auth
         && peer.trusted_ca.is_none()
     {
         return Err(missing(Protocol::Peer));
@@ -297,12 +347,12 @@ fn read(files: &KeychainFiles) -> Result<Loaded, Error> {
     }
     Ok(Loaded {
         stamp: files.stamp(),
-        peer: files.peer.as_ref().map(plane).transpose()?,
-        client: files.client.as_ref().map(plane).transpose()?,
+        peer: files.peer.as_ref().map(|files| plane(files, Protocol::Peer)).transpose()?,
+        client: files.client.as_ref().map(|files| plane(files, Protocol::Client)).transpose()?,
     })
 }
 
-fn plane(files: &PlaneFiles) -> Result<Plane, Error> {
+fn plane(files: &PlaneFiles, protocol: Protocol) -> Result<Plane, Error> {
     let shown = load::certified_key(&files.cert, &files.key)?;
     let shown_when_dialling = match (&files.client_cert, &files.client_key) {
         (Some(cert), Some(key)) => load::certified_key(cert, key)?,
@@ -314,8 +364,11 @@ fn plane(files: &PlaneFiles) -> Result<Plane, Error> {
     let (callers, servers) = match &files.trusted_ca {
         Some(ca) => {
             let (callers, servers) = verifiers(ca, files.crl.as_deref())?;
-            (Some(callers), Some(servers))
+            (Some(callers), Some(servers as Arc<dyn ServerCertVerifier>))
         }
+        None if files.made_here.is_some() => (None, Some(Arc::new(Anybody::new()) as _)),
+        // Only members are dialled.
+        None if protocol == Protocol::Peer => (None, Some(of_the_system()? as _)),
         None => (None, None),
     };
     Ok(Plane {
@@ -327,6 +380,12 @@ fn plane(files: &PlaneFiles) -> Result<Plane, Error> {
         allowed_cn: files.allowed_cn.clone(),
         allowed_hostname: files.allowed_hostname.clone(),
     })
+}
+
+fn of_the_system() -> Result<Arc<WebPkiServerVerifier>, Error> {
+    WebPkiServerVerifier::builder_with_provider(system_roots()?, provider())
+        .build()
+        .map_err(|error| Error::Settings(error.to_string()))
 }
 
 type Verifiers = (Arc<dyn ClientCertVerifier>, Arc<WebPkiServerVerifier>);
@@ -379,7 +438,7 @@ mod tests {
     }
 
     fn error(peer: &PlaneFiles) -> String {
-        let files = KeychainFiles { peer: Some(peer.clone()), client: None };
+        let files = KeychainFiles { peer: Some(peer.clone()), ..KeychainFiles::default() };
         Keychain::load(files).unwrap_err().to_string()
     }
 
@@ -404,7 +463,7 @@ mod tests {
         assert!(error(&crl).contains("no.crl: holds no revocation list"));
         let half = PlaneFiles { client_cert: Some(good.cert.clone()), ..good.clone() };
         assert!(error(&half).contains("go together"));
-        let trustless = PlaneFiles { trusted_ca: None, ..good };
+        let trustless = PlaneFiles { trusted_ca: None, client_cert_auth: true, ..good };
         assert!(error(&trustless).contains("peer-trusted-ca-file"));
     }
 
@@ -426,10 +485,11 @@ mod tests {
         };
         let told = error(&with("ca"));
         assert!(told.contains("bundle.crt: holds two authorities named \"CN=ca\""), "{told}");
-        let other = KeychainFiles { peer: Some(with("another ca")), client: None };
+        let other = KeychainFiles { peer: Some(with("another ca")), ..KeychainFiles::default() };
         Keychain::load(other).unwrap();
         let without_lists = PlaneFiles { crl: None, ..with("ca") };
-        Keychain::load(KeychainFiles { peer: Some(without_lists), client: None }).unwrap();
+        Keychain::load(KeychainFiles { peer: Some(without_lists), ..KeychainFiles::default() })
+            .unwrap();
     }
 
     #[cfg(unix)]
@@ -439,7 +499,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_, peer) = made(dir.path());
         let keychain =
-            Keychain::load(KeychainFiles { peer: Some(peer.clone()), client: None }).unwrap();
+            Keychain::load(KeychainFiles { peer: Some(peer.clone()), ..KeychainFiles::default() })
+                .unwrap();
         let day_ms = 86_400_000;
         let long_before = 1_800_000_000_000 - 60 * day_ms;
         assert!(keychain.warnings(long_before).is_empty());
@@ -470,7 +531,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_, peer) = made(dir.path());
         let chain = load::certificates(&peer.cert).unwrap();
-        let keychain = Keychain::load(KeychainFiles { peer: Some(peer), client: None }).unwrap();
+        let keychain =
+            Keychain::load(KeychainFiles { peer: Some(peer), ..KeychainFiles::default() }).unwrap();
         let doors = Doors { peers: Some(Scheme::Https), clients: None };
         let admit = |wall_ms| keychain.admit(Protocol::Peer, doors, &chain, wall_ms);
         let identity = admit(1_800_000_000_000).unwrap().unwrap();

@@ -1,6 +1,6 @@
 //! Makes authorities and certificates: for `quorate cert`, the playground and a `serve` without files.
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -151,6 +151,37 @@ impl Made {
         write(&cert, &self.cert_pem, 0o644, force)?;
         Ok((cert, key))
     }
+
+    /// Writes both (0600), over what is there; their folders are made, closed to others.
+    pub fn write_to(&self, cert: &Path, key: &Path) -> Result<(), Error> {
+        for (path, text) in [(key, &self.key_pem), (cert, &self.cert_pem)] {
+            if let Some(dir) = path.parent() {
+                let mut folder = DirBuilder::new();
+                folder.recursive(true);
+                #[cfg(unix)]
+                std::os::unix::fs::DirBuilderExt::mode(&mut folder, 0o700);
+                folder
+                    .create(dir)
+                    .map_err(|source| Error::Read { path: dir.to_owned(), source })?;
+            }
+            write(path, text, 0o600, true)?;
+        }
+        Ok(())
+    }
+}
+
+/// One that nobody can verify: for both ends of a connection, signed by itself.
+pub fn self_signed(hosts: &[String], validity: Validity) -> Result<Made, Error> {
+    let mut params = parameters("etcd", validity)?;
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages =
+        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    for host in hosts {
+        params.subject_alt_names.push(alternative_name(host)?);
+    }
+    let key = KeyPair::generate()?;
+    let cert_pem = params.self_signed(&key)?.pem();
+    Ok(Made { cert_pem, key_pem: key.serialize_pem() })
 }
 
 /// A certificate for `http://` endpoints: QUIC cannot go without one, and nobody verifies it.

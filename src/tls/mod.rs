@@ -23,6 +23,8 @@ mod keychain;
 mod load;
 #[cfg(feature = "server")]
 pub mod make;
+#[cfg(feature = "server")]
+mod policy;
 mod protocol;
 #[cfg(feature = "server")]
 mod server;
@@ -34,7 +36,9 @@ pub use describe::Description;
 pub use dialler::{ClientFiles, client_config};
 pub use error::Error;
 #[cfg(feature = "server")]
-pub use keychain::{Doors, Keychain, KeychainFiles, PlaneFiles};
+pub use keychain::{Doors, Keychain, KeychainFiles, MadeHere, PlaneFiles};
 pub use load::certificates;
+#[cfg(feature = "server")]
+pub use policy::{Suite, TcpPolicy, Version};
 pub use protocol::{ALPN_CLIENT, ALPN_PEER, Protocol, Scheme};
 pub use stamp::Stamp;

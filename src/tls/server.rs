@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use rustls::crypto::{WebPkiSupportedAlgorithms, ring};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, ring};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
@@ -26,25 +26,28 @@ pub(super) struct Current {
 
 /// For QUIC, which has no older version.
 pub(super) fn config(current: Current) -> Result<ServerConfig, Error> {
-    of_versions(current, &[&rustls::version::TLS13])
+    of_versions(current, provider(), &[&rustls::version::TLS13])
 }
 
 /// For HTTP over TCP: etcd's clients of ten years.
 pub(super) fn tcp_config(current: Current) -> Result<ServerConfig, Error> {
-    let mut config = of_versions(current, rustls::ALL_VERSIONS)?;
+    let policy = current.keychain.tcp_policy();
+    let (provider, versions) = (policy.provider(), policy.versions());
+    let mut config = of_versions(current, provider, &versions)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
 fn of_versions(
     current: Current,
+    provider: Arc<CryptoProvider>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Result<ServerConfig, Error> {
     let verifier = Callers {
         current: current.clone(),
         algorithms: ring::default_provider().signature_verification_algorithms,
     };
-    let mut config = ServerConfig::builder_with_provider(provider())
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)?
         .with_client_cert_verifier(Arc::new(verifier))
         .with_cert_resolver(Arc::new(current));

@@ -75,7 +75,8 @@ impl Hello {
             let (theirs, ours) = (ClusterId(self.cluster), ClusterId(mine.cluster));
             let text = format!(
                 "cluster {theirs} is not cluster {ours}: if they should be one, the members were given different \
-                 lists of founders, or different values of initial-cluster-token"
+                 lists of founders, or different values of initial-cluster-token, or one has another cluster's data \
+                 in its data-dir"
             );
             return object(CloseCode::OtherCluster, text);
         }

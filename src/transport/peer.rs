@@ -263,15 +263,17 @@ fn report_loss(shared: &Shared, peer: &Peer, lost: &Lost) {
 }
 
 fn report_failure(shared: &Shared, peer: &Peer, url: &Url, error: &DialError) {
-    let removed = matches!(
-        error,
-        DialError::Lost { lost: Lost::Closed { code: Some(CloseCode::Removed), .. }, .. }
-    );
-    if removed {
+    let code = match error {
+        DialError::Lost { lost: Lost::Closed { code, .. }, .. } => *code,
+        DialError::Refused { code, .. } => Some(*code),
+        _ => None,
+    };
+    if code == Some(CloseCode::Removed) && matches!(error, DialError::Lost { .. }) {
         shared.inbound.removed();
     }
     let member = peer.member;
-    if shared.may_complain(format!("dial {member} {url}")) {
+    // Somebody who was not there, and now refuses us, is told of at once.
+    if shared.may_complain(format!("dial {member} {url} {code:?}")) {
         tracing::warn!(%member, %url, reason = %error, "cannot connect to the member; trying on");
     }
 }

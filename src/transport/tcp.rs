@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Builder, Runtime};
@@ -172,8 +173,18 @@ fn bind(listen: TcpListen, keychain: &Arc<Keychain>) -> Result<Door, Error> {
     let fail = |source| Error::BindTcp { address, source };
     let listener = std::net::TcpListener::bind(address).map_err(fail)?;
     listener.set_nonblocking(true).map_err(fail)?;
+    keep_alive(&listener).map_err(fail)?;
     let listener = TcpListener::from_std(listener).map_err(fail)?;
     Ok(Door { listener, purpose, doors, tls })
+}
+
+/// The kernel asks a silent client whether it is there: who waits on a watch says nothing, and one that lost its power
+/// would keep its place. An accepted connection has it of its listener.
+fn keep_alive(listener: &std::net::TcpListener) -> io::Result<()> {
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, limits::TCP_KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(listener, limits::TCP_KEEP_ALIVE)?;
+    Ok(())
 }
 
 fn run(runtime: Runtime, doors: Vec<Door>, shared: &Arc<Shared>, stop: watch::Receiver<bool>) {
@@ -272,5 +283,23 @@ impl Shared {
         if self.throttle.allows(format!("{what} {}", remote.ip()), self.clock.now()) {
             tracing::warn!(%remote, reason, "{what}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    #[test]
+    fn an_accepted_connection_is_asked_whether_it_is_there() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        keep_alive(&listener).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        assert!(sockopt::socket_keepalive(&accepted).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&accepted).unwrap(), limits::TCP_KEEP_ALIVE);
+        assert_eq!(sockopt::tcp_keepintvl(&accepted).unwrap(), limits::TCP_KEEP_ALIVE);
     }
 }

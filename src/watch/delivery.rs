@@ -61,6 +61,16 @@ pub(super) fn batch_bytes(batch: &EventBatch) -> usize {
 }
 
 impl Delivery {
+    /// How many events, an event for two watchers twice.
+    pub fn events(&self) -> u64 {
+        let Self::Events { batch, watchers } = self else { return 0 };
+        let matched = watchers.iter().map(|watcher| match &watcher.events {
+            Which::All => batch.events.len(),
+            Which::Some(places) => places.len(),
+        });
+        matched.sum::<usize>() as u64
+    }
+
     /// What it counts for in its stream's queue, bytes; given back by [`Hub::drained`](super::Hub::drained).
     pub fn bytes(&self) -> usize {
         match self {

@@ -338,6 +338,9 @@ impl Hub {
     fn number(&mut self, stream: StreamId, spec: &Spec) -> Result<i64, Refusal> {
         let most = self.config.watchers_per_stream_max;
         let asked = self.streams.entry(stream).or_default();
+        if let Some(denial) = spec.denied {
+            return Err(Refusal::Denied(denial));
+        }
         if spec.range.is_empty() {
             return Err(Refusal::EmptyRange);
         }

@@ -33,4 +33,4 @@ mod watcher;
 pub use crate::mvcc::{Event, EventBatch, EventKind};
 pub use delivery::{Delivery, Matched, Which};
 pub use hub::{HistoryWanted, Hub};
-pub use spec::{Config, Refusal, Spec, StreamId, range};
+pub use spec::{Config, Denial, Refusal, Spec, StreamId, range};

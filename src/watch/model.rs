@@ -146,6 +146,7 @@ impl World {
                     _ => self.dice.i64(-1..=seen),
                 };
                 let spec = Spec {
+                    denied: None,
                     range: self.range(),
                     start_revision,
                     progress_notify: self.dice.bool(),
@@ -307,6 +308,7 @@ impl World {
                     Refusal::EmptyRange => spec.range.is_empty(),
                     Refusal::Compacted => spec.start_revision < 0,
                     Refusal::DuplicateId => spec.id.is_some_and(|id| id != 0),
+                    Refusal::Denied(denial) => spec.denied == Some(denial),
                     Refusal::TooMany(_) => true,
                 };
                 assert!(fits, "{reason:?} {spec:?}");

@@ -33,6 +33,21 @@ pub struct Spec {
     pub fragment: bool,
     /// The id that the client chose; none and 0 let the hub number.
     pub id: Option<i64>,
+    /// Somebody has found that the client may not watch this: it is refused when its turn comes.
+    pub denied: Option<Denial>,
+}
+
+/// Why a client may not watch; grpc-go's words around etcd's, because that is what its clients are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Denial {
+    #[error("rpc error: code = Unauthenticated desc = etcdserver: invalid auth token")]
+    Token,
+    #[error("rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old")]
+    OldRevision,
+    #[error("rpc error: code = InvalidArgument desc = etcdserver: user name is empty")]
+    Nobody,
+    #[error("rpc error: code = PermissionDenied desc = etcdserver: permission denied")]
+    Permission,
 }
 
 /// A watch request's two fields as etcd reads them: the empty key is the smallest.
@@ -51,6 +66,8 @@ pub enum Refusal {
     /// A negative start revision.
     #[error("etcdserver: mvcc: required revision has been compacted")]
     Compacted,
+    #[error("{0}")]
+    Denied(Denial),
     #[error("too many watchers on one stream, at most {0} are served: open another stream")]
     TooMany(usize),
 }

@@ -11,6 +11,8 @@ mod sim_disk;
 mod state;
 mod state_print;
 mod state_tree;
+mod state_users;
+mod state_words;
 mod store;
 mod wal;
 mod watch;

@@ -7,16 +7,13 @@ use std::error::Error;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use bytes::Bytes;
-use goldenscript::{Argument, ArgumentConsumer, Command as Line};
+use goldenscript::{Argument, Command as Line};
 use quorate::base::{ClusterId, MemberId, RequestId, limits};
 use quorate::proto::etcdserverpb::alarm_request::AlarmAction;
-use quorate::proto::etcdserverpb::compare::{CompareResult, CompareTarget, TargetUnion};
-use quorate::proto::etcdserverpb::range_request::{SortOrder, SortTarget};
 use quorate::proto::etcdserverpb::request_op::Request;
 use quorate::proto::etcdserverpb::{
-    AlarmRequest, AlarmType, CompactionRequest, Compare, DeleteRangeRequest, LeaseGrantRequest,
-    Member, MemberAddRequest, MemberUpdateRequest, PutRequest, RangeRequest, RequestOp, TxnRequest,
+    AlarmRequest, AlarmType, CompactionRequest, LeaseGrantRequest, Member, MemberAddRequest,
+    MemberUpdateRequest, RangeRequest, RequestOp, TxnRequest,
 };
 use quorate::proto::quorate::log::member_change::Kind;
 use quorate::proto::quorate::log::{
@@ -24,7 +21,8 @@ use quorate::proto::quorate::log::{
 };
 use quorate::state::check;
 use quorate::state::{
-    Budget, Command, Envelope, LeaseNote, Machine, Outcome, Query, RangeRun, Reply, cost, encode,
+    Asker, Budget, Command, Envelope, LeaseNote, Machine, Outcome, Query, RangeRun, Reply, cost,
+    encode,
 };
 use quorate::storage::{Batch, Nothing, Read, Row, Table};
 
@@ -32,6 +30,10 @@ use crate::state_print::{
     malformed_line, print_answer, print_kv, print_member, print_range, print_reply, print_txn, text,
 };
 use crate::state_tree;
+use crate::state_users;
+use crate::state_words::{
+    compare, delete_request, flags, key, number, positional, put_request, range_request,
+};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -56,6 +58,8 @@ struct World {
     counter: u64,
     /// Time of the proposals.
     now_ms: i64,
+    /// Who proposes.
+    asker: Asker,
     /// Transactions being written down, outermost first, with the branch that each inner one goes to.
     open: Vec<(TxnRequest, bool)>,
 }
@@ -67,7 +71,8 @@ impl World {
         let mut world = Batch::new(&Nothing);
         merge(&mut world, rows);
         let machine = Machine::load(&world, stamp).unwrap();
-        Self { rows: world, machine, term: 1, counter: 0, now_ms: 0, open: Vec::new() }
+        let (asker, open) = (Asker::default(), Vec::new());
+        Self { rows: world, machine, term: 1, counter: 0, now_ms: 0, asker, open }
     }
 
     fn query(&self) -> Query<&Batch<'static, Nothing>> {
@@ -78,7 +83,14 @@ impl World {
         self.counter += 1;
         let request = RequestId { member: MemberId(1), nonce: 7, counter: self.counter };
         let proposed_at_ms = self.now_ms;
-        let envelope = Envelope { leader_term, proposed_at_ms, ..Envelope::new(request, command) };
+        let Asker { user, auth_revision } = self.asker.clone();
+        let envelope = Envelope {
+            leader_term,
+            proposed_at_ms,
+            user,
+            auth_revision,
+            ..Envelope::new(request, command)
+        };
         let index = self.machine.stamp().applied + 1;
         let before = self.machine.stamp();
         let outcome = self.machine.apply(&self.rows, index, self.term, &encode(&envelope))?;
@@ -87,6 +99,7 @@ impl World {
             assert!(
                 outcome.rows.is_empty() && outcome.events.is_none() && outcome.leases.is_empty()
             );
+            assert!(outcome.auth.is_none());
             assert_eq!(
                 (outcome.stamp.revision, outcome.stamp.compacted),
                 (before.revision, before.compacted)
@@ -109,6 +122,7 @@ impl World {
         assert_eq!(again.alarms(), shared.alarms());
         assert_eq!(again.key_count(), shared.key_count());
         assert_eq!(again.v2_index(), shared.v2_index());
+        assert_eq!(again.auth(), shared.auth());
         assert_eq!(again.v2_next_expiry_ms(), shared.v2_next_expiry_ms());
     }
 
@@ -135,7 +149,7 @@ impl World {
                 LeaseNote::Granted { id, ttl, .. } => {
                     writeln!(out, "lessor: granted {id} for {ttl}s")?
                 }
-                LeaseNote::Revoked { id } => writeln!(out, "lessor: revoked {id}")?,
+                LeaseNote::Revoked { id, .. } => writeln!(out, "lessor: revoked {id}")?,
                 LeaseNote::Checkpointed { id, remaining } => {
                     writeln!(out, "lessor: {id} has {remaining}s left")?;
                 }
@@ -144,6 +158,9 @@ impl World {
         if let Some(change) = &outcome.members_changed {
             let id = change.member.as_ref().map_or(0, |member| member.id);
             writeln!(out, "changed: {:?} {id}", change.kind())?;
+        }
+        if let Some(note) = &outcome.auth {
+            writeln!(out, "tokens: {note:?}")?;
         }
         if let Some(revision) = outcome.compact_to {
             writeln!(out, "compaction: to {revision}")?;
@@ -299,7 +316,7 @@ impl World {
             other => return Err(format!("no change {other}").into()),
         };
         words.reject_rest()?;
-        let change = MemberChange { kind: kind as i32, member: Some(changed) };
+        let change = MemberChange { kind: kind as i32, member: Some(changed), learners_max: 0 };
         self.apply(line, Command::MemberChange(change), 0)
     }
 
@@ -371,6 +388,37 @@ impl World {
         self.apply(line, Command::V2(request), 0)
     }
 
+    fn users(&mut self, line: &Line) -> Result<String> {
+        match line.name.as_str() {
+            "as" => self.ask_as(line).map(|()| String::new()),
+            "auth" => {
+                let change = state_users::change(&mut line.consume_args())?;
+                self.apply(line, Command::Auth(change), 0)
+            }
+            _ => Ok(state_users::print(&self.machine.shared().auth())),
+        }
+    }
+
+    fn next_term(&mut self, term: u64) -> Result<String> {
+        self.term = term;
+        let index = self.machine.stamp().applied + 1;
+        let outcome = self.machine.apply(&self.rows, index, term, &[])?;
+        assert_eq!(outcome.result, Ok(Reply::Nothing));
+        self.machine.publish();
+        Ok(String::new())
+    }
+
+    /// Who asks from now on; without a revision at the current one.
+    fn ask_as(&mut self, line: &Line) -> Result<()> {
+        let mut words = line.consume_args();
+        let user = words.next_pos().map(|arg| arg.value.clone()).unwrap_or_default();
+        let now = if user.is_empty() { 0 } else { self.machine.shared().auth().revision() };
+        let auth_revision = words.lookup_parse("revision")?.unwrap_or(now);
+        words.reject_rest()?;
+        self.asker = Asker { user, auth_revision };
+        Ok(())
+    }
+
     fn table(&self, line: &Line) -> Result<String> {
         let name = positional(&mut line.consume_args())?;
         let table =
@@ -417,6 +465,7 @@ impl goldenscript::Runner for World {
             }
             "then" | "else" => self.operation(line).map(|()| String::new()),
             "end" => self.end(line),
+            "as" | "auth" | "users" => self.users(line),
             "cost" => {
                 let (txn, _) = self.open.pop().ok_or("no txn is open")?;
                 Ok(format!("{} bytes\n", cost(&Command::Txn(txn))))
@@ -445,14 +494,7 @@ impl goldenscript::Runner for World {
                 Ok(state_tree::print(self.query().v2(&path, recursive, self.now_ms)?))
             }
             "heard" => state_tree::heard(&mut words, &self.machine.shared()),
-            "term" => {
-                self.term = number(&mut words)?;
-                let index = self.machine.stamp().applied + 1;
-                let outcome = self.machine.apply(&self.rows, index, self.term, &[])?;
-                assert_eq!(outcome.result, Ok(Reply::Nothing));
-                self.machine.publish();
-                Ok(String::new())
-            }
+            "term" => self.next_term(number(&mut words)?),
             other => Err(format!("no command {other}").into()),
         }
     }
@@ -469,125 +511,4 @@ fn merge(store: &mut Batch<'static, Nothing>, rows: quorate::storage::Rows) {
 
 fn member(id: u64, url: &str, is_learner: bool) -> Member {
     Member { id, peer_ur_ls: vec![url.to_owned()], is_learner, ..Member::default() }
-}
-
-fn positional(words: &mut ArgumentConsumer<'_>) -> Result<String> {
-    Ok(words.next_pos().ok_or("a word is missing")?.value.clone())
-}
-
-fn number<T: std::str::FromStr>(words: &mut ArgumentConsumer<'_>) -> Result<T>
-where
-    T::Err: std::fmt::Display,
-{
-    words.next_pos().ok_or("a number is missing")?.parse()
-}
-
-fn key(words: &mut ArgumentConsumer<'_>) -> Bytes {
-    words.next_pos().map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default()
-}
-
-/// The words that stand alone behind the keys.
-fn flags(words: &mut ArgumentConsumer<'_>, known: &[&str]) -> Result<Vec<String>> {
-    let flags: Vec<String> = words.rest_pos().iter().map(|arg| arg.value.clone()).collect();
-    words.reject_rest()?;
-    match flags.iter().find(|flag| !known.contains(&flag.as_str())) {
-        Some(flag) => Err(format!("no flag {flag}").into()),
-        None => Ok(flags),
-    }
-}
-
-fn put_request(words: &mut ArgumentConsumer<'_>) -> Result<PutRequest> {
-    let (key, value) = (key(words), key(words));
-    let lease = words.lookup_parse("lease")?.unwrap_or(0);
-    let flags = flags(words, &["prev", "ignore_value", "ignore_lease"])?;
-    let has = |flag: &str| flags.iter().any(|given| given == flag);
-    let (prev_kv, ignore_value, ignore_lease) =
-        (has("prev"), has("ignore_value"), has("ignore_lease"));
-    Ok(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
-}
-
-fn delete_request(words: &mut ArgumentConsumer<'_>) -> Result<DeleteRangeRequest> {
-    let key = key(words);
-    let range_end =
-        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
-    let prev_kv = !flags(words, &["prev"])?.is_empty();
-    Ok(DeleteRangeRequest { key, range_end, prev_kv })
-}
-
-fn range_request(words: &mut ArgumentConsumer<'_>) -> Result<RangeRequest> {
-    let key = key(words);
-    let range_end =
-        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
-    let order = words.lookup("order").map(|arg| arg.value.to_uppercase());
-    let target = words.lookup("target").map(|arg| arg.value.to_uppercase());
-    let named = |name: &str| name.parse().map_err(|_| format!("no enum {name}"));
-    let mut request = RangeRequest {
-        key,
-        range_end,
-        sort_order: match &order {
-            None => 0,
-            Some(name) => {
-                SortOrder::from_str_name(name).map_or_else(|| named(name), |o| Ok(o as i32))?
-            }
-        },
-        sort_target: match &target {
-            None => 0,
-            Some(name) => {
-                SortTarget::from_str_name(name).map_or_else(|| named(name), |t| Ok(t as i32))?
-            }
-        },
-        ..RangeRequest::default()
-    };
-    for (name, field) in [
-        ("limit", &mut request.limit),
-        ("rev", &mut request.revision),
-        ("min_mod", &mut request.min_mod_revision),
-        ("max_mod", &mut request.max_mod_revision),
-        ("min_create", &mut request.min_create_revision),
-        ("max_create", &mut request.max_create_revision),
-    ] {
-        *field = words.lookup_parse(name)?.unwrap_or(0);
-    }
-    for flag in flags(words, &["keys_only", "count_only", "serializable"])? {
-        match flag.as_str() {
-            "keys_only" => request.keys_only = true,
-            "count_only" => request.count_only = true,
-            _ => request.serializable = true,
-        }
-    }
-    Ok(request)
-}
-
-/// `TARGET KEY RESULT NUMBER-OR-VALUE`, `union=TARGET` where the union says something else.
-fn compare(words: &mut ArgumentConsumer<'_>) -> Result<Compare> {
-    let target = positional(words)?;
-    let key = key(words);
-    let result = positional(words)?;
-    let operand = words.next_pos().map(|arg| arg.value.clone());
-    let union = words.lookup("union").map_or_else(|| target.clone(), |arg| arg.value.clone());
-    let range_end =
-        words.lookup("end").map(|arg| Bytes::from(arg.value.clone())).unwrap_or_default();
-    words.reject_rest()?;
-    let target_union = match operand {
-        None => None,
-        Some(value) if union == "value" => Some(TargetUnion::Value(value.into())),
-        Some(number) => {
-            let number = number.parse()?;
-            Some(match union.as_str() {
-                "version" => TargetUnion::Version(number),
-                "create" => TargetUnion::CreateRevision(number),
-                "mod" => TargetUnion::ModRevision(number),
-                _ => TargetUnion::Lease(number),
-            })
-        }
-    };
-    let target = CompareTarget::from_str_name(&target.to_uppercase()).ok_or("target?")? as i32;
-    let result = match result.as_str() {
-        "eq" => CompareResult::Equal as i32,
-        "gt" => CompareResult::Greater as i32,
-        "lt" => CompareResult::Less as i32,
-        "ne" => CompareResult::NotEqual as i32,
-        number => number.parse()?,
-    };
-    Ok(Compare { result, target, key, range_end, target_union })
 }

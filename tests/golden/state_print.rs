@@ -137,5 +137,6 @@ pub(crate) fn print_reply(reply: &Reply) -> Result<String> {
             Err(refused) => format!("{refused}\n"),
         },
         Reply::V2Synced(expired) => format!("expired {expired}\n"),
+        Reply::Auth => "done\n".to_owned(),
     })
 }

@@ -212,12 +212,12 @@ impl World {
         self.store = None;
         let path = self.dir.path().join(generation.to_string()).join("data.mdb");
         let mut bytes = fs::read(&path)?;
-        let row = b"format\x00\x00\x00\x02";
+        let row = b"format\x00\x00\x00\x03";
         let at: Vec<usize> =
             (0..bytes.len() - row.len()).filter(|at| bytes[*at..].starts_with(row)).collect();
         assert!(!at.is_empty());
         for at in at {
-            bytes[at + row.len() - 1] = 3;
+            bytes[at + row.len() - 1] = 4;
         }
         fs::write(path, bytes)?;
         Ok(String::new())

@@ -87,6 +87,7 @@ impl World {
             range = KeyRange::prefix(prefix.value.as_bytes());
         }
         let spec = Spec {
+            denied: None,
             range,
             start_revision: args.lookup_parse("start")?.unwrap_or(0),
             progress_notify: args.lookup_parse("notify")?.unwrap_or(false),

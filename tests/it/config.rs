@@ -15,14 +15,14 @@ fn check(folder: &Folder, more: &[&str]) -> Output {
 #[test]
 fn check_tells_every_mistake_at_once() {
     let folder = folder(
-        "nmae = 'n1'\nelection-timeout = 300\nwal-dir = '/x'\nsnapshot-count = 1000\npeer-cert-file = 7\n",
+        "nmae = 'n1'\nelection-timeout = 300\nunsafe-no-fsync = true\nsnapshot-count = 1000\npeer-cert-file = 7\n",
     );
     let output = check(&folder, &["--log-level", "loud", "--initial-cluster-state=old"]);
     assert_eq!(output.code, 3, "{output:?}");
     assert_eq!(output.stdout, "");
     let expected = [
         "Error: n.toml:1: unknown key nmae; did you mean name?",
-        "n.toml:3: wal-dir does nothing here: the log lies inside the data directory",
+        "n.toml:3: unsafe-no-fsync does nothing here: it would lose acknowledged writes",
         "n.toml:5: peer-cert-file is ",
         "--initial-cluster-state: initial-cluster-state is \"old\"; it is new or existing",
         "n.toml:2: election-timeout is 300 ms",

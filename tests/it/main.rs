@@ -10,6 +10,7 @@ mod config;
 mod crash;
 mod defragment;
 mod discovery;
+mod dropin;
 mod faults;
 mod force;
 mod harness;
@@ -24,6 +25,7 @@ mod membership;
 mod mirror;
 mod mistakes;
 mod native;
+mod permissions;
 mod playground;
 mod ports;
 mod program;
@@ -41,6 +43,6 @@ mod watch;
 
 // The judge's files name each other from here.
 use judge::{
-    alarms, checker, dice, history, invariants, members, model, ownership, totals, tree, violation,
-    watchers, workload,
+    alarms, checker, dice, history, invariants, members, model, ownership, totals, tree, users,
+    violation, watchers, workload,
 };

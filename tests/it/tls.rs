@@ -63,10 +63,9 @@ fn ask_as(cluster: &Cluster, name: &str) -> Result<Bytes, String> {
         trusted_ca: Some(certs.join("ca.crt")),
         client_cert_auth: true,
         crl: None,
-        allowed_cn: Vec::new(),
-        allowed_hostname: Vec::new(),
+        ..PlaneFiles::default()
     };
-    let files = KeychainFiles { peer: Some(files), client: None };
+    let files = KeychainFiles { peer: Some(files), ..KeychainFiles::default() };
     let guest = Guest {
         name: "guest".to_owned(),
         versions: Versions { min: (3, 6), max: (3, 6) },

@@ -23,6 +23,7 @@ use crate::members::Roll;
 use crate::model::{Model, header};
 use crate::ownership::Ownership;
 use crate::tree::Tree;
+use crate::users::Users;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::workload::TreeRead;
 
@@ -49,6 +50,7 @@ pub(crate) struct Floor {
 pub(crate) struct Checker {
     pub(crate) model: Model,
     pub(crate) tree: Tree,
+    pub(crate) users: Users,
     pub(crate) roll: Roll,
     /// By index - 2: the first entry behind checkpoint number one has index 2.
     outcomes: Vec<Outcome>,
@@ -64,6 +66,7 @@ impl Checker {
         Self {
             model: Model::new(),
             tree: Tree::default(),
+            users: Users::default(),
             roll: Roll::new(founders),
             outcomes: Vec::new(),
             by_request: BTreeMap::new(),
@@ -155,7 +158,7 @@ impl Checker {
         let by_leader = envelope.leader_term != 0;
         let model = &mut self.model;
         let command = envelope.command.as_ref().expect("decoded");
-        if let Some(forbidden) = model.alarms.forbids(command) {
+        if let Some(forbidden) = model.alarms.forbids(command, &self.roll) {
             return Some(Err(forbidden));
         }
         Some(match command {
@@ -186,6 +189,9 @@ impl Checker {
             }
             Command::MemberChange(change) => {
                 let changed = self.roll.change(change);
+                if let (Ok(None), Some(gone)) = (&changed, &change.member) {
+                    model.alarms.forget(gone.id);
+                }
                 changed.map(|member| Reply::Members { member, members: self.roll.list() })
             }
             Command::MemberPublish(publish) => {
@@ -195,7 +201,12 @@ impl Checker {
             Command::V2(request) => {
                 Ok(Reply::V2(Box::new(self.tree.apply(request, envelope.proposed_at_ms))))
             }
-            Command::V2Auth(_) => unreachable!("no world has users"),
+            Command::V2Auth(request) => {
+                let (told, steps) = self.users.apply(request);
+                self.tree.pass(steps);
+                Ok(Reply::V2Auth(Box::new(told)))
+            }
+            Command::Auth(_) => unreachable!("no world has users of the v3 API"),
             Command::V2Sync(sync) => {
                 Ok(Reply::V2Synced(self.tree.expire(sync.time_ms, envelope.proposed_at_ms)))
             }

@@ -45,5 +45,5 @@ fn named(id: u64) -> Member {
 }
 
 fn change(kind: Kind, member: Member) -> MemberChange {
-    MemberChange { kind: kind as i32, member: Some(member) }
+    MemberChange { kind: kind as i32, member: Some(member), learners_max: 0 }
 }

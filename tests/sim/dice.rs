@@ -10,6 +10,7 @@ pub(crate) enum Purpose {
     Fault,
     Operation,
     Tree,
+    Users,
 }
 
 #[derive(Debug)]

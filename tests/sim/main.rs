@@ -43,6 +43,7 @@ mod totals;
 mod trace;
 mod tree;
 mod trees;
+mod users;
 mod violation;
 mod wal;
 mod watchers;

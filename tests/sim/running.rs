@@ -218,6 +218,7 @@ impl World {
             }
             Some(Command::Compact(_)) if is_ok => self.totals.compactions += 1,
             Some(Command::V2(_)) if is_ok => self.totals.tree_requests += 1,
+            Some(Command::V2Auth(_)) if is_ok => self.totals.tree_users += 1,
             Some(Command::V2Sync(sync)) if is_ok => {
                 self.expired_in_time(envelope.origin_member, *sync)?;
             }

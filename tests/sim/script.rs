@@ -125,6 +125,7 @@ impl Script {
     /// Client 1 watches everything with previous values, from now or from `start_revision`.
     pub(crate) fn watch(&mut self, start_revision: i64) {
         let spec = Spec {
+            denied: None,
             range: KeyRange::From(Bytes::new()),
             start_revision,
             progress_notify: true,

@@ -81,6 +81,15 @@ impl Tree {
         (self.index - before) as usize
     }
 
+    /// Indexes at which nothing is told: something beside the tree has changed.
+    pub(crate) fn pass(&mut self, steps: u64) {
+        for _ in 0..steps {
+            self.index += 1;
+            let event = V2Event { refresh: true, ..V2Event::default() };
+            self.told.push(Told { event, gone: BTreeSet::new() });
+        }
+    }
+
     /// When the first node goes.
     pub(crate) fn next_expiry_ms(&self) -> Option<i64> {
         self.nodes.values().filter_map(|node| node.expires).min()

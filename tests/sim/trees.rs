@@ -11,6 +11,7 @@ use quorate::state::v2::{self, Found};
 use crate::checker::Checker;
 use crate::dice::{Dice, Purpose};
 use crate::tree::Tree;
+use crate::users;
 use crate::violation::{Verdict, Violation, ensure};
 use crate::workload::{Op, TreeRead};
 use crate::world::{Event, Plan, World};
@@ -27,6 +28,8 @@ pub(crate) struct Trees {
     exists: bool,
     /// Of a thousand operations, those that concern the tree.
     share: u32,
+    /// Of a thousand of those, the changes of users.
+    of_users: u32,
     ttl_max_s: u64,
     values: u64,
     pub(crate) watchers: Vec<TreeWatcher>,
@@ -52,8 +55,13 @@ impl Trees {
             next: 1,
             at: None,
         };
+        let of_users = match Dice::apart(plan.seed, Purpose::Users, 0).below(3) {
+            0 => 100,
+            _ => 0,
+        };
         Self {
             exists,
+            of_users,
             share: [100, 250, 250, 500][dice.below(4)],
             ttl_max_s: [1, 3, 10][dice.below(3)],
             values: 0,
@@ -69,6 +77,10 @@ impl Trees {
         let dice = &mut Dice::apart(seed, Purpose::Tree, number);
         if !dice.in_thousand(self.share) {
             return None;
+        }
+        let of_users = &mut Dice::apart(seed, Purpose::Users, number + 1);
+        if of_users.in_thousand(self.of_users) {
+            return Some(Op::Command(Command::V2Auth(users::drawn(of_users))));
         }
         Some(match dice.below(4) {
             0 => Op::Tree(TreeRead {

@@ -88,6 +88,7 @@ impl WatchClient {
         totals.watchers_of_the_future += u64::from(matches!(start, Start::Future));
         totals.watchers_with_filters += u64::from(filter < 2);
         self.adopt(Spec {
+            denied: None,
             range,
             start_revision,
             progress_notify: dice.in_thousand(300),

@@ -138,7 +138,8 @@ impl Workload {
             }
             Kind::Alarm if dice.in_thousand(300) => {
                 let alarm = [AlarmType::Nospace, AlarmType::Corrupt][dice.below(2)] as i32;
-                let (action, member_id) = (AlarmAction::Activate as i32, dice.between(1, 2));
+                // 0 is nobody.
+                let (action, member_id) = (AlarmAction::Activate as i32, dice.between(0, 2));
                 Op::Command(Command::Alarm(AlarmRequest { action, member_id, alarm }))
             }
             Kind::Alarm => self.read_txn(model, dice),

@@ -23,6 +23,7 @@ use super::metrics::Vitals;
 use super::session::Session;
 use super::sniff::{PREFACE, sniff};
 use super::tally::Tally;
+use super::v2::Rates;
 use super::{gateway, grpc, pages};
 use crate::api::registry::Registry;
 use crate::base::limits;
@@ -94,6 +95,8 @@ pub(super) struct Shared {
     pub unfinished: Arc<Semaphore>,
     /// Passwords that are hashed or compared.
     pub passwords: Semaphore,
+    /// Raft's appends, for etcd's statistics.
+    pub rates: Rates,
     /// When it began to serve, milliseconds since 1970; 0 without `vitals`.
     pub started_ms: i64,
     draining: watch::Sender<bool>,
@@ -108,8 +111,17 @@ impl Http {
         let tally = Arc::default();
         let passwords = Semaphore::new(limits::V2_PASSWORDS_AT_ONCE_MAX);
         let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
-        let shared =
-            Shared { service, config, tally, unfinished, passwords, started_ms, draining, open };
+        let shared = Shared {
+            service,
+            config,
+            tally,
+            unfinished,
+            passwords,
+            rates: Rates::default(),
+            started_ms,
+            draining,
+            open,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -120,6 +132,13 @@ impl Http {
         let mut open = self.shared.open.subscribe();
         // Who takes no answers is cut off with his connection.
         let _ = timeout(grace, open.wait_for(|open| *open == 0)).await;
+    }
+
+    /// Looks how much comes and goes between the members, for etcd's statistics; to be called about once a second.
+    pub fn look(&self) {
+        if let Some(vitals) = &self.shared.config.vitals {
+            self.shared.rates.look(&vitals.handle);
+        }
     }
 
     /// Connections now.
@@ -238,6 +257,8 @@ fn over_http1() -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
+        // Scripts look for `X-Etcd-Index`, as Go writes it.
+        .title_case_headers(true)
         .max_buf_size(limits::HTTP_HEADERS_BYTES_MAX)
         .header_read_timeout(limits::HTTP1_HEAD_DEADLINE);
     builder

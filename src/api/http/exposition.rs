@@ -62,19 +62,30 @@ impl Exposition {
         self.buckets(name, &[], histogram);
     }
 
-    /// One histogram of a family.
+    /// A family of one histogram whose name says that it counts milliseconds.
+    pub(super) fn milliseconds(&mut self, name: &str, help: &str, histogram: &Histogram) {
+        self.family(name, Kind::Histogram, help);
+        self.scaled(name, &[], histogram, 1_000.0);
+    }
+
+    /// One histogram of a family, in seconds.
     pub(super) fn buckets(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram) {
+        self.scaled(name, labels, histogram, 1.0);
+    }
+
+    /// With so many units in a second.
+    fn scaled(&mut self, name: &str, labels: &[(&str, &str)], histogram: &Histogram, units: f64) {
         let bucket = format!("{name}_bucket");
         fn with<'a>(labels: &[(&'a str, &'a str)], bound: &'a str) -> Vec<(&'a str, &'a str)> {
             [labels, &[("le", bound)]].concat()
         }
         for (bound, count) in histogram.buckets() {
-            let bound = bound.as_secs_f64().to_string();
+            let bound = (bound.as_secs_f64() * units).to_string();
             self.sample(&bucket, &with(labels, &bound), count);
         }
         let count = histogram.count();
         self.sample(&bucket, &with(labels, "+Inf"), count);
-        self.sample(&format!("{name}_sum"), labels, histogram.sum().as_secs_f64());
+        self.sample(&format!("{name}_sum"), labels, histogram.sum().as_secs_f64() * units);
         self.sample(&format!("{name}_count"), labels, count);
     }
 
@@ -104,10 +115,13 @@ mod tests {
         let histogram = Histogram::new(Duration::from_millis(1), 2);
         histogram.observe(Duration::from_millis(2));
         page.histogram("c", "How long.", &histogram);
+        page.milliseconds("d", "How long.", &histogram);
         let expected = "# HELP a_total How many.\n# TYPE a_total counter\na_total 3\n\
              # HELP b What.\n# TYPE b gauge\nb{x=\"1\",y=\"a\\\"b\\\\c\"} 0.5\n\
              # HELP c How long.\n# TYPE c histogram\nc_bucket{le=\"0.001\"} 0\nc_bucket{le=\"0.002\"} 1\n\
-             c_bucket{le=\"+Inf\"} 1\nc_sum 0.002\nc_count 1\n";
+             c_bucket{le=\"+Inf\"} 1\nc_sum 0.002\nc_count 1\n\
+             # HELP d How long.\n# TYPE d histogram\nd_bucket{le=\"1\"} 0\nd_bucket{le=\"2\"} 1\n\
+             d_bucket{le=\"+Inf\"} 1\nd_sum 2\nd_count 1\n";
         assert_eq!(page.into_text(), expected);
     }
 }

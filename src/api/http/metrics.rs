@@ -10,7 +10,7 @@ use super::process;
 use super::tally::Tally;
 use crate::api::local::API_VERSION;
 use crate::api::quota::Quota;
-use crate::engine::{Handle, Status};
+use crate::engine::{Handle, Meters, Status};
 use crate::transport::Transport;
 
 /// What the pages tell beside what the service answers.
@@ -95,6 +95,8 @@ fn storage(page: &mut Exposition, vitals: &Vitals, status: &Status) {
     page.gauge("etcd_debugging_mvcc_current_revision", "The revision.", status.revision);
     let compacted = if status.compacted == 0 { -1 } else { status.compacted };
     page.gauge("etcd_debugging_mvcc_compact_revision", "Compacted up to here.", compacted);
+    let users = vitals.handle.auth().revision();
+    page.gauge("etcd_debugging_auth_revision", "The revision of users and roles.", users);
     let keys = vitals.handle.key_count();
     page.gauge("etcd_debugging_mvcc_keys_total", "Keys.", keys);
     page.histogram(
@@ -117,10 +119,46 @@ fn storage(page: &mut Exposition, vitals: &Vitals, status: &Status) {
         "The database written anew.",
         &meters.rewrites,
     );
+    page.gauge(
+        "etcd_disk_defrag_inflight",
+        "Whether the database is written anew now.",
+        meters.rewriting.value(),
+    );
+    page.histogram(
+        "etcd_disk_backend_snapshot_duration_seconds",
+        "The database sent to a client.",
+        &meters.snapshots_sent,
+    );
+    let reads = status.open_reads;
+    page.gauge("etcd_mvcc_db_open_read_transactions", "Reads of the database under way.", reads);
+    page.gauge(
+        "etcd_server_snapshot_apply_in_progress_total",
+        "Whether a snapshot takes the place of the database now.",
+        meters.installing.value(),
+    );
+    compactions(page, meters);
     page.histogram(
         "quorate_apply_batch_duration_seconds",
         "Entries applied in one turn.",
         &meters.applies,
+    );
+}
+
+fn compactions(page: &mut Exposition, meters: &Meters) {
+    page.gauge(
+        "etcd_debugging_mvcc_db_compaction_last",
+        "When deletion for a compaction ended last, Unix time.",
+        meters.compacted_at_s.value(),
+    );
+    page.milliseconds(
+        "etcd_debugging_mvcc_db_compaction_pause_duration_milliseconds",
+        "One slice of deletion, for which a checkpoint waits.",
+        &meters.compaction_slices,
+    );
+    page.milliseconds(
+        "etcd_debugging_mvcc_db_compaction_total_duration_milliseconds",
+        "Deletion for one compaction, from its begin to its end.",
+        &meters.compactions,
     );
 }
 
@@ -141,6 +179,21 @@ fn changes(page: &mut Exposition, handle: &Handle) {
         ("etcd_debugging_lease_granted_total", "Leases granted.", &meters.leases_granted),
         ("etcd_debugging_lease_revoked_total", "Leases revoked.", &meters.leases_revoked),
         ("etcd_debugging_lease_renewed_total", "Renewals here.", &meters.leases_renewed),
+        (
+            "etcd_debugging_server_lease_expired_total",
+            "Leases revoked because their time was over.",
+            &meters.leases_expired,
+        ),
+        (
+            "etcd_debugging_mvcc_events_total",
+            "Events that watchers' streams have taken.",
+            &meters.events_taken,
+        ),
+        (
+            "etcd_server_learner_promote_successes",
+            "Learners promoted from here.",
+            &meters.promotions,
+        ),
     ] {
         page.counter(name, help, counter.value());
     }
@@ -155,6 +208,23 @@ fn changes(page: &mut Exposition, handle: &Handle) {
     ] {
         page.gauge(name, help, gauge.value());
     }
+    // Of different moments, so that there may seem to be fewer than none.
+    let gone = meters.events_taken.value() + meters.events_dropped.value();
+    let pending = meters.events_queued.value().saturating_sub(gone);
+    page.gauge(
+        "etcd_debugging_mvcc_pending_events_total",
+        "Events that wait for streams.",
+        pending,
+    );
+    page.histogram("etcd_debugging_lease_ttl_total", "TTLs granted, seconds.", &meters.lease_ttls);
+    let failed = "etcd_server_learner_promote_failures";
+    page.family(failed, Kind::Counter, "Promotions asked for here that failed.");
+    page.sample(failed, &[("Reason", "refused")], meters.failed_promotions.value());
+    let ranges = "etcd_server_range_duration_seconds";
+    page.family(ranges, Kind::Histogram, "Answers to Range.");
+    for (success, times) in [("true", &meters.range_times), ("false", &meters.failed_range_times)] {
+        page.buckets(ranges, &[("success", success)], times);
+    }
 }
 
 fn peers(page: &mut Exposition, vitals: &Vitals) {
@@ -168,6 +238,15 @@ fn peers(page: &mut Exposition, vitals: &Vitals) {
     page.family(received, Kind::Counter, "Raft's bytes from a member.");
     for (member, peer) in &known {
         page.sample(received, &[("From", &member.to_string())], peer.received_bytes.value());
+    }
+    let refused = "etcd_network_peer_received_failures_total";
+    page.family(
+        refused,
+        Kind::Counter,
+        "Raft's messages from a member that there was no room for.",
+    );
+    for (member, peer) in &known {
+        page.sample(refused, &[("From", &member.to_string())], peer.refused.value());
     }
     let rtt = "etcd_network_peer_round_trip_time_seconds";
     page.family(rtt, Kind::Histogram, "To a member and back, as QUIC measures it, sampled.");

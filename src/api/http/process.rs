@@ -19,6 +19,17 @@ pub(super) fn write(page: &mut Exposition) {
         page.gauge("process_max_fds", "The most file descriptors.", limit);
         page.gauge("os_fd_limit", "The most file descriptors.", limit);
     }
+    // Without a limit, Prometheus' clients say what 64 bits hold.
+    if let Some(limit) = limit_of("Max address space") {
+        let limit = limit.unwrap_or(u64::MAX);
+        page.gauge("process_virtual_memory_max_bytes", "The most address space.", limit as f64);
+    }
+    if let Some((received, sent)) = octets() {
+        let name = "process_network_receive_bytes_total";
+        page.counter(name, "Bytes over IP to this network namespace.", received);
+        let name = "process_network_transmit_bytes_total";
+        page.counter(name, "Bytes over IP from this network namespace.", sent);
+    }
     let Some(stat) = Stat::read() else { return };
     let cpu = "process_cpu_seconds_total";
     page.family(cpu, super::exposition::Kind::Counter, "Processor time, seconds.");
@@ -32,9 +43,26 @@ pub(super) fn write(page: &mut Exposition) {
 
 /// The soft limit of descriptors.
 pub(super) fn file_limit() -> Option<u64> {
+    limit_of("Max open files").flatten()
+}
+
+/// A soft limit by its name, which has three words; inside, none where there is no limit.
+fn limit_of(name: &str) -> Option<Option<u64>> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
-    line.split_whitespace().nth(3)?.parse().ok()
+    let line = limits.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_whitespace().nth(3)?.parse().ok())
+}
+
+/// Bytes in and out, of the whole network namespace.
+fn octets() -> Option<(u64, u64)> {
+    let netstat = fs::read_to_string("/proc/self/net/netstat").ok()?;
+    let mut lines = netstat.lines().filter_map(|line| line.strip_prefix("IpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let of = |wanted| {
+        let mut both = names.split_whitespace().zip(values.split_whitespace());
+        both.find(|(name, _)| *name == wanted)?.1.parse().ok()
+    };
+    Some((of("InOctets")?, of("OutOctets")?))
 }
 
 /// Of `/proc/self`.

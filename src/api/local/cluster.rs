@@ -60,7 +60,7 @@ impl Changing {
             let seconds = u64::try_from(wall_ms / 1_000).unwrap_or(0);
             self.member.id = MemberId::from_peer_urls(&self.member.peer_ur_ls, "", Some(seconds)).0;
         }
-        MemberChange { kind: self.kind.into(), member: Some(self.member) }
+        MemberChange { kind: self.kind.into(), member: Some(self.member), learners_max: 0 }
     }
 }
 

@@ -85,7 +85,8 @@ impl Header {
             | Reply::Published
             | Reply::V2(_)
             | Reply::V2Auth(_)
-            | Reply::V2Synced(_) => Vec::new(),
+            | Reply::V2Synced(_)
+            | Reply::Auth => Vec::new(),
         };
         bytes.into()
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::task::JoinSet;
 
+use super::reads::Asked;
 use super::service::{Member, decoded};
 use crate::api::status;
 use crate::base::Moment;
@@ -16,6 +17,7 @@ const RENEWALS_MAX: usize = 256;
 
 pub(super) async fn time_to_live(
     member: Member,
+    asked: Asked,
     request: pb::LeaseTimeToLiveRequest,
     deadline: Moment,
     reply: Reply,
@@ -27,7 +29,8 @@ pub(super) async fn time_to_live(
     let reading = member.clone();
     // Dropped without having run, the job drops the reply, which says so itself.
     member.handle.read(Box::new(move || {
-        reply.send(with_keys(&reading, &request, ttl));
+        let told = with_keys(&reading, &request, ttl);
+        reply.send(told.and_then(|told| asked.look(&reading).map(|()| told)));
     }));
 }
 

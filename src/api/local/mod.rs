@@ -9,7 +9,6 @@
 //!
 //! It knows etcd's requests and what must surround them (shapes, quota, headers); what they mean is `state`'s.
 
-mod auth;
 mod cluster;
 mod downgrade;
 mod events;

@@ -11,8 +11,8 @@ use super::service::Member;
 use crate::api::status;
 use crate::base::Moment;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Outcome, Reply};
-use crate::state::{Budget, ContentRun, HashRun, Query, RangeRun};
+use crate::proto::{Outcome, Reply, Status};
+use crate::state::{Budget, ContentRun, HashRun, Query, RangeRun, Rejection};
 
 /// One slice of a Range: about what 2 ms of a reader thread buy.
 const SLICE: Budget = Budget { bytes_max: 256 * 1024, visits_max: 10_000 };
@@ -30,10 +30,6 @@ pub(super) enum Read {
     Members,
     Alarms(pb::AlarmType),
     Status,
-    /// There are no users yet.
-    AuthStatus,
-    /// A list of users or of roles, or that there are none.
-    Nobody,
     /// That no downgrade is under way.
     Downgrade,
     HashKv(Box<HashRun>),
@@ -57,12 +53,22 @@ impl Read {
 /// A read and its way back. Dropped unread, it says that there was no room.
 pub(super) struct ReadCall {
     read: Read,
+    came: Moment,
     reply: Option<Reply>,
 }
 
 impl ReadCall {
-    pub(super) fn new(read: Read, reply: Reply) -> Self {
-        Self { read, reply: Some(reply) }
+    pub(super) fn new(read: Read, came: Moment, reply: Reply) -> Self {
+        Self { read, came, reply: Some(reply) }
+    }
+
+    /// How long a Range took, as far as this member has to do with it.
+    fn measure(&self, member: &Member, now: Moment, is_ok: bool) {
+        if matches!(self.read, Read::Range(_)) {
+            let meters = member.handle.meters();
+            let times = if is_ok { &meters.range_times } else { &meters.failed_range_times };
+            times.observe(now.since(self.came));
+        }
     }
 
     fn answer(&mut self, outcome: Outcome) {
@@ -79,14 +85,19 @@ impl Drop for ReadCall {
 }
 
 /// What this member has now.
-pub(super) fn at_once(member: &Member, calls: Vec<ReadCall>) {
+pub(super) fn at_once(member: &Member, asked: Asked, calls: Vec<ReadCall>) {
     if !calls.is_empty() {
-        enqueue(member, calls.into());
+        enqueue(member, asked, calls.into());
     }
 }
 
 /// What the cluster has now: the barrier is shared by the batch.
-pub(super) fn behind_barrier(member: &Member, calls: Vec<ReadCall>, deadline: Moment) {
+pub(super) fn behind_barrier(
+    member: &Member,
+    asked: Asked,
+    calls: Vec<ReadCall>,
+    deadline: Moment,
+) {
     if calls.is_empty() {
         return;
     }
@@ -94,7 +105,7 @@ pub(super) fn behind_barrier(member: &Member, calls: Vec<ReadCall>, deadline: Mo
     member.handle.barrier(
         deadline,
         Box::new(move |passed| match passed {
-            Ok(()) => enqueue(&reading, calls.into()),
+            Ok(()) => enqueue(&reading, asked, calls.into()),
             Err(error) => {
                 for mut call in calls {
                     call.answer(Err(status::of_error(&error)));
@@ -104,34 +115,60 @@ pub(super) fn behind_barrier(member: &Member, calls: Vec<ReadCall>, deadline: Mo
     );
 }
 
-fn enqueue(member: &Member, calls: VecDeque<ReadCall>) {
+fn enqueue(member: &Member, asked: Asked, calls: VecDeque<ReadCall>) {
     let reading = member.clone();
     // Without room the calls are dropped, and say so.
-    member.handle.read(Box::new(move || turn(&reading, calls)));
+    member.handle.read(Box::new(move || turn(&reading, asked, calls)));
+}
+
+/// Whether somebody asked, or whoever.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    /// The service that knows users found out whom.
+    BySomebody,
+    /// Nobody was asked for a user.
+    ByAnybody,
+}
+
+impl Asked {
+    /// Users may be asked for since it came: then what is seen now is not for it.
+    pub(super) fn look(self, member: &Member) -> Result<(), Status> {
+        match self == Self::ByAnybody && member.handle.auth().is_enabled() {
+            true => Err(status::of_rejection(Rejection::UserEmpty)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// One turn of a reader thread on one view; what is not done waits for another turn, and for a fresh view.
-fn turn(member: &Member, mut calls: VecDeque<ReadCall>) {
-    let query = match member.handle.query() {
+fn turn(member: &Member, asked: Asked, mut calls: VecDeque<ReadCall>) {
+    let query = member.handle.query().map_err(|fault| status::of_fault(&fault));
+    // Behind the view, which is then one of before.
+    let query = match query.and_then(|query| asked.look(member).map(|()| query)) {
         Ok(query) => query,
-        Err(fault) => {
+        Err(status) => {
             for mut call in calls {
-                call.answer(Err(status::of_fault(&fault)));
+                call.answer(Err(status.clone()));
             }
             return;
         }
     };
     let clock = member.handle.clock();
     let began = clock.now();
+    let mut now = began;
     let term = member.handle.raft().term;
     while let Some(mut call) = calls.pop_front() {
         match read(member, &query, term, &mut call.read) {
-            Some(outcome) => call.answer(outcome),
+            Some(outcome) => {
+                call.measure(member, now, outcome.is_ok());
+                call.answer(outcome);
+            }
             None => calls.push_back(call),
         }
-        if !calls.is_empty() && clock.now().since(began) >= TURN {
+        now = clock.now();
+        if !calls.is_empty() && now.since(began) >= TURN {
             drop(query);
-            return enqueue(member, calls);
+            return enqueue(member, asked, calls);
         }
     }
 }
@@ -174,8 +211,10 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
             Some(Ok(encoded(&pb::AlarmResponse { header, alarms })))
         }
         Read::Status => Some(status_of(member, query)),
-        Read::AuthStatus | Read::Nobody | Read::Downgrade => {
-            Some(Ok(of_nobody(member, query, term, read)))
+        Read::Downgrade => {
+            let version = downgrade::cluster_version(&member.config.version).to_owned();
+            let header = header.at(query.revision(), term);
+            Some(Ok(encoded(&pb::DowngradeResponse { header, version })))
         }
         Read::HashKv(run) => match query.hash_slice(run, HASH_ROWS) {
             Ok(Ok(None)) => None,
@@ -196,22 +235,6 @@ fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Ou
             }
             Err(fault) => Some(Err(status::of_fault(&fault))),
         },
-    }
-}
-
-/// What is said where there are no users, and no version to go back to.
-fn of_nobody(member: &Member, query: &Query, term: u64, read: &Read) -> Bytes {
-    let header = member.header.at(query.revision(), term);
-    match read {
-        // etcd's first revision of users and roles.
-        Read::AuthStatus => {
-            encoded(&pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 })
-        }
-        Read::Downgrade => {
-            let version = downgrade::cluster_version(&member.config.version).to_owned();
-            encoded(&pb::DowngradeResponse { header, version })
-        }
-        _ => encoded(&pb::AuthUserListResponse { header, users: Vec::new() }),
     }
 }
 

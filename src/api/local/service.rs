@@ -9,14 +9,16 @@ use tokio::sync::Semaphore;
 
 use super::events::Memo;
 use super::header::Header;
-use super::reads::{Read, ReadCall};
-use super::{auth, cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
+use super::reads::{Asked, Read, ReadCall};
+use super::writes::Terms;
+use super::{cluster, downgrade, leases, maintenance, reads, snapshot, watches, writes};
 use crate::api::quota::Quota;
 use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment, limits};
 use crate::engine::Handle;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::{Call, Caller, Code, Duplex, Item, Method, Retry, Service, Status};
+use crate::proto::{Admitted, Call, Caller, Code, Duplex, Item, Method, Retry, Service, Status};
+use crate::state::Asker;
 
 /// Snapshots on their way to clients at the same time: each holds a copy of the database.
 const SNAPSHOTS_MAX: usize = 2;
@@ -40,6 +42,8 @@ pub struct Config {
     pub quota_bytes: u64,
     /// Operations in one branch, or compares, of a transaction.
     pub txn_ops_max: usize,
+    /// Learners that the cluster may have when this member adds one.
+    pub learners_max: u32,
     /// Shorter leases are made this long, seconds.
     pub lease_ttl_s_min: i64,
     /// What Status says: the version of etcd whose API this is, because clients decide by it what they may ask.
@@ -57,6 +61,7 @@ impl Config {
             election_timeout: Duration::from_secs(1),
             quota_bytes: limits::QUOTA_BYTES_DEFAULT,
             txn_ops_max: limits::TXN_OPS_MAX,
+            learners_max: 1,
             lease_ttl_s_min: 2,
             version: API_VERSION.to_owned(),
             fragment_bytes: limits::FRAME_BYTES_MAX,
@@ -123,6 +128,11 @@ impl Service for Local {
         let now = member.handle.clock().now();
         let raft = member.handle.raft();
         let is_leader_missing = caller.requires_leader && raft.leader.is_none();
+        let is_quarantined = member.handle.is_quarantined();
+        let asked = match caller.admitted {
+            Some(_) => Asked::BySomebody,
+            None => Asked::ByAnybody,
+        };
         let (mut behind_barrier, mut at_once) = (Vec::new(), Vec::new());
         let mut latest = now;
         for call in batch {
@@ -130,6 +140,10 @@ impl Service for Local {
             let deadline = member.deadline(now, deadline_ms);
             if raft.is_learner && !is_for_learners(method, &body) {
                 reply.send(Err(status::of_learner()));
+                continue;
+            }
+            if is_quarantined && !is_for_quarantined(method) {
+                reply.send(Err(status::quarantined()));
                 continue;
             }
             if is_leader_missing {
@@ -144,9 +158,12 @@ impl Service for Local {
                 }
             };
             match request {
-                Request::Write(write) => writes::submit(member, write, now, deadline, reply),
+                Request::Write(write) => {
+                    let terms = Terms { now, deadline, asker: asker(caller) };
+                    writes::submit(member, write, terms, reply);
+                }
                 Request::Read { read, is_linearizable } => {
-                    let call = ReadCall::new(read, reply);
+                    let call = ReadCall::new(read, now, reply);
                     if is_linearizable {
                         latest = latest.max(deadline);
                         behind_barrier.push(call);
@@ -155,7 +172,9 @@ impl Service for Local {
                     }
                 }
                 Request::TimeToLive(request) => {
-                    tokio::spawn(leases::time_to_live(member.clone(), request, deadline, reply));
+                    let told =
+                        leases::time_to_live(member.clone(), asked, request, deadline, reply);
+                    tokio::spawn(told);
                 }
                 Request::Defragment => {
                     tokio::spawn(maintenance::defragment(member.clone(), reply));
@@ -165,8 +184,8 @@ impl Service for Local {
                 }
             }
         }
-        reads::at_once(member, at_once);
-        reads::behind_barrier(member, behind_barrier, latest);
+        reads::at_once(member, asked, at_once);
+        reads::behind_barrier(member, asked, behind_barrier, latest);
     }
 
     fn open(&self, caller: &Caller, method: Method, first: Bytes, stream: Duplex) {
@@ -180,13 +199,17 @@ impl Service for Local {
             tokio::spawn(stream.end(Err(status::no_leader())));
             return;
         }
-        let leaderless = leaderless(&member, caller, &stream);
+        if member.handle.is_quarantined() {
+            tokio::spawn(stream.end(Err(status::quarantined())));
+            return;
+        }
+        let end = ended(&member, caller, &stream);
         match method {
             Method::Watch => {
-                tokio::spawn(until(leaderless, watches::serve(member, first, stream)));
+                tokio::spawn(until(end, watches::serve(member, first, stream)));
             }
             Method::LeaseKeepAlive => {
-                tokio::spawn(until(leaderless, leases::keep_alive(member, first, stream)));
+                tokio::spawn(until(end, leases::keep_alive(member, first, stream)));
             }
             Method::Snapshot => snapshot::send(&member, stream),
             other => {
@@ -204,23 +227,43 @@ async fn until(end: impl Future<Output = ()>, serving: impl Future<Output = ()>)
     }
 }
 
-/// Ends a stream that requires a leader when there has been none for too long; never returns for the others.
-fn leaderless(
+/// Ends a stream that requires a leader when there has been none for too long, and any when this member turns out to be
+/// corrupt; else it never returns.
+fn ended(
     member: &Member,
     caller: &Caller,
     stream: &Duplex,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (member, answers) = (member.clone(), caller.requires_leader.then(|| stream.answers()));
+    let (member, answers, requires) = (member.clone(), stream.answers(), caller.requires_leader);
     async move {
-        let Some(answers) = answers else { return std::future::pending().await };
-        let mut timeouts = 0;
-        while timeouts < LEADERLESS_MAX {
-            tokio::time::sleep(member.config.election_timeout).await;
-            timeouts = if member.handle.raft().leader.is_none() { timeouts + 1 } else { 0 };
-        }
+        let status = tokio::select! {
+            () = leaderless(&member), if requires => status::no_leader(),
+            () = member.handle.quarantined() => match member.handle.is_stopped() {
+                // A stream ends with the engine by itself, and says so.
+                true => return std::future::pending().await,
+                false => status::quarantined(),
+            },
+        };
         // A client that is gone needs no ending.
-        let _gone = answers.send(Item::End(Err(status::no_leader()))).await;
+        let _gone = answers.send(Item::End(Err(status))).await;
     }
+}
+
+async fn leaderless(member: &Member) {
+    let mut timeouts = 0;
+    while timeouts < LEADERLESS_MAX {
+        tokio::time::sleep(member.config.election_timeout).await;
+        timeouts = if member.handle.raft().leader.is_none() { timeouts + 1 } else { 0 };
+    }
+}
+
+/// Whom the service that knows users found to ask.
+fn asker(caller: &Caller) -> Asker {
+    let admitted = caller.admitted.clone();
+    admitted.map_or_else(Asker::default, |Admitted { user, auth_revision }| Asker {
+        user,
+        auth_revision,
+    })
 }
 
 /// A request whose shape is right.
@@ -286,10 +329,6 @@ impl Request {
                 downgrade::check(&request, &member.config.version)?;
                 read(Read::Downgrade, true)
             }
-            other if auth::is_auth(other) => {
-                let (answer, is_linearizable) = auth::decode(other, body)?;
-                read(answer, is_linearizable)
-            }
             other => Self::Write(writes::Write::decode(other, body)?),
         })
     }
@@ -319,6 +358,23 @@ fn is_for_learners(method: Method, body: &Bytes) -> bool {
         }
         _ => false,
     }
+}
+
+/// Who repairs the cluster asks these of a member that is corrupt; it tells nobody its keys.
+fn is_for_quarantined(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Status
+            | Method::Alarm
+            | Method::Hash
+            | Method::HashKv
+            | Method::MoveLeader
+            | Method::MemberList
+            | Method::MemberAdd
+            | Method::MemberRemove
+            | Method::MemberUpdate
+            | Method::MemberPromote
+    )
 }
 
 /// Too many of something at once; later is better.

@@ -26,7 +26,10 @@ pub(super) fn send(member: &Member, stream: Duplex) {
         // What was acknowledged here is in the copy, which is one of the database.
         let checkpointed = runtime.block_on(member.handle.checkpoint());
         let checkpointed = checkpointed.map_err(|error| status::of_error(&error));
+        let began = member.handle.clock().now();
         let ended = checkpointed.and_then(|()| pieces(&member, &answers));
+        let took = member.handle.clock().now().since(began);
+        member.handle.meters().snapshots_sent.observe(took);
         // A client that is gone needs no ending.
         let _gone = answers.blocking_send(Item::End(ended));
         drop((requests, place));

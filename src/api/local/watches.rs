@@ -5,14 +5,14 @@ use prost::Message;
 
 use super::events::responses;
 use super::service::{Member, decoded};
-use crate::api::status;
+use crate::api::{denial, status};
 use crate::base::Term;
 use crate::engine::{Delivered, Error, WatchStream};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::{Closed, Duplex, Method};
-use crate::watch::{Delivery, Spec, range};
+use crate::watch::{Delivery, Denial, Spec, range};
 
 /// Until the client or the engine ends it.
 pub(super) async fn serve(member: Member, first: Bytes, mut stream: Duplex) {
@@ -20,8 +20,9 @@ pub(super) async fn serve(member: Member, first: Bytes, mut stream: Duplex) {
     let mut message = Some(first);
     loop {
         if let Some(request) = message.take() {
+            let denied = denial::of(&request);
             match decoded(Method::Watch, request) {
-                Ok(request) => ask(&watch, request),
+                Ok(request) => ask(&watch, request, denied),
                 Err(status) => return stream.end(Err(status)).await,
             }
         }
@@ -42,8 +43,11 @@ pub(super) async fn serve(member: Member, first: Bytes, mut stream: Duplex) {
     }
 }
 
-fn ask(watch: &WatchStream, request: pb::WatchRequest) {
+fn ask(watch: &WatchStream, request: pb::WatchRequest, denied: Option<Denial>) {
     match request.request_union {
+        None if denied.is_some() => {
+            watch.create(Spec { denied, ..spec(pb::WatchCreateRequest::default()) });
+        }
         Some(RequestUnion::CreateRequest(create)) => watch.create(spec(create)),
         Some(RequestUnion::CancelRequest(cancel)) => watch.cancel(cancel.watch_id),
         Some(RequestUnion::ProgressRequest(_)) => watch.progress(),
@@ -62,6 +66,7 @@ fn spec(create: pb::WatchCreateRequest) -> Spec {
         prev_kv: create.prev_kv,
         fragment: create.fragment,
         id: Some(create.watch_id).filter(|&id| id != 0),
+        denied: None,
         range: range(create.key, create.range_end),
     }
 }

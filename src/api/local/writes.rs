@@ -9,9 +9,9 @@ use crate::api::status;
 use crate::base::Moment;
 use crate::engine::Retry;
 use crate::proto::etcdserverpb as pb;
-use crate::proto::quorate::log::LeaseRevoke;
+use crate::proto::quorate::log::{LeaseRevoke, MemberChange};
 use crate::proto::{Method, Reply, Status};
-use crate::state::{Command, check};
+use crate::state::{Asker, Command, check};
 
 /// A command on its way to the log, and how its answer is written.
 pub(super) enum Write {
@@ -53,7 +53,15 @@ impl Write {
     }
 }
 
-pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Moment, reply: Reply) {
+/// When it came, when it must be answered, and who asks.
+pub(super) struct Terms {
+    pub(super) now: Moment,
+    pub(super) deadline: Moment,
+    pub(super) asker: Asker,
+}
+
+pub(super) fn submit(member: &Member, write: Write, terms: Terms, reply: Reply) {
+    let Terms { now, deadline, asker } = terms;
     let (command, change) = match write {
         Write::Command(Command::LeaseGrant(request)) => match granted(member, request) {
             Ok(request) => (Command::LeaseGrant(request), Change::No),
@@ -62,7 +70,9 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
         Write::Command(command) => (command, Change::No),
         Write::Change(change, changing) => {
             let wall_ms = member.handle.clock().wall_ms();
-            (Command::MemberChange(changing.command(wall_ms)), change)
+            let learners_max = member.config.learners_max;
+            let proposed = MemberChange { learners_max, ..changing.command(wall_ms) };
+            (Command::MemberChange(proposed), change)
         }
     };
     if let Err(rejection) = member.quota.admit(&member.handle, &command, now, deadline) {
@@ -73,13 +83,20 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
         && request.physical
     {
         let revision = request.revision;
-        return submit_physical(member, command, revision, deadline, reply);
+        return submit_physical(member, asker, command, revision, deadline, reply);
     }
     let asking = member.clone();
-    member.handle.submit(
+    member.handle.submit_for(
+        asker,
         command,
         deadline,
         Box::new(move |result| {
+            if matches!(change, Change::Promote) {
+                let meters = asking.handle.meters();
+                let counter =
+                    if result.is_ok() { &meters.promotions } else { &meters.failed_promotions };
+                counter.increment();
+            }
             reply.send(match result {
                 Ok(applied) => Ok(header.encode(applied, change)),
                 Err(error) => {
@@ -96,6 +113,7 @@ pub(super) fn submit(member: &Member, write: Write, now: Moment, deadline: Momen
 /// The answer of a physical compaction waits until this member has deleted what was compacted.
 fn submit_physical(
     member: &Member,
+    asker: Asker,
     command: Command,
     revision: i64,
     deadline: Moment,
@@ -104,7 +122,7 @@ fn submit_physical(
     let member = member.clone();
     tokio::spawn(async move {
         let handle = &member.handle;
-        let outcome = match handle.propose(command, deadline).await {
+        let outcome = match handle.propose_for(asker, command, deadline).await {
             Ok(applied) => handle.compacted(revision).await.map(|()| applied),
             Err(error) => Err(error),
         };

@@ -138,12 +138,14 @@ async fn greet(
         server: env!("CARGO_PKG_VERSION").to_owned(),
     });
     send.bytes(answer.encode()).await.map_err(|e| broken(&e))?;
+    let named = incoming.identity.as_ref().filter(|_| !hello.for_others);
     let caller = Caller {
         address: Some(connection.remote_address()),
-        common_name: incoming.identity.as_ref().and_then(|identity| identity.common_name.clone()),
+        common_name: named.and_then(|identity| identity.common_name.clone()),
         token: Some(hello.token).filter(|token| !token.is_empty()),
         client: hello.client,
-        requires_leader: false,
+        requires_leader: hello.requires_leader,
+        admitted: None,
     };
     Ok((send, recv, caller))
 }
@@ -208,7 +210,9 @@ async fn http(session: &Session, mut send: SendStream, recv: RecvStream) {
     let (held, ended) = oneshot::channel::<()>();
     let stream = recv.tunnel(send).holding(held);
     let remote = session.connection.remote_address();
-    let (identity, refused) = (session.identity.clone(), session.refused.clone());
+    // Who asks for others has no name here, either.
+    let named = session.caller().common_name.is_some();
+    let (identity, refused) = (session.identity.clone().filter(|_| named), session.refused.clone());
     door.connection(TcpConnection::over_quic(stream, remote, identity, refused));
     // It fails when the door is done.
     let _ = ended.await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use tokio::sync::{Mutex as Turns, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use super::admission::{registering, sizing, sound_size};
 use super::guard::{self, Verdict};
@@ -17,6 +18,7 @@ use crate::base::limits;
 use crate::discovery::Token;
 use crate::engine::Handle;
 use crate::proto::etcdserverpb as pb;
+use crate::proto::hello::PROXY_CLIENT;
 use crate::proto::quorate::registry as words;
 use crate::proto::{
     Call, Caller, Code, DoorEnd, Duplex, Item, Method, Outcome, Retry, Service, Status,
@@ -77,7 +79,9 @@ impl Registry {
     /// Whether somebody gets no more than a discovery service gives to everybody.
     pub(in crate::api) fn is_stranger(&self, caller: &Caller) -> bool {
         let Some(address) = caller.address else { return false };
-        let is_local = address.ip().to_canonical().is_loopback();
+        // Behind a proxy on this machine may be anybody.
+        let is_local =
+            address.ip().to_canonical().is_loopback() && !caller.client.starts_with(PROXY_CLIENT);
         self.shared.serves_strangers && !(self.believes_loopback && is_local)
     }
 
@@ -103,7 +107,7 @@ impl Registry {
             text => named(text)?,
         };
         self.take_one(caller)?;
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         self.make_fresh(caller, &token, size, ttl_s, true).await?;
         Ok((token, ttl_s))
     }
@@ -131,7 +135,7 @@ impl Registry {
         value: &[u8],
     ) -> Result<Admitted, Refused> {
         let text = String::from_utf8_lossy(value).into_owned();
-        let admitted = Admitted { _turn: self.turn().await };
+        let admitted = Admitted { _turn: self.turn().await? };
         if !sizing(&self.shared.tokens.standing(caller, token).await?, &text)? {
             self.take_one(caller)?;
             let (size, ttl_s) = (sound_size(&text)?, limits::DISCOVERY_TTL_S);
@@ -148,7 +152,7 @@ impl Registry {
         id: &str,
         value: &[u8],
     ) -> Result<Admitted, Refused> {
-        let admitted = Admitted { _turn: self.turn().await };
+        let admitted = Admitted { _turn: self.turn().await? };
         let standing = self.shared.tokens.standing(caller, token).await?;
         registering(&standing, Protocol::V2, id, value)?;
         Ok(admitted)
@@ -164,8 +168,13 @@ impl Registry {
         Err(Refused::Failed(Status::new(Code::PermissionDenied, text, Retry::Never)))
     }
 
-    async fn turn(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.shared.turns).lock_owned().await
+    /// Who waits for it does so no longer than for what comes then: where nothing can be written, all are told in time.
+    async fn turn(&self) -> Result<OwnedMutexGuard<()>, Refused> {
+        let turn = Arc::clone(&self.shared.turns).lock_owned();
+        timeout(limits::V2_REQUEST_DEADLINE, turn).await.map_err(|_| {
+            let text = "quorate: discovery: others register, and it takes too long: ask again";
+            Refused::Failed(Status::new(Code::Unavailable, text, Retry::NotProposed))
+        })
     }
 
     /// One more fresh token for this caller.
@@ -214,7 +223,7 @@ impl Registry {
     ) -> Result<Bytes, Refused> {
         self.is_open()?;
         let token = named(&request.token)?;
-        let _turn = self.turn().await;
+        let _turn = self.turn().await?;
         let members = self.shared.tokens.revoke(caller, &token).await?;
         let members = u32::try_from(members).unwrap_or(u32::MAX);
         Ok(encoded(&words::RevokeResponse { members }))
@@ -224,7 +233,7 @@ impl Registry {
     async fn size(&self, caller: &Caller, token: &Token, put: pb::PutRequest) -> Outcome {
         let text = String::from_utf8_lossy(&put.value).into_owned();
         let made = async {
-            let _turn = self.turn().await;
+            let _turn = self.turn().await?;
             let tokens = &self.shared.tokens;
             if sizing(&tokens.standing(caller, token).await?, &text)? {
                 return Ok(None);
@@ -254,7 +263,7 @@ impl Registry {
         mut put: pb::PutRequest,
         whole: Option<pb::TxnRequest>,
     ) -> Outcome {
-        let _turn = self.turn().await;
+        let _turn = self.turn().await.map_err(Refused::status)?;
         let tokens = &self.shared.tokens;
         let standing = tokens.standing(caller, token).await.map_err(Refused::status)?;
         registering(&standing, Protocol::V3, id, &put.value).map_err(Refused::status)?;

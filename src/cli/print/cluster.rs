@@ -55,10 +55,38 @@ pub(crate) struct Moved<'a> {
     pub answer: &'a pb::MoveLeaderResponse,
 }
 
+pub(crate) struct Downgraded<'a> {
+    pub what: &'static str,
+    pub answer: &'a pb::DowngradeResponse,
+}
+
 /// One line for each row, as `simple` shows tables.
 fn lines(table: Option<Table>, page: &mut Page) {
     for row in table.into_iter().flat_map(|table| table.rows) {
         page.line(&row.join(", "));
+    }
+}
+
+impl Show for Downgraded<'_> {
+    fn simple(&self, page: &mut Page) {
+        let version = &self.answer.version;
+        page.line(&format!("Downgrade {} success, cluster version {version}", self.what));
+    }
+
+    fn fields(&self, page: &mut Page) {
+        page.header(self.answer.header.as_ref());
+        page.field("Version", text(&self.answer.version));
+    }
+
+    fn json(&self, _: bool) -> String {
+        Object::default()
+            .object("header", &header_json(self.answer.header.as_ref()))
+            .text("version", &self.answer.version)
+            .encode()
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(self.answer.encode_to_vec())
     }
 }
 

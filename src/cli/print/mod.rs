@@ -3,6 +3,7 @@
 //! Every answer knows its shapes ([`Show`]); the [`Printer`] chooses one and writes it at once. Bytes of keys and
 //! values go out as they are. Knows nothing of: connections.
 
+mod auth;
 mod cluster;
 mod json;
 mod kv;
@@ -12,8 +13,9 @@ mod registry;
 mod snapshot;
 mod table;
 
+pub(super) use auth::{AuthStatus, Changed, RoleShown, Roles, UserShown, Users};
 pub(super) use cluster::{
-    Alarms, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
+    Alarms, Downgraded, EndpointHash, EndpointHealth, EndpointStatus, Hashes, Healths, MemberAdded,
     MemberChanged, Members, Moved, Statuses,
 };
 pub(super) use json::escaped;

@@ -17,6 +17,11 @@ pub(crate) trait Show {
 
     fn fields(&self, page: &mut Page);
 
+    /// etcdctl has no fields for some.
+    fn has_fields(&self) -> bool {
+        true
+    }
+
     fn json(&self, hex: bool) -> String;
 
     fn table(&self) -> Option<Table> {
@@ -42,6 +47,7 @@ impl Printer {
         let mut page = Page { hex: self.hex, value_only: self.value_only, bytes: Vec::new() };
         match self.format {
             Format::Simple => answer.simple(&mut page),
+            Format::Fields if !answer.has_fields() => return Err(unsupported("fields")),
             Format::Fields => answer.fields(&mut page),
             Format::Json => page.line(&answer.json(self.hex)),
             Format::Table => match answer.table() {
@@ -75,6 +81,11 @@ impl Page {
         self.bytes.push(b'\n');
     }
 
+    pub(super) fn bytes_line(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.bytes.push(b'\n');
+    }
+
     /// Key and value, a line each.
     pub(super) fn key_value(&mut self, kv: &KeyValue) {
         if !self.value_only {
@@ -87,8 +98,7 @@ impl Page {
         if self.hex {
             self.line(&hex(bytes));
         } else {
-            self.bytes.extend_from_slice(bytes);
-            self.bytes.push(b'\n');
+            self.bytes_line(bytes);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a snapshot's file holds.
 
 use crate::cli::duration::format_bytes;
-use crate::node::SnapshotContent;
+use crate::node::{HashedFile, SnapshotContent};
 
 use super::json::{Object, text};
 use super::page::{Page, Show};
@@ -49,6 +49,35 @@ impl Show for Inspected<'_> {
             env!("CARGO_PKG_VERSION").to_owned(),
         ];
         let header = vec!["hash", "revision", "total keys", "total size", "storage version"];
+        Some(Table { header, rows: vec![row] })
+    }
+}
+
+impl Show for HashedFile {
+    fn simple(&self, page: &mut Page) {
+        for row in self.table().into_iter().flat_map(|table| table.rows) {
+            page.line(&row.join(", "));
+        }
+    }
+
+    fn fields(&self, page: &mut Page) {
+        page.field("Hash", self.hash);
+        page.field("Hash revision", self.revision);
+        page.field("Compact revision", self.compacted);
+    }
+
+    fn json(&self, _: bool) -> String {
+        Object::default()
+            .raw("hash", self.hash)
+            .raw("hashRevision", self.revision)
+            .raw("compactRevision", self.compacted)
+            .encode()
+    }
+
+    fn table(&self) -> Option<Table> {
+        let row =
+            vec![self.hash.to_string(), self.revision.to_string(), self.compacted.to_string()];
+        let header = vec!["hash", "hash revision", "compact revision"];
         Some(Table { header, rows: vec![row] })
     }
 }

@@ -7,8 +7,8 @@ use super::cluster::{Cluster, Error, expect, read, refused, within};
 use super::failure::{Failure, print, say};
 use super::flags::Words;
 use super::http::{Answer, Ask, canonical};
-use super::password;
 use super::settings::Settings;
+use crate::cli::password;
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
@@ -200,7 +200,11 @@ pub(super) async fn user_passwd(settings: &Settings, words: &Words) -> Result<()
     let password = password::ask("New password: ")
         .map_err(|error| Failure::told(format_args!("Error reading password: {error}")))?;
     let body = json(&Change { user, password: &password, ..Change::default() });
-    call.done(Method::PUT, &format!("users/{user}"), body).await?;
+    let answer = call.done(Method::PUT, &format!("users/{user}"), body).await?;
+    if answer.status == 201 {
+        // There was no such user: etcd makes one, and etcdctl has no word for that.
+        return Err(Failure::told(""));
+    }
     say("Password updated")
 }
 

@@ -17,16 +17,17 @@ mod choose;
 mod cluster;
 mod failure;
 mod flags;
+mod grammar;
 mod health;
 mod help;
 mod http;
 mod keys;
 mod members;
-mod password;
 mod run;
 mod settings;
 mod verbs;
 mod watch;
 
 pub(super) use choose::is_asked_for;
+pub(super) use grammar::with_verbs;
 pub(super) use run::main;

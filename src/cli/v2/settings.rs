@@ -1,6 +1,7 @@
 //! From flags, ETCDCTL_* variables and the folder's profile to a cluster that can be asked.
 
 use std::env::current_dir;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,7 +14,8 @@ use super::cluster::{Cluster, Error};
 use super::failure::{BAD_CONNECTION, Failure, SERVER_ERROR};
 use super::flags::Words;
 use super::http::{Endpoint, Site};
-use super::password;
+use crate::cli::password;
+use crate::discovery::Resolver;
 use crate::tls::ClientFiles;
 use crate::transport::{Names, TcpDialer};
 
@@ -112,7 +114,7 @@ impl Settings {
             false => total.min(Duration::from_secs(30)),
         };
         let site = Site {
-            dialer: dialer(&files, &endpoints)?,
+            dialer: dialer(&files, &endpoints, &self.names()?)?,
             timeout: self.globals.time("timeout").unwrap_or(TIMEOUT_DEFAULT),
             dial_timeout,
             credentials: self.credentials()?,
@@ -155,12 +157,11 @@ impl Settings {
         }
         let is_insecure = self.globals.switch("insecure-discovery")
             || !self.variable("ETCDCTL_INSECURE_DISCOVERY").is_empty();
-        let of = |name: &str| Some(self.variable(name).to_owned()).filter(|it| !it.is_empty());
-        let dns_server = of("ETCDCTL_DNS_SERVER").map(|text| srv::server(&text)).transpose();
+        let service = self.variable("ETCDCTL_DISCOVERY_SRV_NAME");
         let asking = Asking {
             domain: domain.to_owned(),
-            service: of("ETCDCTL_DISCOVERY_SRV_NAME"),
-            dns_server: dns_server.map_err(Failure::told)?,
+            service: (!service.is_empty()).then(|| service.to_owned()),
+            dns_server: self.dns_server()?,
             insecure: true,
         };
         let mut found = srv::ask(&asking).await?;
@@ -177,6 +178,18 @@ impl Settings {
         Ok(found)
     }
 
+    /// Who is asked for records and for hosts; etcdctl has no such setting.
+    fn dns_server(&self) -> Result<Option<SocketAddr>, Failure> {
+        match self.variable("ETCDCTL_DNS_SERVER") {
+            "" => Ok(None),
+            text => srv::server(text).map(Some).map_err(Failure::told),
+        }
+    }
+
+    fn names(&self) -> Result<Names, Failure> {
+        Ok(self.dns_server()?.map_or_else(Resolver::system, Resolver::at).names())
+    }
+
     /// The header of `--username`.
     fn credentials(&self) -> Result<Option<String>, Failure> {
         let said = self.said("username", "ETCDCTL_USERNAME");
@@ -190,11 +203,15 @@ impl Settings {
 }
 
 /// What the files are is told before anybody is asked; that there are none matters only to those who need them.
-fn dialer(files: &ClientFiles, endpoints: &[Endpoint]) -> Result<TcpDialer, Failure> {
-    let made = TcpDialer::new(Names::default(), Some(files), b"http/1.1");
+fn dialer(
+    files: &ClientFiles,
+    endpoints: &[Endpoint],
+    names: &Names,
+) -> Result<TcpDialer, Failure> {
+    let made = TcpDialer::new(names.clone(), Some(files), b"http/1.1");
     let is_needed = *files != ClientFiles::default() || endpoints.iter().any(Endpoint::is_secure);
     match made {
-        Err(_) if !is_needed => TcpDialer::new(Names::default(), None, b"http/1.1"),
+        Err(_) if !is_needed => TcpDialer::new(names.clone(), None, b"http/1.1"),
         made => made,
     }
     .map_err(|error| Failure::told(in_our_flags(&error)))

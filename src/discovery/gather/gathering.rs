@@ -1,4 +1,4 @@
-//! The gathering: registers this member, and waits until all have come.
+//! The gathering: registers this member, and waits until all have come; or only looks who they are.
 
 use std::future::Future;
 
@@ -47,15 +47,57 @@ pub async fn gather<R: Registry>(
     own: Own<'_>,
     mut connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
 ) -> Result<Vec<Registered>, GatherError> {
-    let mut backoff = Backoff::new(limits::DISCOVERY_RETRY_FIRST, limits::DISCOVERY_RETRY_MAX);
     let meeting = Gathering { own, id: id_text(own.urls, own.token) };
+    let meet =
+        async |registry: &mut R, backoff: &mut Backoff| meeting.meet(registry, backoff).await;
+    again(&mut connect, meet).await
+}
+
+/// The founders, for somebody who is none of them: he registers nobody, and waits until all have come.
+pub async fn founded<R: Registry>(
+    token: &str,
+    mut connect: impl AsyncFnMut(usize) -> Result<R, Failure>,
+) -> Result<Vec<Registered>, GatherError> {
+    let look = async |registry: &mut R, backoff: &mut Backoff| {
+        let size = size(&registry.size().await?)?;
+        let mut listing = registry.entries().await?;
+        loop {
+            let founders = founders(&listing.entries, size, token)?;
+            backoff.reset();
+            tell(&founders, size);
+            if founders.len() == size {
+                return Ok(founders);
+            }
+            registry.change(listing.at).await?;
+            listing = changed(listing, registry).await?;
+        }
+    };
+    again(&mut connect, look).await
+}
+
+/// Who is there now. Where nothing has changed, whoever said so is not asked again without a pause: a wait may end at once
+/// each time, as one whose history is gone, or behind a proxy that remembers its answer.
+async fn changed<R: Registry>(before: Listing, registry: &mut R) -> Result<Listing, Failure> {
+    let now = registry.entries().await?;
+    if now.entries == before.entries {
+        sleep(limits::DISCOVERY_RETRY_FIRST).await;
+    }
+    Ok(now)
+}
+
+/// Tries until it works, or fails with what time does not mend.
+async fn again<R: Registry, T>(
+    connect: &mut impl AsyncFnMut(usize) -> Result<R, Failure>,
+    mut ask: impl AsyncFnMut(&mut R, &mut Backoff) -> Result<T, Failure>,
+) -> Result<T, GatherError> {
+    let mut backoff = Backoff::new(limits::DISCOVERY_RETRY_FIRST, limits::DISCOVERY_RETRY_MAX);
     for attempt in 0.. {
-        let met = match connect(attempt).await {
-            Ok(mut registry) => meeting.meet(&mut registry, &mut backoff).await,
+        let asked = match connect(attempt).await {
+            Ok(mut registry) => ask(&mut registry, &mut backoff).await,
             Err(failure) => Err(failure),
         };
-        match met {
-            Ok(founders) => return Ok(founders),
+        match asked {
+            Ok(found) => return Ok(found),
             Err(Failure::Final(error)) => return Err(error),
             Err(Failure::Passing(what)) => {
                 let wait = backoff.next_wait();
@@ -118,7 +160,7 @@ impl Gathering<'_> {
                 return Ok(founders);
             }
             registry.change(listing.at).await?;
-            listing = registry.entries().await?;
+            listing = changed(listing, registry).await?;
         }
     }
 
@@ -157,6 +199,7 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+    use crate::base::{Clock, SystemClock};
 
     /// A registry in memory.
     #[derive(Default)]
@@ -167,6 +210,8 @@ mod tests {
         coming: Vec<(String, String)>,
         /// What a wait says once.
         breaks: bool,
+        /// Waits that end and nothing has changed.
+        idle: usize,
         written: usize,
     }
 
@@ -194,6 +239,10 @@ mod tests {
             let mut state = self.0.borrow_mut();
             if std::mem::take(&mut state.breaks) {
                 return Err(Failure::Passing("it is restarted".to_owned()));
+            }
+            if state.idle > 0 {
+                state.idle -= 1;
+                return Ok(());
             }
             let next = state.coming.remove(0);
             state.entries.push(next);
@@ -229,11 +278,32 @@ mod tests {
     }
 
     #[test]
+    fn who_only_looks_waits_and_writes_nothing() {
+        let memory = Memory(Rc::new(RefCell::new(three(&[of("b", 2)], &[of("c", 3), of("d", 4)]))));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let found = runtime.block_on(founded("t", async |_| Ok(memory.clone()))).unwrap();
+        let names: Vec<&str> = found.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!((names, memory.0.borrow().written), (vec!["b", "c", "d"], 0));
+    }
+
+    #[test]
     fn who_was_ended_goes_on_where_it_was() {
         let mut state = three(&[of("a", 1), of("b", 2)], &[of("c", 3)]);
         state.breaks = true;
         let (found, written) = run(state, "a", 1);
         assert_eq!((found.unwrap(), written), (vec!["a".into(), "b".into(), "c".into()], 0));
+    }
+
+    #[test]
+    fn a_service_that_does_not_let_us_wait_is_asked_with_pauses() {
+        let idle = 2;
+        let state = State { idle, ..three(&[of("a", 1), of("b", 2)], &[of("c", 3)]) };
+        let clock = SystemClock::new();
+        let began = clock.now();
+        let (found, _) = run(state, "a", 1);
+        assert_eq!(found.unwrap().len(), 3);
+        let waited = clock.now().since(began);
+        assert!(waited >= limits::DISCOVERY_RETRY_FIRST * u32::try_from(idle).unwrap());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Meeting {place, tls, credentials, ..}     what the settings say (meeting; place reads URLs)
-//!   gather ─► Registry: size, entries, register, change
+//!   gather, founded ─► Registry: size, entries, register, change        (founded only looks who has come)
 //!               ├─ V2   a URL: etcd's v2 keys over HTTP/1.1
 //!               ├─ V3   a token and endpoints: etcd's KV and Watch over gRPC      (wire: TCP, TLS, a proxy in between)
 //!               └─ whoever else reads and writes the same keys
@@ -24,7 +24,7 @@ mod wire;
 
 pub use entry::Registered;
 pub use error::{Failure, GatherError};
-pub use gathering::{Listing, Own, Registry, gather};
+pub use gathering::{Listing, Own, Registry, founded, gather};
 pub use meeting::{Credentials, Meeting};
 pub use place::{Directory, Tokened, Venue};
 pub use v2::V2;

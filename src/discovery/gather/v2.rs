@@ -8,7 +8,7 @@ use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::error::{Failure, GatherError};
 use super::gathering::{Listing, Registry};
@@ -134,9 +134,15 @@ impl<'a> V2<'a> {
             true => format!("{} ({status})", told.message),
             false => format!("{} ({}, {status})", told.message, told.cause),
         };
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        let is_passing =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        if status.is_server_error() || is_passing {
             let what = told.as_ref().map_or_else(|| status.to_string(), says);
             return Err(Failure::Passing(format!("{server} answers {what}")));
+        }
+        if status.is_success() && body.is_empty() {
+            // As an etcd ends a wait when it stops.
+            return Err(Failure::Passing(format!("{server} answers nothing ({status})")));
         }
         let endpoint = || format!("{server}{}", self.directory.path);
         if status == StatusCode::UNAUTHORIZED || status == StatusCode::FORBIDDEN {
@@ -192,11 +198,7 @@ impl Registry for V2<'_> {
         let path = format!("?wait=true&recursive=true&waitIndex={}", since + 1);
         let asking = self.ask(Method::GET, &path, None, Duration::MAX);
         match timeout(limits::DISCOVERY_LOOK_AGAIN, asking).await {
-            Ok(Ok(answer)) if answer.told.error_code.is_some() => {
-                // Its history is shorter than we waited: the list tells, but not in a circle without a pause.
-                sleep(limits::DISCOVERY_RETRY_FIRST).await;
-                Ok(())
-            }
+            // If its history is shorter than we waited, the list tells.
             Ok(answered) => answered.map(|_| ()),
             Err(_) => Ok(()),
         }
@@ -260,6 +262,8 @@ mod tests {
         for (status, body) in [
             (503, ""),
             (429, "{}"),
+            (408, ""),
+            (200, ""),
             (500, r#"{"errorCode":300,"message":"Raft Internal Error"}"#),
             (400, r#"{"errorCode":301,"message":"During Leader Election"}"#),
         ] {

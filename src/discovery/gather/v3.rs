@@ -167,7 +167,9 @@ impl<'a> V3<'a> {
             .get(CONTENT_TYPE)
             .and_then(|it| it.to_str().ok())
             .is_some_and(|it| it.starts_with("application/grpc"));
-        if head.status.is_server_error() {
+        let is_passing =
+            matches!(head.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
+        if head.status.is_server_error() || is_passing {
             return Err(self.passing(&format!("answers {}", head.status)));
         }
         if head.status != StatusCode::OK || !is_grpc {
@@ -215,6 +217,9 @@ impl<'a> V3<'a> {
         if code == 0 {
             return Ok(());
         }
+        if self.token.is_some() && is_of_a_login(&text) {
+            return Err(self.passing(&format!("takes our login for no longer good: {text}")));
+        }
         let is_login = is(&[Code::Unauthenticated, Code::PermissionDenied])
             || (is(&[Code::InvalidArgument]) && text.contains("user name is empty"))
             || text.contains("authentication failed");
@@ -251,6 +256,11 @@ impl<'a> V3<'a> {
             .next()
             .ok_or_else(|| GatherError::SizeNotFound { place: self.tokened.described() }.into())
     }
+}
+
+/// What a server says of a login that has ended, or is older than its users: another one is taken.
+fn is_of_a_login(text: &str) -> bool {
+    text.contains("invalid auth token") || text.contains("revision of auth store is old")
 }
 
 async fn handshake(

@@ -30,7 +30,7 @@ pub struct Entry {
     pub proposed_at_ms: i64,
     #[prost(
         oneof = "entry::Command",
-        tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44"
+        tags = "32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43, 44, 45"
     )]
     pub command: ::core::option::Option<entry::Command>,
 }
@@ -67,6 +67,8 @@ pub mod entry {
         V2Sync(super::V2Sync),
         #[prost(message, tag = "44")]
         V2Auth(super::V2Auth),
+        #[prost(message, tag = "45")]
+        Auth(super::AuthChange),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -105,6 +107,9 @@ pub struct MemberChange {
     pub kind: i32,
     #[prost(message, optional, tag = "2")]
     pub member: ::core::option::Option<super::super::etcdserverpb::Member>,
+    /// The most learners that whoever proposed it lets in; 0 is 1.
+    #[prost(uint32, tag = "3")]
+    pub learners_max: u32,
 }
 /// Nested message and enum types in `MemberChange`.
 pub mod member_change {
@@ -468,4 +473,100 @@ pub mod v2_event {
             }
         }
     }
+}
+/// A change of the users and roles of the v3 API.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthChange {
+    #[prost(oneof = "auth_change::Change", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    pub change: ::core::option::Option<auth_change::Change>,
+}
+/// Nested message and enum types in `AuthChange`.
+pub mod auth_change {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Change {
+        #[prost(bool, tag = "1")]
+        Enabled(bool),
+        /// Roles are granted one by one.
+        #[prost(message, tag = "2")]
+        AddUser(super::AuthUser),
+        /// By name.
+        #[prost(string, tag = "3")]
+        DeleteUser(::prost::alloc::string::String),
+        #[prost(message, tag = "4")]
+        ChangePassword(super::AuthPassword),
+        #[prost(message, tag = "5")]
+        GrantRole(super::AuthUserRole),
+        #[prost(message, tag = "6")]
+        RevokeRole(super::AuthUserRole),
+        /// By name.
+        #[prost(string, tag = "7")]
+        AddRole(::prost::alloc::string::String),
+        #[prost(string, tag = "8")]
+        DeleteRole(::prost::alloc::string::String),
+        #[prost(message, tag = "9")]
+        GrantPermission(super::AuthRolePermission),
+        /// By its keys: what it permits is not compared.
+        #[prost(message, tag = "10")]
+        RevokePermission(super::AuthRolePermission),
+        #[prost(message, tag = "11")]
+        Login(super::AuthLogin),
+    }
+}
+/// Also a row of table auth.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthUser {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// bcrypt's, made before the log.
+    #[prost(string, tag = "2")]
+    pub password_hash: ::prost::alloc::string::String,
+    /// It is known by its certificate alone.
+    #[prost(bool, tag = "3")]
+    pub no_password: bool,
+    /// Ascending.
+    #[prost(string, repeated, tag = "4")]
+    pub roles: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// A row of table auth.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct AuthRole {
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// By key.
+    #[prost(message, repeated, tag = "2")]
+    pub permissions: ::prost::alloc::vec::Vec<super::super::authpb::Permission>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthPassword {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    /// As in AuthUser.
+    #[prost(string, tag = "2")]
+    pub password_hash: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthUserRole {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub role: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthRolePermission {
+    #[prost(string, tag = "1")]
+    pub role: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "2")]
+    pub permission: ::core::option::Option<super::super::authpb::Permission>,
+}
+/// A user has shown its password and gets a token, which every member is to know: what is hashed (SHA-256) is the part of it
+/// before the dot; behind it stands the index of this entry.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct AuthLogin {
+    #[prost(string, tag = "1")]
+    pub user: ::prost::alloc::string::String,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub token_hash: ::prost::bytes::Bytes,
+    /// At which the password was compared: refused at any other.
+    #[prost(uint64, tag = "3")]
+    pub auth_revision: u64,
 }

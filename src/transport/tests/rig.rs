@@ -226,7 +226,7 @@ pub(super) fn runtime() -> tokio::runtime::Runtime {
 }
 
 pub(super) fn keychain(peer: Option<PlaneFiles>, client: Option<PlaneFiles>) -> Arc<Keychain> {
-    Keychain::load(KeychainFiles { peer, client }).unwrap()
+    Keychain::load(KeychainFiles { peer, client, ..KeychainFiles::default() }).unwrap()
 }
 
 pub(super) fn loopback(peers: Option<Scheme>, clients: Option<Scheme>, port: u16) -> Listener {

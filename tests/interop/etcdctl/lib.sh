@@ -63,7 +63,7 @@ serves() {
 
 # What differs from run to run, by its place: terms, indexes, sizes, times, ids that have no name.
 masked() {
-    sed -E -f names -e '/^\{"level":/d' -e 's/ +$//' \
+    sed -E -f names -e '/^\{"level":/d' -e 's/ +$//' -e 's/\x00/NUL/g' \
         -e 's/("?(cluster_id|raft_term|raftTerm|raftIndex|raftAppliedIndex|dbSize|dbSizeInUse|hash)":)[0-9]+/\1N/g' \
         -e 's/("member_id":)("?)[a-zA-Z0-9-]+"?/\1\2N\2/g' -e 's/^("(ClusterID|MemberID|RaftTerm|RaftIndex|RaftAppliedIndex|DBSize|DBSizeInUse|Hash)" : ).*/\1N/' \
         -e 's/took ?=? [0-9.]+(m|µ|n)?s\b/took TIME/g' -e 's/("took":")[^"]*/\1TIME/g' -e 's/^("Took" : ).*/\1TIME/' \

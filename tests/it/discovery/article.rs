@@ -105,6 +105,9 @@ fn the_third_articles_script_forms_a_cluster_of_five_and_then_of_six() {
             );
             assert!(listed.contains(&line), "{listed}");
         }
+        one_more_is_a_proxy(&desk).await;
+        // What comes next starts a member of its name, at its addresses.
+        desk.line("rm -r test6.etcd").unwrap();
         let added = eventually("the sixth is added", || async { desk.line(ADD) }).await;
         assert!(added.contains("Added member named test6 with ID"), "{added}");
         nodes.push(desk.background("test6", SIXTH));
@@ -116,4 +119,19 @@ fn the_third_articles_script_forms_a_cluster_of_five_and_then_of_six() {
         let told = desk.line(SHOWN).unwrap();
         assert_eq!(told.matches("=http://localhost").count(), 5, "{told}");
     });
+}
+
+/// One more than were asked for, which answers as the members do.
+async fn one_more_is_a_proxy(desk: &Desk) {
+    let _surplus = desk.background("surplus", &node(6));
+    eventually("the surplus node answers", || async {
+        let listed = desk.line(&LIST.replace("12379", "62379"))?;
+        (listed.matches(" clientURLs=http://").count() == 5).then_some(())
+    })
+    .await;
+    let set = desk.line("curl -X PUT http://localhost:62379/v2/keys/by -d value=proxy").unwrap();
+    assert!(set.contains(r#""action":"set""#), "{set}");
+    let told = desk.line("curl http://localhost:32379/v2/keys/by?quorum=true").unwrap();
+    assert!(told.contains(r#""value":"proxy""#), "{told}");
+    assert!(desk.line(SHOWN).unwrap().matches("=http://localhost").count() == 5);
 }

@@ -38,15 +38,15 @@ fn three_form_by_a_url_with_the_third_and_not_before() {
     nodes[2].start(&folder);
     let cluster = are_one(&folder, &nodes);
 
-    let mut surplus = Node::new("test4", &words);
+    let mut surplus = Node::new("test4", &[&words[..], &["--discovery-fallback=exit"]].concat());
     surplus.start(&folder);
     let said = surplus.gives_up();
     let full =
         "discovery: cluster is full: the token was used by its 3 members (test1, test2, test3)";
     assert!(said.contains(full), "{said}");
 
-    // Asked for, the surplus one serves as a proxy of the others, and remembers them.
-    let mut proxy = Node::new("test5", &[&words[..], &["--discovery-fallback=proxy"]].concat());
+    // Where nobody forbids it, the surplus one serves as a proxy of the others, and remembers them.
+    let mut proxy = Node::new("test5", &words);
     proxy.start(&folder);
     proxy.serves();
     let told = proxy.ask("PUT", "/v2/keys/by", "value=proxy");
@@ -58,6 +58,7 @@ fn three_form_by_a_url_with_the_third_and_not_before() {
     service.kill();
     proxy.kill();
     proxy.start(&folder);
+    proxy.says("the data directory is a proxy's: it starts as one");
     proxy.serves();
     nodes[0].kill();
     nodes[0].start(&folder);
@@ -99,7 +100,12 @@ fn three_form_by_a_token_over_grpc_and_quic() {
     are_one(&folder, &nodes);
     let mut surplus = Node::new("n4", &by_token);
     surplus.start(&folder);
-    let said = surplus.gives_up();
+    surplus.says("the cluster is full: falling back to a proxy");
+    surplus.serves();
+    let forbidden = [&by_token[..], &["--discovery-fallback=exit"]].concat();
+    let mut forbidden = Node::new("n5", &forbidden);
+    forbidden.start(&folder);
+    let said = forbidden.gives_up();
     assert!(said.contains("discovery: cluster is full"), "{said}");
 }
 

@@ -64,3 +64,27 @@ fn members_that_were_given_different_lists_form_nothing() {
         });
     }
 }
+
+#[test]
+fn a_member_with_data_of_another_cluster_is_told() {
+    let _seat = Seat::take();
+    let folder = Folder::new();
+    let ports = [free_port(), free_port(), free_port()];
+    let entry = |n: usize| format!("n{}=http://127.0.0.1:{}", n + 1, ports[n]);
+    let (own, all) = (entry(0), format!("{},{},{}", entry(0), entry(1), entry(2)));
+    let old = start(&folder, &Told { name: "n1", port: ports[0], list: &own, token: "old" });
+    until("it serves alone", || old.stderr().contains("ready to serve").then_some(()));
+    drop(old);
+    let names = ["n1", "n2", "n3"];
+    let told = |at: usize| Told { name: names[at], port: ports[at], list: &all, token: "t" };
+    let members = [0, 1, 2].map(|at| start(&folder, &told(at)));
+    let says = |at: usize, text: &str| {
+        until(text, || members[at].stderr().contains(text).then_some(()));
+    };
+    says(0, "initial-cluster, discovery and their like are ignored");
+    // The two others are a majority of what they were told, and each side says what is wrong.
+    for at in 0..3 {
+        says(at, "or one has another cluster's data in its data-dir");
+    }
+    says(1, "ready to serve");
+}

@@ -116,10 +116,7 @@ impl Node {
 
     /// The cluster that it says to have started in.
     pub(super) fn cluster(&self) -> Option<String> {
-        let log = self.log();
-        let line = log.lines().find(|line| line.contains("\"message\":\"started\""))?;
-        let (_, rest) = line.split_once("\"cluster\":\"")?;
-        Some(rest.split('"').next()?.to_owned())
+        cluster_of(&self.log())
     }
 
     pub(super) fn ask(&self, method: &str, path: &str, form: &str) -> Page {
@@ -140,6 +137,13 @@ impl Node {
         let key = format!("/_etcd/registry/{token}/_config/size");
         folder.run(&["--endpoints", &self.url(), "put", &key, size]).ok();
     }
+}
+
+/// The cluster in which a member says to have started.
+pub(super) fn cluster_of(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("\"message\":\"started\""))?;
+    let (_, rest) = line.split_once("\"cluster\":\"")?;
+    Some(rest.split('"').next()?.to_owned())
 }
 
 /// A test that fails shows what its nodes said last.

@@ -28,7 +28,7 @@ impl Service {
         Self::of(1, &["discovery"])
     }
 
-    fn of(nodes: usize, words: &[&str]) -> Self {
+    pub(super) fn of(nodes: usize, words: &[&str]) -> Self {
         Self::launch(Folder::new(), "http", nodes, words)
     }
 
@@ -105,7 +105,11 @@ impl Service {
         format!("http://127.0.0.1:{}", self.ports[at].1)
     }
 
-    fn port(&self) -> u16 {
+    pub(super) fn kill(&mut self, at: usize) {
+        self.processes[at] = None;
+    }
+
+    pub(super) fn port(&self) -> u16 {
         self.ports[0].0
     }
 

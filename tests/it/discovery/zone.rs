@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -28,22 +28,52 @@ pub(super) fn srv(name: &str, target: &str, port: u16) -> String {
     format!("srv-host={name},{target},{port},0,1")
 }
 
+/// Whether there is such a server; if not, a line says so.
+pub(super) fn is_there() -> bool {
+    if Command::new("dnsmasq").arg("--version").output().is_ok() {
+        return true;
+    }
+    let is_required = std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required");
+    assert!(!is_required, "dnsmasq is not here, and QUORATE_CLIENTS says that it must be");
+    // Not by println: that of a test that passes is not shown.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: DNS needs dnsmasq (dnsmasq-base)");
+    false
+}
+
+/// dnsmasq's file: these records and nothing else, and answers over UDP that are short.
+pub(super) fn settings(ip: IpAddr, port: u16, records: &[String]) -> String {
+    let user = if is_root() { "user=root\n" } else { "" };
+    let records = records.join("\n");
+    format!(
+        "port={port}\nlisten-address={ip}\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\n{user}\
+         local=/q.test/\nlocal=/other.test/\nlocal=/cluster/\nedns-packet-max=512\n{records}\n"
+    )
+}
+
 impl Zone {
     /// None, and a line that says so, where there is no such server. Its address is its own, and its port the one of
     /// DNS where that is allowed.
     pub(super) fn serve(records: &[String]) -> Option<Self> {
         static NEXT: AtomicU8 = AtomicU8::new(0);
-        if Command::new("dnsmasq").arg("--version").output().is_err() {
-            let is_required =
-                std::env::var("QUORATE_CLIENTS").is_ok_and(|value| value == "required");
-            assert!(!is_required, "dnsmasq is not here, and QUORATE_CLIENTS says that it must be");
-            // Not by println: that of a test that passes is not shown.
-            let _ = writeln!(std::io::stderr(), "SKIPPED: DNS needs dnsmasq (dnsmasq-base)");
-            return None;
-        }
         let [_, _, high, low] = std::process::id().to_be_bytes();
         let ip = Ipv4Addr::new(127, 100 + NEXT.fetch_add(1, Ordering::Relaxed), high, low.max(1));
-        let server = SocketAddr::from((ip, if is_root() { 53 } else { free_port() }));
+        let port = if is_root() { 53 } else { free_port() };
+        Self::serve_at(SocketAddr::from((ip, port)), records)
+    }
+
+    /// The same over IPv6; none, too, where a machine has none.
+    pub(super) fn serve_over_ipv6(records: &[String]) -> Option<Self> {
+        if UdpSocket::bind("[::1]:0").is_err() {
+            let _ = writeln!(std::io::stderr(), "SKIPPED: DNS over IPv6 needs ::1");
+            return None;
+        }
+        Self::serve_at(SocketAddr::from((Ipv6Addr::LOCALHOST, free_port())), records)
+    }
+
+    fn serve_at(server: SocketAddr, records: &[String]) -> Option<Self> {
+        if !is_there() {
+            return None;
+        }
         let dir = tempfile::tempdir().unwrap();
         let mut zone = Self { server, dir, process: None };
         zone.write(records);
@@ -53,14 +83,8 @@ impl Zone {
     /// Other records from now on.
     pub(super) fn write(&mut self, records: &[String]) {
         self.stop();
-        let (ip, port) = (self.server.ip(), self.server.port());
-        let user = if is_root() { "user=root\n" } else { "" };
-        let settings = format!(
-            "port={port}\nlisten-address={ip}\nbind-interfaces\nno-resolv\nno-hosts\npid-file=\n{user}\
-             local=/q.test/\nlocal=/other.test/\nlocal=/cluster/\nedns-packet-max=512\n"
-        );
         let path = self.dir.path().join("dnsmasq.conf");
-        fs::write(&path, format!("{settings}{}\n", records.join("\n"))).unwrap();
+        fs::write(&path, settings(self.server.ip(), self.server.port(), records)).unwrap();
         let mut command = Command::new("dnsmasq");
         command.arg("--keep-in-foreground").arg("--log-facility=-");
         command.arg(format!("--conf-file={}", path.display()));
@@ -86,7 +110,8 @@ impl Zone {
     }
 
     fn ask(&self, name: &str, kind: u16) -> Option<Vec<u8>> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let any = if self.server.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" };
+        let socket = UdpSocket::bind(any).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
         let mut question = vec![0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         for label in name.split('.') {

@@ -5,6 +5,7 @@
 
 mod disk;
 mod disks;
+mod divergence;
 mod flips;
 mod kills;
 mod members;

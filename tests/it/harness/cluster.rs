@@ -146,6 +146,14 @@ impl Cluster {
         member.url.rsplit(':').next().unwrap().parse().unwrap()
     }
 
+    /// One more setting of all members, a line of TOML; before their first start.
+    pub(crate) fn set(&self, line: &str) {
+        for member in &self.members {
+            let text = std::fs::read_to_string(&member.config).unwrap();
+            std::fs::write(&member.config, format!("{line}\n{text}")).unwrap();
+        }
+    }
+
     /// Process ids; none for a member that does not run.
     pub(crate) fn processes(&self) -> Vec<Option<u32>> {
         let id = |member: &Member| member.process.as_ref().map(Process::id);

@@ -1,6 +1,7 @@
 //! The program as a cluster of one, in clear.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate};
@@ -13,8 +14,8 @@ use tokio::net::TcpStream;
 pub(super) struct Alone {
     pub address: SocketAddr,
     // Before its folder, which has its log.
-    _process: Process,
-    _dir: tempfile::TempDir,
+    process: Process,
+    dir: tempfile::TempDir,
     _seat: Seat,
 }
 
@@ -27,7 +28,18 @@ impl Alone {
     }
 
     /// The same of any program with etcd's flags, and nothing is written.
-    pub(super) async fn of(mut program: Command, flags: &[&str]) -> (Self, Client) {
+    pub(super) async fn of(program: Command, flags: &[&str]) -> (Self, Client) {
+        let alone = Self::opened(program, flags).await;
+        let client = Client::dial(alone.address).await;
+        eventually("it serves", || async {
+            client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
+        })
+        .await;
+        (alone, client)
+    }
+
+    /// Started; clients are heard, and it may be without a leader yet.
+    pub(super) async fn opened(mut program: Command, flags: &[&str]) -> Self {
         let seat = Seat::take();
         let dir = tempfile::tempdir().unwrap();
         let ports = free_ports(2);
@@ -39,11 +51,21 @@ impl Alone {
         program.args(["--listen-client-urls", &url(1), "--advertise-client-urls", &url(1)]);
         let process = Process::spawn(program, &dir.path().join("n0.log"));
         eventually("the TCP door", || async { TcpStream::connect(address).await.ok() }).await;
-        let client = Client::dial(address).await;
-        eventually("it serves", || async {
-            client.call::<pb::RangeResponse>(RANGE, &[], &get("ready")).await.ok()
-        })
-        .await;
-        (Self { address, _process: process, _dir: dir, _seat: seat }, client)
+        Self { address, process, dir, _seat: seat }
+    }
+
+    /// Its data, and its log.
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// What it has logged.
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// A signal that it does not end by.
+    pub(super) fn signal(&self, name: &str) {
+        self.process.signal(name);
     }
 }

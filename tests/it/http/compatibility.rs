@@ -30,6 +30,15 @@ fn names(cell: &str) -> Vec<String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
+/// The gateway's paths, each with the name of its method.
+pub(super) fn paths() -> Vec<(String, String)> {
+    let of = |row: &Vec<String>| {
+        let name = names(&row[0])[0].rsplit_once('/').unwrap().1.to_owned();
+        names(&row[1]).into_iter().map(move |path| (path, name.clone()))
+    };
+    rows("Every method").iter().flat_map(of).collect()
+}
+
 /// How a method answers a request that says little; none if it does not within a moment.
 async fn asked(client: &Client, path: &str, request: &[u8]) -> Option<Result<(), End>> {
     let mut stream = client.open(&format!("/{path}"), &[]).await;

@@ -1,4 +1,4 @@
-//! The real etcdctl, 3.4 and 3.6, through all of its commands but those of authentication: the scripts of
+//! The real etcdctl, 3.4 and 3.6, through all of its commands: the scripts of
 //! `tests/interop/etcdctl`, and beside them what it was told by a real etcd.
 //!
 //! `QUORATE_TRANSCRIPTS_OF=/path/to/etcd cargo test --test it etcdctl` records that anew; the difference is read by eye.
@@ -38,7 +38,7 @@ fn compare(version: &str, tool: &str) {
     let recorded = std::env::var_os("QUORATE_TRANSCRIPTS_OF").map(PathBuf::from);
     let server = recorded.clone().unwrap_or_else(|| env!("CARGO_BIN_EXE_quorate").into());
     let mut different = String::new();
-    let mut scripts = vec!["keys", "leases", "cluster", "copies"];
+    let mut scripts = vec!["keys", "leases", "cluster", "copies", "users"];
     if is_required() || recorded.is_some() {
         scripts.push("checks");
     }
@@ -54,6 +54,21 @@ fn compare(version: &str, tool: &str) {
         }
     }
     assert!(different.is_empty(), "- etcd, + Quorate\n{different}");
+}
+
+/// Called `etcdctl`, our own program tells of users what etcdctl 3.6 tells, over QUIC.
+#[test]
+fn our_own_commands_tell_of_users_what_etcdctl_tells() {
+    if std::env::var_os("QUORATE_TRANSCRIPTS_OF").is_some() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let tool = dir.path().join("etcdctl");
+    let program = env!("CARGO_BIN_EXE_quorate");
+    std::os::unix::fs::symlink(program, &tool).unwrap();
+    let told = transcript("users", tool.to_str().unwrap(), Path::new(program));
+    let kept = std::fs::read_to_string(Path::new(FOLDER).join("3.6/users.txt")).unwrap();
+    assert!(kept == told, "- etcdctl, + Quorate\n{}", difference(&kept, &told));
 }
 
 /// Whether the tool is here, and of this version; a line says so where it is not.

@@ -11,15 +11,29 @@ use tokio::net::TcpStream;
 
 use super::super::harness::run;
 use super::alone::Alone;
-use super::pages::ask;
+use super::pages::{ask, ask_with};
 use super::{InMemory, Memory, listen, soon};
 
 /// Status, and the answer.
 pub(super) async fn post(address: SocketAddr, path: &str, body: &str) -> (u16, String) {
-    let (head, body) = ask(address, &format!("POST {path}"), body).await;
+    post_as(address, path, None, body).await
+}
+
+/// The same with a token.
+pub(super) async fn post_as(
+    address: SocketAddr,
+    path: &str,
+    token: Option<&str>,
+    body: &str,
+) -> (u16, String) {
+    let (head, body) = ask_with(address, &format!("POST {path}"), &header(token), body).await;
     let is_chunked = head.to_lowercase().contains("transfer-encoding: chunked");
     let body = if is_chunked { whole(&body) } else { body };
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+fn header(token: Option<&str>) -> String {
+    token.map(|token| format!("authorization: {token}\r\n")).unwrap_or_default()
 }
 
 /// What was cut into chunks; etcd cuts what is long.
@@ -166,11 +180,16 @@ impl Lines {
     }
 
     /// The same, and nothing further will be said: etcd's own gateway begins to answer only then.
-    pub(super) async fn whole(address: SocketAddr, path: &str, body: &str) -> Self {
+    pub(super) async fn whole(
+        address: SocketAddr,
+        path: &str,
+        token: Option<&str>,
+        body: &str,
+    ) -> Self {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        let length = body.len();
+        let (length, token) = (body.len(), header(token));
         let text = format!(
-            "POST {path} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nhost: h\r\n{token}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(text.as_bytes()).await.unwrap();
         Self { stream: BufReader::new(stream) }

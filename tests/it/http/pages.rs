@@ -12,14 +12,25 @@ use tokio::net::TcpStream;
 use super::super::harness::{Process, Seat, eventually, free_ports, quorate, run};
 use super::calls::{PUT, RANGE, get, put};
 use super::client::Client;
+use super::gateway::post;
 use super::{InMemory, Memory, Server, listen, soon};
 
 /// Head and body of the answer to an HTTP/1.1 request.
 pub(super) async fn ask(address: SocketAddr, request: &str, body: &str) -> (String, String) {
+    ask_with(address, request, "", body).await
+}
+
+/// The same with more lines in the head.
+pub(super) async fn ask_with(
+    address: SocketAddr,
+    request: &str,
+    more: &str,
+    body: &str,
+) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let text = format!(
-        "{request} HTTP/1.1\r\nhost: h\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}"
+        "{request} HTTP/1.1\r\nhost: h\r\n{more}connection: close\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
@@ -38,15 +49,15 @@ async fn page(address: SocketAddr, path: &str) -> (u16, String) {
 async fn pages_are_got_and_nothing_else() {
     let server = Server::start(&Memory::new());
     let (head, body) = ask(server.address, "GET /version", "").await;
-    assert!(head.contains("content-type: application/json"), "{head}");
-    assert!(head.contains("access-control-allow-origin: *"), "{head}");
+    assert!(head.contains("Content-Type: application/json"), "{head}");
+    assert!(head.contains("Access-Control-Allow-Origin: *"), "{head}");
     let said: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((&said["etcdserver"], &said["etcdcluster"]), (&"3.6.0".into(), &"3.6.0".into()));
     assert_eq!(said["quorate"], env!("CARGO_PKG_VERSION"));
     for path in ["/health", "/version", "/livez", "/readyz/non_learner"] {
         let (head, body) = ask(server.address, &format!("POST {path}"), "").await;
         assert!(head.starts_with("HTTP/1.1 405 "), "{head}");
-        assert!(head.contains("allow: GET") && body == "Method Not Allowed\n", "{head}{body}");
+        assert!(head.contains("Allow: GET") && body == "Method Not Allowed\n", "{head}{body}");
     }
     let (head, body) = ask(server.address, "OPTIONS /v3/kv/put", "").await;
     assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty(), "{head}{body}");
@@ -83,6 +94,21 @@ async fn the_door_counts_its_calls() {
         format!("grpc_server_msg_sent_total{{grpc_type=\"unary\",{kv},grpc_method=\"Range\"}} 1"),
         "etcd_server_client_requests_total{client_api_version=\"3.6\",type=\"unary\"} 2".to_owned(),
     ] {
+        assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_fails_is_counted_once() {
+    let server = Server::start(&Memory::new());
+    let (status, told) = post(server.address, "/v3/election/observe", "{}").await;
+    assert_eq!(status, 501, "{told}");
+    let (_, text) = page(server.address, "/metrics").await;
+    for (code, count) in [("Unimplemented", 1), ("Canceled", 0), ("OK", 0)] {
+        let line = format!(
+            "grpc_server_handled_total{{grpc_code=\"{code}\",grpc_method=\"Observe\",\
+             grpc_service=\"v3electionpb.Election\",grpc_type=\"server_stream\"}} {count}"
+        );
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
 }

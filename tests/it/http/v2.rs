@@ -1,27 +1,28 @@
 //! etcd's v2 API: transcripts of a real etcd 3.4, replayed against a member, and what no transcript can say.
 //!
 //! A line is a request: a method, a path, a form or a raw body, and who asks (`as`). Indexes are told as they are, for both trees begin at the same one;
-//! dates are left out. Recorded with `QUORATE_V2_TRANSCRIPTS_OF=/path/to/etcd-3.4 cargo test --test it http::v2`.
+//! dates are left out. The article's are told by curl, too. Recorded with `QUORATE_V2_TRANSCRIPTS_OF=/path/to/etcd-3.4 cargo test --test it http::v2`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use goldenscript::{Command as Line, Runner};
 use quorate::proto::etcdserverpb as pb;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
-use tokio::task::JoinSet;
 
 use super::super::harness::{eventually, quorate, run};
+use super::super::interop::skipped;
 use super::alone::Alone;
 use super::calls::RANGE;
 use super::soon;
 use super::three::Three;
+use super::transcripts::difference;
 
 /// The second article's commands; the others are told to one member.
 const ARTICLE: &str = "the_second_articles_commands_in_their_order";
@@ -69,12 +70,26 @@ fn etcds_v2_transcripts_are_ours() {
     assert!(requests >= 200, "only {requests} requests are recorded");
 }
 
+#[test]
+fn curl_sends_the_second_articles_commands() {
+    if Command::new("curl").arg("--version").output().is_err() {
+        return skipped("curl").unwrap_or_default();
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/etcd_v2").join(ARTICLE);
+    let script = std::fs::read_to_string(&path).unwrap();
+    let mut talk = Talk { with_curl: true, ..Talk::three(quorate) };
+    let found = goldenscript::generate(&mut talk, &script).unwrap();
+    assert!(script == found, "{}", difference(&script, &found));
+}
+
 /// A fresh cluster, and the watches that are open.
 struct Talk {
     runtime: Runtime,
     cluster: Running,
     watches: BTreeMap<String, Answer>,
     requests: usize,
+    /// A process for each request.
+    with_curl: bool,
 }
 
 enum Running {
@@ -85,7 +100,8 @@ enum Running {
 /// An answer of which the head is read.
 struct Answer {
     head: String,
-    body: BufReader<TcpStream>,
+    body: Box<dyn AsyncBufRead + Send + Unpin>,
+    _curl: Option<tokio::process::Child>,
 }
 
 impl Talk {
@@ -101,7 +117,8 @@ impl Talk {
     fn start(cluster: impl Future<Output = Running>) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let cluster = runtime.block_on(cluster);
-        let talk = Self { runtime, cluster, watches: BTreeMap::new(), requests: 0 };
+        let watches = BTreeMap::new();
+        let talk = Self { runtime, cluster, watches, requests: 0, with_curl: false };
         let first = match talk.cluster {
             Running::Alone(_) => FIRST_INDEX,
             Running::Three(_) => FIRST_INDEX_OF_THREE,
@@ -138,7 +155,12 @@ impl Talk {
         let mut words = line.consume_args();
         let path = words.next_pos().ok_or("a path")?.value.clone();
         let address = self.address(line.prefix.as_deref());
-        let (status, text) = self.runtime.block_on(say(address, "GET", &path, ""));
+        let (status, text) = self.runtime.block_on(async {
+            let mut answer = self.get(address, &path).await;
+            let mut text = String::new();
+            soon("the page", answer.body.read_to_string(&mut text)).await.unwrap();
+            (answer.status().to_owned(), text)
+        });
         let page: serde_json::Value = serde_json::from_str(&text)?;
         let mut out = format!("{status}\n");
         while let Some(name) = words.next_pos() {
@@ -147,6 +169,13 @@ impl Talk {
             out += &format!("{}: {value}\n", name.value);
         }
         Ok(out)
+    }
+
+    async fn get(&self, address: SocketAddr, path: &str) -> Answer {
+        match self.with_curl {
+            true => curled(address, "GET", path, &[]).await,
+            false => send(address, "GET", path, "", "").await,
+        }
     }
 
     async fn request(&self, line: &Line) -> String {
@@ -158,13 +187,19 @@ impl Talk {
         let parameters = words.rest_key();
         let form = parameters.iter().map(|arg| {
             let name = arg.key.clone().unwrap_or_default();
-            format!("{}={}", escaped(&name), escaped(&arg.value))
+            (escaped(&name), escaped(&arg.value), format!("{name}={}", arg.value))
         });
-        let form = form.collect::<Vec<_>>().join("&");
+        let form: Vec<_> = form.collect();
         words.reject_rest().unwrap();
+        let address = self.address(line.prefix.as_deref());
+        if self.with_curl {
+            let fields: Vec<&str> = form.iter().map(|(.., typed)| typed.as_str()).collect();
+            return told(curled(address, &line.name, &path, &fields).await).await;
+        }
+        let form = form.iter().map(|(name, value, _)| format!("{name}={value}"));
+        let form = form.collect::<Vec<_>>().join("&");
         let kind = kind.unwrap_or_else(|| "application/x-www-form-urlencoded".to_owned());
         let body = raw.unwrap_or(form);
-        let address = self.address(line.prefix.as_deref());
         told(send_as(who.as_deref(), address, &line.name, &path, &kind, &body).await).await
     }
 }
@@ -280,12 +315,20 @@ async fn send_as(
         text += &format!("content-type: {kind}\r\n");
     }
     stream.write_all(format!("{text}\r\n{body}").as_bytes()).await.unwrap();
-    let mut body = BufReader::new(stream);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert!(soon("the head", body.read_line(&mut head)).await.unwrap() > 0, "{head}");
-    }
-    Answer { head, body }
+    Answer::read(Box::new(BufReader::new(stream)), None).await
+}
+
+/// The same by curl, as one types it.
+async fn curled(address: SocketAddr, method: &str, path: &str, form: &[&str]) -> Answer {
+    let mut curl = tokio::process::Command::new("curl");
+    // With --include a head waits for its body.
+    curl.args(["--silent", "--show-error", "--location", "--dump-header", "-", "--no-buffer"]);
+    curl.args(["--noproxy", "*", "--request", method]);
+    curl.args(form.iter().flat_map(|field| ["-d", field]));
+    curl.arg(format!("http://{address}{path}")).kill_on_drop(true);
+    let mut process = curl.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let out = Box::new(BufReader::new(process.stdout.take().unwrap()));
+    Answer::read(out, Some(process)).await
 }
 
 /// A request with a form: its status and its body.
@@ -302,6 +345,17 @@ pub(super) async fn say(
 }
 
 impl Answer {
+    async fn read(
+        mut body: Box<dyn AsyncBufRead + Send + Unpin>,
+        curl: Option<tokio::process::Child>,
+    ) -> Self {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(soon("the head", body.read_line(&mut head)).await.unwrap() > 0, "{head}");
+        }
+        Self { head, body, _curl: curl }
+    }
+
     fn status(&self) -> &str {
         self.head.split(' ').nth(1).unwrap().trim()
     }
@@ -372,7 +426,7 @@ impl Runner for Talk {
                 let (name, path) = (words.next_pos().ok_or("a name")?, words.next_pos());
                 let path = &path.ok_or("a path")?.value;
                 let address = self.address(line.prefix.as_deref());
-                let answer = self.runtime.block_on(send(address, "GET", path, "", ""));
+                let answer = self.runtime.block_on(self.get(address, path));
                 self.requests += 1;
                 let summary = answer.summary();
                 self.watches.insert(name.value.clone(), answer);
@@ -407,91 +461,21 @@ impl Runner for Talk {
 }
 
 #[test]
-fn a_hundred_clients_that_swap_one_key_lose_no_change() {
-    run(async {
-        let (alone, _) = Alone::start(&[]).await;
-        let address = alone.address;
-        say(address, "PUT", "/v2/keys/n", "value=0").await;
-        let mut clients = JoinSet::new();
-        for _ in 0..100 {
-            clients.spawn(async move {
-                loop {
-                    let (_, text) = say(address, "GET", "/v2/keys/n?quorum=true", "").await;
-                    let read: serde_json::Value = serde_json::from_str(&text).unwrap();
-                    let value: u64 = read["node"]["value"].as_str().unwrap().parse().unwrap();
-                    let index = &read["node"]["modifiedIndex"];
-                    let form = format!("value={}&prevIndex={index}", value + 1);
-                    match say(address, "PUT", "/v2/keys/n", &form).await {
-                        (200, _) => return,
-                        (412, text) => assert!(text.contains("Compare failed"), "{text}"),
-                        other => panic!("{other:?}"),
-                    }
-                }
-            });
-        }
-        while let Some(ended) = clients.join_next().await {
-            ended.unwrap();
-        }
-        let (_, text) = say(address, "GET", "/v2/keys/n", "").await;
-        assert!(text.contains(r#""value":"100""#), "{text}");
-    });
-}
-
-#[test]
-fn a_hundred_long_polls_hear_every_event_once_and_in_order() {
-    const EVENTS: u64 = 60;
-    run(async {
-        let (alone, _) = Alone::start(&[]).await;
-        let address = alone.address;
-        let begun = index(address).await;
-        let mut watchers = JoinSet::new();
-        for _ in 0..100 {
-            watchers.spawn(async move {
-                let (mut next, mut heard) = (begun + 1, Vec::new());
-                while heard.len() < EVENTS as usize {
-                    let path = format!("/v2/keys/q?wait=true&recursive=true&waitIndex={next}");
-                    let (status, text) = say(address, "GET", &path, "").await;
-                    assert_eq!(status, 200, "{text}");
-                    let event: serde_json::Value = serde_json::from_str(&text).unwrap();
-                    next = event["node"]["modifiedIndex"].as_u64().unwrap() + 1;
-                    heard.push(event["node"]["value"].as_str().unwrap().to_owned());
-                }
-                heard
-            });
-        }
-        for value in 0..EVENTS {
-            let (status, text) =
-                say(address, "POST", "/v2/keys/q", &format!("value={value}")).await;
-            assert_eq!(status, 201, "{text}");
-        }
-        let expected: Vec<String> = (0..EVENTS).map(|value| value.to_string()).collect();
-        while let Some(heard) = watchers.join_next().await {
-            assert_eq!(heard.unwrap(), expected);
-        }
-    });
-}
-
-#[test]
-fn history_older_than_a_thousand_events_is_cleared() {
-    run(async {
-        let (alone, _) = Alone::start(&[]).await;
-        let address = alone.address;
-        for _ in 0..1_002 {
-            assert!(say(address, "PUT", "/v2/keys/k", "").await.0 < 300);
-        }
-        let (status, text) = say(address, "GET", "/v2/keys/k?wait=true&waitIndex=2", "").await;
-        let cause = r#""cause":"the requested history has been cleared [3/2]","index":1002}"#;
-        assert!(status == 400 && text.contains(cause), "{status} {text}");
-        let (status, _) = say(address, "GET", "/v2/keys/k?wait=true&waitIndex=3", "").await;
-        assert_eq!(status, 200);
-    });
-}
-
-#[test]
 fn the_v2_api_can_be_turned_off() {
     run(async {
         let (alone, _) = Alone::of(quorate(), &["--enable-v2=false"]).await;
         assert_eq!(say(alone.address, "GET", "/v2/keys", "").await.0, 404);
+    });
+}
+
+#[test]
+fn who_asks_a_new_member_at_once_hears_where_it_is_found() {
+    run(async {
+        let alone = Alone::opened(quorate(), &[]).await;
+        let url = format!("http://{}", alone.address);
+        let (code, text) = say(alone.address, "GET", "/v2/members", "").await;
+        let told: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((code, told["members"][0]["clientURLs"][0].as_str()), (200, Some(&*url)));
     });
 }
 
@@ -504,6 +488,17 @@ fn the_tree_is_not_seen_through_v3() {
         let all = pb::RangeRequest { key, range_end, ..Default::default() };
         let found: pb::RangeResponse = client.call(RANGE, &[], &all).await.unwrap();
         assert_eq!((found.count, found.header.unwrap().revision), (0, 1));
+    });
+}
+
+#[test]
+fn names_of_the_head_are_written_as_go_writes_them() {
+    run(async {
+        let (alone, _) = Alone::start(&[]).await;
+        let head = send(alone.address, "GET", "/v2/keys", "", "").await.head;
+        for name in ["Content-Type", "X-Etcd-Cluster-Id", "X-Etcd-Index", "X-Raft-Index"] {
+            assert!(head.contains(&format!("\r\n{name}: ")), "{name}: {head}");
+        }
     });
 }
 
@@ -539,30 +534,4 @@ pub(super) async fn history(address: SocketAddr, from: u64, to: u64) -> Vec<serd
             return told;
         }
     }
-}
-
-#[test]
-fn a_write_over_the_quota_raises_the_alarm() {
-    run(async {
-        let (alone, _) = Alone::of(quorate(), &["--quota-backend-bytes=1000000"]).await;
-        let address = alone.address;
-        let form = format!("value={}", "x".repeat(50_000));
-        let refused = eventually("it is full", || async {
-            let (status, text) = say(address, "POST", "/v2/keys/q", &form).await;
-            (status != 201).then_some((status, text))
-        })
-        .await;
-        assert_eq!(refused.0, 500, "{}", refused.1);
-        assert!(refused.1.contains("\"errorCode\":300"), "{}", refused.1);
-        assert!(refused.1.contains("database space exceeded"), "{}", refused.1);
-        eventually("all are told", || async {
-            let path = "/v3/maintenance/alarm";
-            let (_, text) = say_json(address, "POST", path, r#"{"action":"GET"}"#).await;
-            text.contains("NOSPACE").then_some(())
-        })
-        .await;
-        // A small one is refused, too; what makes room is not.
-        assert_eq!(say(address, "PUT", "/v2/keys/small", "value=1").await.0, 500);
-        assert_eq!(say(address, "DELETE", "/v2/keys/q?recursive=true", "").await.0, 200);
-    });
 }

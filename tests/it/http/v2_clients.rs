@@ -107,6 +107,11 @@ fn transcripts(tool: Tool) {
             let program = recorded.as_ref().map_or_else(quorate, Command::new);
             let (alone, _) = Alone::of(program, &["--enable-v2=true"]).await;
             align(alone.address).await;
+            eventually("it has published its URLs", || async {
+                let (_, text) = say(alone.address, "GET", "/v2/members", "").await;
+                text.contains(r#""clientURLs":["http://"#).then_some(())
+            })
+            .await;
             alone
         });
         let script = std::fs::read_to_string(&path).unwrap();

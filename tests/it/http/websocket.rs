@@ -40,7 +40,14 @@ async fn upgraded(at: SocketAddr, path: &str, more: &str) -> (String, TcpStream)
 
 impl Socket {
     pub(super) async fn open(at: SocketAddr, path: &str) -> Self {
-        let (head, stream) = upgraded(at, path, "").await;
+        Self::open_as(at, path, None).await
+    }
+
+    /// The same with a token, which a browser can say in this header alone.
+    pub(super) async fn open_as(at: SocketAddr, path: &str, token: Option<&str>) -> Self {
+        let header = |token| format!("sec-websocket-protocol: Bearer, {token}\r\n");
+        let more = token.map(header).unwrap_or_default();
+        let (head, stream) = upgraded(at, path, &more).await;
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         Self(WebSocketStream::from_raw_socket(stream, Role::Client, None).await)
     }

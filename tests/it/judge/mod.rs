@@ -21,6 +21,8 @@ pub(crate) mod ownership;
 pub(crate) mod totals;
 #[path = "../../sim/tree.rs"]
 pub(crate) mod tree;
+#[path = "../../sim/users.rs"]
+pub(crate) mod users;
 #[path = "../../sim/violation.rs"]
 pub(crate) mod violation;
 #[path = "../../sim/watchers.rs"]

@@ -38,17 +38,27 @@ impl Raw {
 
     /// The same with any server; its control stream is to be kept.
     pub(crate) async fn greeted(url: &str) -> (Self, Stream) {
-        let (raw, _, control) = Self::to(url).await.hello().await;
+        Self::greeted_as(url, "").await
+    }
+
+    /// The same with a token.
+    pub(crate) async fn greeted_as(url: &str, token: &str) -> (Self, Stream) {
+        let (raw, _, control) = Self::to(url).await.hello_as(token).await;
         (raw, control)
     }
 
     async fn hello(self) -> (Self, ServerHello, Stream) {
+        self.hello_as("").await
+    }
+
+    async fn hello_as(self, token: &str) -> (Self, ServerHello, Stream) {
         let raw = self;
         let mut control = raw.stream().await;
         let hello = ClientHello {
             versions: vec![PROTOCOL_VERSION],
             client: "raw".to_owned(),
-            token: String::new(),
+            token: token.to_owned(),
+            ..ClientHello::default()
         };
         control.send.bytes(Control::ClientHello(hello).encode()).await.unwrap();
         let frame = soon("Hello", control.recv.frame(CONTROL_BYTES_MAX)).await.unwrap().unwrap();

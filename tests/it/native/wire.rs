@@ -193,7 +193,7 @@ async fn a_connection_begins_with_hello() {
 
     let raw = Raw::dial(&server).await;
     let mut control = raw.stream().await;
-    let newer = ClientHello { versions: vec![7, 8], client: String::new(), token: String::new() };
+    let newer = ClientHello { versions: vec![7, 8], ..ClientHello::default() };
     control.send.bytes(Control::ClientHello(newer).encode()).await.unwrap();
     let closed = raw.closed().await;
     assert!(closed.contains("version 1") && closed.contains("Incompatible"), "{closed}");

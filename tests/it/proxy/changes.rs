@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::harness::{Cluster, eventually, run, run_within};
-use super::{Sidecar, asked, urls};
+use super::{Sidecar, asked, http_with, urls};
 
 #[test]
 fn members_die_come_and_go_behind_a_proxy() {
@@ -82,5 +82,64 @@ fn a_proxy_waits_for_its_members_and_says_who_is_missing() {
         cluster.spawn(0);
         proxy.ready().await;
         client.put("k", "v").await.unwrap();
+    });
+}
+
+#[test]
+fn who_requires_a_leader_is_told_at_once_that_there_is_none() {
+    let mut cluster = Cluster::start(3);
+    let proxy = Sidecar::start(&cluster, &urls(&cluster), &[]);
+    run(async {
+        proxy.ready().await;
+        eventually("three members", || async { (asked(&proxy).await.len() == 3).then_some(()) })
+            .await;
+        let client = proxy.client();
+        client.put("k", "v").await.unwrap();
+        let get = r#"{"key":"aw==","serializable":true}"#;
+        let read = async |head: &str| {
+            http_with(head, proxy.address(), "POST", "/v3/kv/range", get).await.unwrap_or_default()
+        };
+        let required = "Grpc-Metadata-hasleader: true\r\n";
+        assert_eq!(read(required).await.0, 200);
+        cluster.kill(1);
+        cluster.kill(2);
+        eventually("a member that knows none says so", || async {
+            let (code, body) = read(required).await;
+            (code == 503 && body.contains("etcdserver: no leader")).then_some(())
+        })
+        .await;
+        // What needs none is still answered.
+        eventually("a serializable read", || async { (read("").await.0 == 200).then_some(()) })
+            .await;
+    });
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "how long real processes take is what is tested")]
+fn as_many_as_ask_are_told_in_time_that_nobody_is_there() {
+    const CALLS: usize = 60;
+    let mut cluster = Cluster::start(1);
+    let proxy = Sidecar::start(&cluster, &urls(&cluster), &[]);
+    run(async {
+        proxy.ready().await;
+        cluster.kill(0);
+        // A dial takes a second, and no call waits for those of the others.
+        let began = std::time::Instant::now();
+        let mut asking = tokio::task::JoinSet::new();
+        for number in 0..CALLS {
+            let (address, body) = (proxy.address().to_owned(), r#"{"key":"aw=="}"#);
+            asking.spawn(async move {
+                let head = "Grpc-Timeout: 2S\r\n";
+                let asked = http_with(head, &address, "POST", "/v3/kv/range", body).await;
+                (number, asked.unwrap_or_default())
+            });
+        }
+        while let Some(answer) = asking.join_next().await {
+            let (number, (code, body)) = answer.unwrap();
+            assert!(code >= 500, "{number}: {code} {body}");
+        }
+        let seconds = began.elapsed().as_secs();
+        println!("{CALLS} calls were told after {seconds} s");
+        assert!(seconds < 20, "{seconds} s");
     });
 }

@@ -4,6 +4,7 @@
 mod changes;
 mod itself;
 mod server;
+mod users;
 mod wires;
 
 use std::path::Path;
@@ -85,6 +86,17 @@ async fn http(
     path: &str,
     form: &str,
 ) -> std::io::Result<(u16, String)> {
+    http_with("", address, method, path, form).await
+}
+
+/// The same with further lines in its head.
+async fn http_with(
+    head: &str,
+    address: &str,
+    method: &str,
+    path: &str,
+    form: &str,
+) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     let kind = if form.starts_with('{') {
         "application/json"
@@ -94,7 +106,7 @@ async fn http(
     let length = form.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n{form}"
+         {head}Connection: close\r\n\r\n{form}"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

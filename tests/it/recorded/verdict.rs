@@ -353,6 +353,7 @@ mod tests {
     fn honest() -> Script {
         let mut script = Script::default();
         let spec = Spec {
+            denied: None,
             range: KeyRange::Single("k".into()),
             start_revision: 1,
             progress_notify: false,

@@ -39,6 +39,7 @@ impl Listener {
         let one = KeyRange::Single(Bytes::from(format!("{PREFIX}03")));
         let kind = number % KINDS;
         let spec = Spec {
+            denied: None,
             range: if kind == 2 { one } else { all },
             // From now on, or from the first revision there is.
             start_revision: if kind == 1 || kind == 2 { 0 } else { 2 },

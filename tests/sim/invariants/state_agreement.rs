@@ -65,6 +65,10 @@ impl StateAgreement {
         ensure(index == checker.tree.index, NAME, || {
             format!("{node} has the tree at {index}, and the log says {}", checker.tree.index)
         })?;
+        let auth = up.handle.tree_auth();
+        ensure(checker.users.is(&auth), NAME, || {
+            format!("{node} has the users {auth:?}, and the log says {:?}", checker.users)
+        })?;
         let listed = up.handle.query().and_then(|query| query.v2(b"/", true, 0)).map_err(failed)?;
         let found = listed.as_ref().map(|listed| &listed.listing);
         let expected = checker.tree.listing("/", true, index, 0);
@@ -97,7 +101,8 @@ impl StateAgreement {
 
     /// Every row of two members that stand at the same index; what compaction has or has not deleted yet apart.
     pub(crate) fn rows(one: (u64, &Store), other: (u64, &Store)) -> Verdict {
-        for table in [Table::Leases, Table::LeaseKeys, Table::Members, Table::Alarms, Table::V2] {
+        use Table::{Alarms, Auth, LeaseKeys, Leases, Members, V2};
+        for table in [Leases, LeaseKeys, Members, Alarms, V2, Auth] {
             let (mine, theirs) = (rows(one.1, table)?, rows(other.1, table)?);
             ensure(mine == theirs, NAME, || {
                 format!(

@@ -156,6 +156,7 @@ pub(super) fn two_snapshots(seed: u64) -> Verdict {
 pub(super) fn a_watcher_meets_a_snapshot(seed: u64) -> Verdict {
     let (mut world, leader) = settled(seed)?;
     let everything = Spec {
+        denied: None,
         range: KeyRange::From(Bytes::new()),
         start_revision: 0,
         progress_notify: false,

@@ -45,13 +45,25 @@ pub(in crate::api::http) async fn respond(
     let (head, body) = request.into_parts();
     let caller = caller(&session.caller, &head.headers);
     let answered = match method.shape() {
-        Shape::Unary => unary(session, &caller, method, body).await,
-        Shape::ServerStream | Shape::Duplex => stream(session, &caller, method, body).await,
+        Shape::Unary => {
+            let answered = unary(session, &caller, method, body).await;
+            answered.inspect_err(|status| tally.handled(method, status.code))
+        }
+        Shape::ServerStream | Shape::Duplex => {
+            let mut count = Count::new(tally, method);
+            match stream(session, &caller, method, body).await {
+                Ok(stream) => {
+                    let stream = Stream { count: Some(count), ..stream };
+                    Ok(succeeded(Answer::Stream(stream)))
+                }
+                Err(status) => {
+                    count.ended(status.code);
+                    Err(status)
+                }
+            }
+        }
     };
-    Ok(answered.unwrap_or_else(|status| {
-        tally.handled(method, status.code);
-        failed(&status)
-    }))
+    Ok(answered.unwrap_or_else(|status| failed(&status)))
 }
 
 async fn unary(
@@ -100,12 +112,13 @@ pub(super) async fn asked(
     Ok(text)
 }
 
+/// A stream that has begun; nobody is told yet how it ends.
 async fn stream(
     session: &Arc<Session>,
     caller: &Caller,
     method: Method,
     body: Incoming,
-) -> Result<Response<Answer>, Status> {
+) -> Result<Stream, Status> {
     let shared = &session.shared;
     let mut objects = Objects::new(body, STREAM_OBJECT_BYTES_MAX, shared);
     let first = tokio::select! {
@@ -116,7 +129,6 @@ async fn stream(
     shared.tally.received(method, first.len());
     let (duplex, DoorEnd { requests, mut answers }) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     shared.service.open(caller, method, first, duplex);
-    let count = Count::new(&shared.tally, method);
     // Not every object is answered: what follows is read before the first answer comes.
     let (cutter, mut cut) = oneshot::channel();
     tokio::spawn(follow(Arc::clone(session), method, objects, requests, cutter));
@@ -129,13 +141,12 @@ async fn stream(
     if let Item::End(Err(status)) = begun {
         return Err(status);
     }
-    let stream = Stream {
+    Ok(Stream {
         cut: Some(cut),
         first: Some(begun),
         json: Some(method),
-        ..Stream::new(answers, Some(count))
-    };
-    Ok(succeeded(Answer::Stream(stream)))
+        ..Stream::new(answers, None)
+    })
 }
 
 /// Hands further objects to the service, until the client has its answers, or one of both stops.
@@ -185,8 +196,12 @@ pub(super) fn empty() -> serde_json::Value {
 pub(super) fn caller(caller: &Caller, headers: &HeaderMap) -> Caller {
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
     let leader = headers.get("grpc-metadata-hasleader");
+    let of_metadata = |name: &str| headers.get(name);
+    let token = of_metadata("grpc-metadata-token")
+        .or_else(|| headers.get(AUTHORIZATION))
+        .or_else(|| of_metadata("grpc-metadata-authorization"));
     Caller {
-        token: text(headers.get(AUTHORIZATION)),
+        token: text(token),
         client: text(headers.get(USER_AGENT)).unwrap_or_default(),
         requires_leader: leader.is_some_and(|value| value == "true"),
         common_name: None,

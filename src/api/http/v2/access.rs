@@ -30,7 +30,7 @@ enum Who {
 pub(super) async fn is_root(asked: &Asked<'_>) -> bool {
     let auth = asked.handle.tree_auth();
     if !auth.is_enabled() {
-        return true;
+        return is_root_of_v3(asked);
     }
     match who(asked, &auth).await {
         Who::User(user) if Auth::is_root(&user) => true,
@@ -40,6 +40,23 @@ pub(super) async fn is_root(asked: &Asked<'_>) -> bool {
         }
         Who::Guest | Who::Liar => false,
     }
+}
+
+/// Who asks for users in v3 does not leave the cluster to whoever knows v2.
+fn is_root_of_v3(asked: &Asked<'_>) -> bool {
+    let auth = asked.handle.auth();
+    if !auth.is_enabled() {
+        return true;
+    }
+    let name = asked.session.caller.common_name.as_deref();
+    let is_root = name.and_then(|name| auth.user(name)).is_some_and(|user| user.is_root());
+    if !is_root {
+        tracing::warn!(
+            "v3 asks for users and v2 does not: users of v2 and members are not changed by whoever comes there; enable users in \
+             v2, too, or show a certificate of a user with the role root"
+        );
+    }
+    is_root
 }
 
 /// Reading is everybody's.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use hyper::{Method, Response, StatusCode};
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use serde_json::{Deserializer, Value};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
 use super::routes::{Asked, object};
 use super::{access, form, json, passwords};
@@ -41,14 +41,18 @@ struct UserAsked {
 #[serde(default)]
 struct RoleAsked {
     role: Option<String>,
+    #[serde(deserialize_with = "braced")]
     permissions: Option<Permissions>,
+    #[serde(deserialize_with = "braced")]
     grant: Option<Permissions>,
+    #[serde(deserialize_with = "braced")]
     revoke: Option<Permissions>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Permissions {
+    #[serde(deserialize_with = "braced")]
     kv: Option<Patterns>,
 }
 
@@ -57,6 +61,13 @@ struct Permissions {
 struct Patterns {
     read: Option<Vec<String>>,
     write: Option<Vec<String>>,
+}
+
+/// An object or null: a structure of serde's is written as an array, too.
+fn braced<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    let fields = Option::<Map<String, Value>>::deserialize(from)?;
+    let value = fields.map(|fields| serde_json::from_value(Value::Object(fields)));
+    value.transpose().map_err(D::Error::custom)
 }
 
 pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
@@ -282,7 +293,7 @@ async fn body<T: Default + DeserializeOwned>(asked: &mut Asked<'_>) -> Result<T,
     let text = form::whole(session, &headers, asked.request.body_mut()).await;
     let text = text.map_err(|wrong| bad(&wrong))?;
     let wrong = |_| bad("Invalid JSON in request body.");
-    match Value::deserialize(&mut Deserializer::from_slice(&text)).map_err(wrong)? {
+    match Value::deserialize(&mut serde_json::Deserializer::from_slice(&text)).map_err(wrong)? {
         Value::Null => Ok(T::default()),
         object @ Value::Object(_) => serde_json::from_value(object).map_err(wrong),
         _ => Err(bad("Invalid JSON in request body.")),
@@ -332,4 +343,27 @@ fn refused(refused: &AuthRefused) -> Wrong {
         | AuthRefused::TooLong { .. } => StatusCode::BAD_REQUEST,
     };
     Wrong(code, refused.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_is_no_object() {
+        let read = |text: &str| serde_json::from_str::<RoleAsked>(text);
+        let asked =
+            read(r#"{"role":"r","permissions":{"kv":{"read":["/a"]}},"grant":null}"#).unwrap();
+        assert!(asked.grant.is_none() && asked.revoke.is_none());
+        let read_of = |it: Permissions| it.kv.and_then(|kv| kv.read);
+        assert_eq!(asked.permissions.and_then(read_of), Some(vec!["/a".to_owned()]));
+        for wrong in [
+            r#"{"permissions":[]}"#,
+            r#"{"grant":[{"read":[]}]}"#,
+            r#"{"revoke":{"kv":[]}}"#,
+            r#"{"revoke":{"kv":{"read":"/a"}}}"#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method};
 use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
+use super::media;
 use crate::api::http::session::Session;
 use crate::base::limits;
 
@@ -84,10 +85,10 @@ pub(super) async fn body(
     headers: &HeaderMap,
     body: &mut Incoming,
 ) -> Result<Bytes, String> {
-    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    let has_form = matches!(*method, Method::PUT | Method::POST | Method::PATCH);
-    if !has_form || !kind.eq_ignore_ascii_case(FORM) {
+    if !matches!(*method, Method::PUT | Method::POST | Method::PATCH) {
+        return Ok(Bytes::new());
+    }
+    if media::kind(headers.get(CONTENT_TYPE).map_or(b"", HeaderValue::as_bytes))? != FORM {
         return Ok(Bytes::new());
     }
     whole(session, headers, body).await

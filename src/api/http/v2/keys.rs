@@ -39,6 +39,9 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
 }
 
 async fn served(asked: &Asked<'_>, wanted: Wanted) -> Result<Response<Answer>, Error> {
+    if asked.handle.is_quarantined() {
+        return Err(internal(status::quarantined().text));
+    }
     match wanted {
         Wanted::Read { path, recursive, quorum } => read(asked, path, recursive, quorum).await,
         Wanted::Watch { path, recursive, since, stream } => {

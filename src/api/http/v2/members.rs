@@ -2,6 +2,7 @@
 
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Response, StatusCode};
+use tokio::time::timeout;
 
 use super::routes::{Asked, faulted, not_allowed, object};
 use super::{access, form, json};
@@ -25,6 +26,7 @@ pub(super) async fn machines(asked: Asked<'_>) -> Response<Answer> {
     if let Some(refused) = asked.refused("GET,HEAD") {
         return refused;
     }
+    announced(&asked).await;
     let members = match asked.handle.query() {
         Ok(query) => query.members().list(),
         Err(fault) => return faulted(&fault),
@@ -44,7 +46,7 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
     let rest = asked.path.get(PREFIX..).unwrap_or_default();
     let id = String::from_utf8_lossy(rest).trim_matches('/').to_owned();
     let answered = match (asked.method(), id.as_str()) {
-        (&Method::GET, _) => told(&asked, &id),
+        (&Method::GET, _) => told(&asked, &id).await,
         (&Method::POST, _) => add(&mut asked).await,
         (&Method::DELETE | &Method::PUT, "") => {
             return asked.of_cluster(not_allowed());
@@ -64,8 +66,30 @@ pub(super) async fn respond(mut asked: Asked<'_>) -> Response<Answer> {
     asked.of_cluster(object(code, text))
 }
 
+/// Waits for this member's client URLs. Between its first election and its own word of where it is found there is none of
+/// it to tell, and a client that learns of none gives up; etcd does not listen to clients before it.
+async fn announced(asked: &Asked<'_>) {
+    let mut changed = asked.handle.members_changed();
+    let own = asked.handle.member();
+    let is_told = || {
+        let Ok(query) = asked.handle.query() else { return true };
+        let members = query.members();
+        match members.member(own) {
+            Some(own) => !own.client_ur_ls.is_empty(),
+            None => !members.is_empty(),
+        }
+    };
+    let told = async { while !is_told() && changed.changed().await.is_ok() {} };
+    if timeout(limits::ANNOUNCEMENT_WAIT, told).await.is_err() {
+        tracing::debug!(
+            "/v2/members is answered without this member's client URLs: there is no leader to take them"
+        );
+    }
+}
+
 /// All, one, or the leader.
-fn told(asked: &Asked<'_>, id: &str) -> Result<(StatusCode, String), Refused> {
+async fn told(asked: &Asked<'_>, id: &str) -> Result<(StatusCode, String), Refused> {
+    announced(asked).await;
     let internal = |fault| (StatusCode::INTERNAL_SERVER_ERROR, status::of_fault(&fault).text);
     let members = asked.handle.query().map_err(internal)?.members();
     if id.is_empty() {
@@ -157,12 +181,6 @@ fn refused(error: &Error, id: &str) -> Refused {
         }
         Error::Rejected(Rejection::MemberRemoved) => {
             (StatusCode::GONE, format!("Member permanently removed: {id}"))
-        }
-        Error::Timeout
-        | Error::NotProposedInTime
-        | Error::PassedOver
-        | Error::ConnectionLost { .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, status::of_error(error).text)
         }
         // What etcd calls an internal error has a reason here.
         _ => (StatusCode::INTERNAL_SERVER_ERROR, status::of_error(error).text),

@@ -6,8 +6,10 @@
 //!   request   a form -> what is asked of the tree, or etcd's error
 //!   keys      /v2/keys: reads, writes
 //!   watch     /v2/keys?wait=true: long polls and streams
+//!   media     what a body is called
 //!   members   /v2/members, /v2/machines
 //!   stats     /v2/stats
+//!   rates     appends in a second, for stats
 //!   registry  /new, and what strangers may do at a discovery service
 //!   auth      /v2/auth: users, roles
 //!   access    who asks, and what he may
@@ -22,13 +24,16 @@ mod auth;
 mod form;
 mod json;
 mod keys;
+mod media;
 mod members;
 mod passwords;
+mod rates;
 mod registry;
 mod request;
 mod routes;
 mod stats;
 mod watch;
 
+pub(super) use rates::Rates;
 pub(super) use registry::fresh;
 pub(super) use routes::{not_allowed, respond};

@@ -58,10 +58,11 @@ pub(super) fn wanted(method: &Method, key: &[u8], form: &Form) -> Result<Wanted,
         return Err(wrong(Error::REFRESH_TTL_REQUIRED, "No TTL value set"));
     }
     if matches!(*method, Method::GET | Method::HEAD) {
-        return Ok(match wait {
+        // Only GET goes through the log, and what does so waits for nothing.
+        let quorum = quorum && method == Method::GET;
+        return Ok(match wait && !quorum {
             true => Wanted::Watch { path, recursive, since, stream },
-            // Only GET goes through the log.
-            false => Wanted::Read { path, recursive, quorum: quorum && method == Method::GET },
+            false => Wanted::Read { path, recursive, quorum },
         });
     }
     let copy = |name| Bytes::copy_from_slice(form.text(name));
@@ -157,6 +158,14 @@ mod tests {
         ] {
             assert_eq!(verb_of(method, query), verb, "{query}");
         }
+    }
+
+    #[test]
+    fn who_wants_a_quorum_does_not_wait() {
+        let wanted = ask(Method::GET, "wait=true&quorum=true&waitIndex=3").unwrap();
+        assert!(matches!(wanted, Wanted::Read { quorum: true, .. }), "{wanted:?}");
+        let wanted = ask(Method::GET, "wait=true&quorum=false&waitIndex=3").unwrap();
+        assert!(matches!(wanted, Wanted::Watch { since: 3, .. }), "{wanted:?}");
     }
 
     #[test]

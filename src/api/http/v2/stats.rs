@@ -35,15 +35,25 @@ pub(super) async fn of_self(asked: Asked<'_>) -> Response<Answer> {
         json::date(asked.session.shared.started_ms),
         raft.leader.unwrap_or(MemberId(0)),
     ));
+    let rates = &asked.session.shared.rates;
     text.push_str(&format!(
-        r#""uptime":"{}","startTime":"{}"}},"recvAppendRequestCnt":{},"sendAppendRequestCnt":{}}}"#,
+        r#""uptime":"{}","startTime":"{}"}},"recvAppendRequestCnt":{}{},"sendAppendRequestCnt":{}{}}}"#,
         duration(now_ms - raft.leader_since_ms),
         json::date(raft.leader_since_ms),
         meters.received_appends.value(),
+        rate("recv", rates.received.told()),
         meters.peers().values().map(|peer| peer.sent_appends.value()).sum::<u64>(),
+        rate("send", rates.sent.told()),
     ));
     text.push('\n');
     object(StatusCode::OK, text)
+}
+
+/// What is zero is left out.
+fn rate(name: &str, (appends_per_s, bytes_per_s): (f64, f64)) -> String {
+    let told = [("Pkg", appends_per_s), ("Bandwidth", bytes_per_s)].into_iter();
+    let told = told.filter(|(_, rate)| *rate > 0.0);
+    told.map(|(what, rate)| format!(r#","{name}{what}Rate":{rate}"#)).collect()
 }
 
 pub(super) async fn of_leader(asked: Asked<'_>) -> Response<Answer> {
@@ -125,6 +135,13 @@ fn duration(ms: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rates_of_zero_are_left_out() {
+        assert_eq!(rate("recv", (0.0, 0.0)), "");
+        let told = r#","sendPkgRate":2.5,"sendBandwidthRate":100"#;
+        assert_eq!(rate("send", (2.5, 100.0)), told);
+    }
 
     #[test]
     fn durations_are_gos() {

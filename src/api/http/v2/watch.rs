@@ -60,6 +60,7 @@ async fn follow(session: Arc<Session>, mut following: Following, first: Option<B
         () = following.run(first) => {}
         () = session.left() => {}
         () = gone.closed() => {}
+        () = watchers.quarantined() => {}
     }
     watchers.tree_meters().watchers.fetch_sub(1, Ordering::Relaxed);
 }

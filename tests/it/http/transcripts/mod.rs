@@ -13,6 +13,7 @@
 //!   # tries: 3
 //!   kv/put '{"key":"a"}' at=follower      to another member than the first
 //!   kv/put '{"key":"a"}' patient=yes      asked again until it succeeds
+//!   kv/put '{"key":"a"}' as=bob           with the token that bob was given last, or with this text (token=TEXT)
 //!   watch '{...}' '{...}' hear=2          two requests, and the first two messages, or as many as there are (hear=all)
 //!   w:watch '{...}' hear=1                the same, and the stream stays open as w
 //!   w:say '{...}' hear=1                  more on it; w:hear and w:end
@@ -162,6 +163,8 @@ struct Talk {
     place: Place,
     names: Names,
     streams: BTreeMap<String, (Method, Open)>,
+    /// By user.
+    tokens: BTreeMap<String, String>,
     /// The line that is carried out.
     at: String,
 }
@@ -182,6 +185,10 @@ struct Words {
     /// Asked until it succeeds: the leader learns a little later how far others are.
     patient: bool,
     metadata: Vec<(String, Vec<u8>)>,
+    /// Whose token is shown.
+    user: Option<String>,
+    /// A token as it is.
+    token: Option<String>,
 }
 
 impl Words {
@@ -193,6 +200,8 @@ impl Words {
         });
         let at = args.lookup("at").map(|at| at.value.clone());
         let patient = args.lookup("patient").is_some();
+        let user = args.lookup("as").map(|user| user.value.clone());
+        let token = args.lookup("token").map(|token| token.value.clone());
         let metadata = args.lookup("metadata").map(|pair| {
             let (name, value) = pair.value.split_once('=').unwrap();
             // A byte that is no text.
@@ -202,7 +211,7 @@ impl Words {
         let texts = args.rest_pos().iter().map(|arg| arg.value.clone()).collect();
         args.reject_rest()?;
         let metadata = metadata.into_iter().collect();
-        Ok(Self { texts, hear: hear.transpose()?, at, patient, metadata })
+        Ok(Self { texts, hear: hear.transpose()?, at, patient, metadata, user, token })
     }
 }
 
@@ -214,8 +223,9 @@ impl Talk {
         for (index, port) in free_ports(3).into_iter().enumerate() {
             names.set(&format!("free{index}"), format!("http://127.0.0.1:{port}"));
         }
-        let streams = BTreeMap::new();
-        let mut talk = Self { wire, runtime, place, names, streams, at: String::new() };
+        let (streams, tokens) = (BTreeMap::new(), BTreeMap::new());
+        let at = String::new();
+        let mut talk = Self { wire, runtime, place, names, streams, tokens, at };
         (0..members).for_each(|index| talk.learn(index));
         talk
     }
@@ -288,7 +298,15 @@ impl Talk {
         let requests: Vec<_> = texts.map(|text| self.request(method, text)).collect();
         let index = self.member(words.at.as_deref());
         let member = &self.place.members[index];
-        let to = To { member, path: &line.name, method, metadata: &words.metadata };
+        let known = |user: &String| {
+            self.tokens
+                .get(user)
+                .unwrap_or_else(|| panic!("nobody has logged in as {user}"))
+                .clone()
+        };
+        let token = words.user.as_ref().map(known).or_else(|| words.token.clone());
+        let token = token.as_deref();
+        let to = To { member, path: &line.name, method, metadata: &words.metadata, token };
         if method.shape() == Shape::Unary {
             // etcd's gateway waits for the end of what is asked once, and a websocket has none.
             let wire = match self.wire {
@@ -302,7 +320,11 @@ impl Talk {
                 }
                 false => self.runtime.block_on(asked()),
             };
-            return vec![answer.map(|said| self.told(method, said))];
+            let mut told = answer.map(|said| self.told(method, said));
+            if let (Method::Authenticate, Ok(value)) = (method, &mut told) {
+                self.remember(&words.texts[0], value);
+            }
+            return vec![told];
         }
         let whole = line.prefix.is_none();
         let mut open = self.runtime.block_on(to.open(self.wire, &requests, whole));
@@ -314,6 +336,15 @@ impl Talk {
             self.streams.insert(name.clone(), (method, open));
         }
         heard
+    }
+
+    /// A token is its user's from now on; another run has another one.
+    fn remember(&mut self, request: &str, value: &mut Value) {
+        let request: Value = serde_json::from_str(request).unwrap();
+        let token = value["token"].as_str().unwrap().to_owned();
+        let user = request["name"].as_str().unwrap().to_owned();
+        value["token"] = "of its own".into();
+        self.tokens.insert(user, token);
     }
 
     /// The next messages of a stream, or revisions of a watcher.

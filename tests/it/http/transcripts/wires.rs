@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::super::native::raw::{self, Raw};
 use super::super::client::{self, Client, End};
-use super::super::gateway::{Lines, post};
+use super::super::gateway::{Lines, post_as};
 use super::super::soon;
 use super::super::websocket::Socket;
 use super::place::Member;
@@ -44,14 +44,24 @@ pub(super) struct To<'a> {
     pub path: &'a str,
     pub method: Method,
     pub metadata: &'a [(String, Vec<u8>)],
+    pub token: Option<&'a str>,
 }
 
 impl To<'_> {
     async fn grpc(&self) -> client::Stream {
         let client = Client::dial(self.member.client).await;
-        let metadata: Vec<_> =
-            self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let metadata = self.metadata.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+        let token = self.token.map(|token| ("token", token.as_bytes()));
+        let metadata: Vec<_> = metadata.chain(token).collect();
         client.open_raw(&format!("/{}", self.method.path()), &metadata).await
+    }
+
+    async fn greeted(&self) -> (Raw, raw::Stream) {
+        Raw::greeted_as(&self.member.url(), self.token.unwrap_or_default()).await
+    }
+
+    async fn socket(&self) -> Socket {
+        Socket::open_as(self.member.client, &self.path(), self.token).await
     }
 
     fn path(&self) -> String {
@@ -70,12 +80,13 @@ impl To<'_> {
             }
             Wire::Json => {
                 let body = serde_json::to_string(request).unwrap();
-                let (status, text) = post(self.member.client, &self.path(), &body).await;
+                let (status, text) =
+                    post_as(self.member.client, &self.path(), self.token, &body).await;
                 let said: Value = serde_json::from_str(&text).unwrap();
                 if status == 200 { Ok(Said::Object(said)) } else { Err(failure(&said)) }
             }
             Wire::Socket => {
-                let mut socket = Socket::open(self.member.client, &self.path()).await;
+                let mut socket = self.socket().await;
                 socket.say(serde_json::to_string(request).unwrap()).await;
                 let said = socket.next().await.expect("it ended without an answer");
                 if said.get("code").is_none() {
@@ -85,7 +96,7 @@ impl To<'_> {
                 }
             }
             Wire::Native => {
-                let (raw, _control) = Raw::greeted(&self.member.url()).await;
+                let (raw, _control) = self.greeted().await;
                 let mut stream = raw.unary().await;
                 let (method, body) = (self.method.number(), request.encode_to_vec().into());
                 stream.request(Request::Call { id: 1, method, deadline_ms: 0, body }).await;
@@ -114,17 +125,19 @@ impl To<'_> {
             let said: Vec<String> =
                 said.iter().map(|request| serde_json::to_string(request).unwrap()).collect();
             let body = said.join("\n");
-            return Open::Json(Lines::whole(self.member.client, &self.path(), &body).await);
+            return Open::Json(
+                Lines::whole(self.member.client, &self.path(), self.token, &body).await,
+            );
         }
         let mut open = match wire {
             Wire::Native => {
-                let (raw, control) = Raw::greeted(&self.member.url()).await;
+                let (raw, control) = self.greeted().await;
                 let mut stream = raw.stream().await;
                 let opening = Bytes::copy_from_slice(&self.method.number().to_be_bytes());
                 stream.send.bytes(opening).await.unwrap();
                 Open::Native { stream, _control: control, _raw: raw }
             }
-            Wire::Socket => Open::Socket(Socket::open(self.member.client, &self.path()).await),
+            Wire::Socket => Open::Socket(self.socket().await),
             _ => Open::Grpc(self.grpc().await),
         };
         for (number, request) in (1..).zip(said) {

@@ -5,7 +5,10 @@ use std::io::{self, BufRead as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// `name:password`; what is missing is asked for.
-pub(super) fn split_or_ask(prompt: &str, said: &str) -> Result<(String, String), io::Error> {
+pub(in crate::cli) fn split_or_ask(
+    prompt: &str,
+    said: &str,
+) -> Result<(String, String), io::Error> {
     match said.split_once(':') {
         Some((name, password)) => Ok((name.to_owned(), password.to_owned())),
         None => Ok((said.to_owned(), ask(prompt)?)),
@@ -13,7 +16,7 @@ pub(super) fn split_or_ask(prompt: &str, said: &str) -> Result<(String, String),
 }
 
 /// A line of stdin, whose terminal does not show it; empty at its end.
-pub(super) fn ask(prompt: &str) -> io::Result<String> {
+pub(in crate::cli) fn ask(prompt: &str) -> io::Result<String> {
     let mut out = io::stdout().lock();
     write!(out, "{prompt}")?;
     out.flush()?;
