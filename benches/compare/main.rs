@@ -16,6 +16,7 @@ mod memory;
 mod page;
 mod restart;
 mod rows;
+mod upkeep;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -93,6 +94,10 @@ fn main() -> Outcome<()> {
         let keys = if args.quick { 200_000 } else { 1_000_000 };
         let measured = restart::both(&programs, &dir, keys, args.pairs())?;
         page.restart(keys, &measured);
+    }
+    if args.wants("upkeep") {
+        let keys = if args.quick { 200_000 } else { 1_000_000 };
+        page.upkeep(keys, &upkeep::both(&programs, &dir, keys)?);
     }
     // A page that lacks rows does not take the place of a whole one.
     let whole = (!args.quick && args.only.is_empty()).then(|| PathBuf::from("docs/benchmarks.md"));

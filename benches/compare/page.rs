@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::cluster::{Programs, System};
 use crate::restart::Measured;
 use crate::rows::{By, Row};
-use crate::{Args, Outcome};
+use crate::{Args, Outcome, upkeep};
 
 /// What is read by people between the tables; the tables are put in its places.
 const TEXT: &str = include_str!("page.md");
@@ -20,6 +20,7 @@ pub(crate) struct Page {
     costs: String,
     restart: String,
     written: String,
+    upkeep: String,
 }
 
 impl Page {
@@ -38,8 +39,8 @@ impl Page {
             if args.pairs() == 1 { "" } else { "s" },
             args.seconds(),
         );
-        let [results, costs, restart, written] = [const { String::new() }; 4];
-        Ok(Self { about, results, costs, restart, written })
+        let [results, costs, restart, written, upkeep] = [const { String::new() }; 5];
+        Ok(Self { about, results, costs, restart, written, upkeep })
     }
 
     pub(crate) fn row(&mut self, row: &Row, etcd: &[Value], quorate: &[Value]) {
@@ -126,11 +127,48 @@ impl Page {
         }
     }
 
+    /// Each system beside itself when it is quiet.
+    pub(crate) fn upkeep(&mut self, keys: u64, [etcd, quorate]: &[Vec<upkeep::Measured>; 2]) {
+        let of = |measured: &upkeep::Measured, name: &str| {
+            measured.puts["latency_us"][name].as_f64().unwrap_or(0.0)
+        };
+        let Some((quiet, ours_quiet)) = etcd.first().zip(quorate.first()) else { return };
+        let _ = writeln!(self.upkeep, "At {keys} keys:\n");
+        self.upkeep.push_str("| | p50 | p99 | p99.9 | p99 to quiet | once takes | errors |\n");
+        self.upkeep.push_str("|---|---|---|---|---|---|---|\n");
+        for (theirs, ours) in etcd.iter().zip(quorate) {
+            let pair =
+                |name: &str| format!("{} / {}", time(of(theirs, name)), time(of(ours, name)));
+            let to_quiet = [(theirs, quiet), (ours, ours_quiet)].map(|(beside, quiet)| {
+                ratio(Some(of(beside, "p99")), Some(of(quiet, "p99")))
+                    .map_or_else(|| "-".to_owned(), factor)
+            });
+            let once = [theirs, ours].map(|measured| {
+                let times = measured.times.iter().map(Duration::as_secs_f64).collect();
+                median(times).map_or_else(|| "-".to_owned(), |took| time(took * 1e6))
+            });
+            let _ = writeln!(
+                self.upkeep,
+                "| {} | {} | {} | {} | {} / **{}** | {} | {} / {} |",
+                theirs.title,
+                pair("p50"),
+                pair("p99"),
+                pair("p99.9"),
+                to_quiet[0],
+                to_quiet[1],
+                once.join(" / "),
+                theirs.puts["errors"],
+                ours.puts["errors"],
+            );
+        }
+    }
+
     pub(crate) fn text(&self) -> String {
         TEXT.replace("{about}\n", &self.about)
             .replace("{results}\n", &self.results)
             .replace("{costs}\n", &self.costs)
             .replace("{restart}\n", &format!("{}{}", self.restart, self.written))
+            .replace("{upkeep}\n", &self.upkeep)
     }
 }
 

@@ -68,7 +68,8 @@ pub(super) struct MoveLeader {
 #[derive(Args, Clone, Debug)]
 #[command(
     after_help = "Examples:\n  quorate defrag\n  quorate defrag --cluster --command-timeout 60s\n\n\
-    One member after the other; a member answers little while it is at it."
+    One member after the other. A member serves meanwhile, and needs room on its disk for a copy of its data;\n\
+    an etcd answers nobody until it has done it."
 )]
 pub(super) struct Defrag {
     #[command(flatten)]

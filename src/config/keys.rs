@@ -97,6 +97,8 @@ settings! {
         grpc_keepalive_interval "grpc-keepalive-interval": Text = "1m".to_owned();
         /// Time for its answer; without one it is closed.
         grpc_keepalive_timeout "grpc-keepalive-timeout": Text = "20s".to_owned();
+        /// What /metrics tells of calls over TCP: basic, or extensive, which times each method (grpc_server_handling_seconds).
+        metrics "metrics": Text = "basic".to_owned();
         /// Time between two notifications of progress to a watch that asked for them.
         watch_progress_notify_interval "watch-progress-notify-interval": Text = "10m".to_owned();
         /// Milliseconds between a leader's heartbeats.

@@ -1,4 +1,4 @@
-//! What etcd's flags say of one connection over TCP, and of who may ask without gRPC.
+//! What etcd's flags say of one connection over TCP, of who may ask without gRPC, and of what is counted.
 
 use std::time::Duration;
 
@@ -28,12 +28,17 @@ pub(super) fn rules(settings: &Settings, mistakes: &mut Mistakes) -> TcpRules {
             u32::MAX
         ));
     }
+    let times_calls = settings.metrics == "extensive";
+    if !times_calls && settings.metrics != "basic" {
+        mistakes.push(format!("metrics is {:?}; it is basic or extensive", settings.metrics));
+    }
     TcpRules {
         streams_max: streams_max.unwrap_or(u32::MAX),
         keep_alive: (!keep_alive.is_zero()).then_some(keep_alive),
         keep_alive_timeout,
         origins: settings.cors.0.iter().cloned().collect(),
         hosts: settings.host_whitelist.0.iter().cloned().collect(),
+        times_calls,
     }
 }
 
@@ -66,18 +71,21 @@ mod tests {
             it.grpc_keepalive_interval = "2h0m0s".to_owned();
             it.grpc_keepalive_timeout = "500ms".to_owned();
             it.host_whitelist = List::parse("a,b");
+            it.metrics = "extensive".to_owned();
         });
         assert_eq!(mistakes, "");
-        assert_eq!((rules.streams_max, rules.hosts.len()), (7, 2));
+        assert_eq!((rules.streams_max, rules.hosts.len(), rules.times_calls), (7, 2, true));
         assert_eq!(rules.keep_alive, Some(Duration::from_secs(7_200)));
         assert_eq!(rules.keep_alive_timeout, Duration::from_millis(500));
         let (rules, _) = told(|it| it.grpc_keepalive_interval = "0".to_owned());
         assert_eq!(rules.keep_alive, None);
         let (_, mistakes) = told(|it| {
             it.max_concurrent_streams = 0;
+            it.metrics = "all".to_owned();
             it.grpc_keepalive_timeout = "5".to_owned();
         });
         assert!(mistakes.contains("max-concurrent-streams is 0"), "{mistakes}");
+        assert!(mistakes.contains("metrics is \"all\"; it is basic or extensive"), "{mistakes}");
         assert!(mistakes.contains("grpc-keepalive-timeout: \"5\" is no duration"), "{mistakes}");
     }
 }

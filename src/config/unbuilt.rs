@@ -75,7 +75,6 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         "members compare their histories at the same revision, whatever was compacted: corrupt-check-time says how often",
         &["compact-hash-check-enabled", "compact-hash-check-time"],
     ),
-    ("there is one set of metrics", &["metrics"]),
     (
         "a client's pings are answered however often they come: each waits for the answer to the one before",
         &["grpc-keepalive-min-time"],

@@ -173,6 +173,8 @@ pub struct TcpRules {
     pub origins: BTreeSet<String>,
     /// Names by which the member may be called without TLS; empty: any.
     pub hosts: BTreeSet<String>,
+    /// Whether `/metrics` tells how long calls take.
+    pub times_calls: bool,
 }
 
 impl Default for TcpRules {
@@ -183,6 +185,7 @@ impl Default for TcpRules {
             keep_alive_timeout: limits::HTTP2_KEEP_ALIVE_TIMEOUT,
             origins: BTreeSet::new(),
             hosts: BTreeSet::new(),
+            times_calls: false,
         }
     }
 }

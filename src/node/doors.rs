@@ -99,6 +99,7 @@ impl Doors {
             registry: about.registry,
             vitals,
             elsewhere: about.elsewhere,
+            timing: rules.times_calls.then(|| Arc::clone(&clock)),
             ..HttpConfig::default()
         };
         let http = Arc::new(Http::new(service, http_config));

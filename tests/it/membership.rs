@@ -58,6 +58,24 @@ fn a_learner_joins_votes_and_another_member_leaves() {
 }
 
 #[test]
+fn changes_in_a_row_are_taken_though_the_leader_is_behind_its_followers() {
+    let cluster = Cluster::start(3);
+    run(async {
+        let (leader, _) = cluster.leader().await;
+        let client = cluster.client_of(&[(leader + 1) % 3]);
+        // Whoever answers has applied the change; the leader may be about to.
+        for turn in 1..=20 {
+            let url = format!("https://127.0.0.1:{turn}");
+            let added = client.member_add_learner([url]).await.unwrap();
+            let id = added.member.unwrap().id;
+            let refused = client.member_promote(id).await.unwrap_err();
+            assert!(refused.text().contains("in sync with leader"), "{refused}");
+            client.member_remove(id).await.unwrap();
+        }
+    });
+}
+
+#[test]
 fn who_was_not_added_does_not_join() {
     let mut cluster = Cluster::start(1);
     let (new, _) = cluster.prepare_joiner("n2");

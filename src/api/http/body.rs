@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::gateway::line;
 use super::session::{Place, stopped};
-use super::tally::Tally;
+use super::tally::{Begun, Tally};
 use super::words::percent_encoded;
 use crate::proto::{Code, Item, Method, Status};
 
@@ -59,18 +59,18 @@ pub(super) struct Stream {
 /// One stream's entries in the tally: it ends once, canceled if it is dropped before.
 pub(super) struct Count {
     tally: Arc<Tally>,
-    method: Method,
+    begun: Begun,
     is_ended: bool,
 }
 
 impl Count {
-    pub(super) fn new(tally: &Arc<Tally>, method: Method) -> Self {
-        Self { tally: Arc::clone(tally), method, is_ended: false }
+    pub(super) fn new(tally: &Arc<Tally>, begun: Begun) -> Self {
+        Self { tally: Arc::clone(tally), begun, is_ended: false }
     }
 
     pub(super) fn ended(&mut self, code: Code) {
         if !std::mem::replace(&mut self.is_ended, true) {
-            self.tally.handled(self.method, code);
+            self.tally.handled(self.begun, code);
         }
     }
 }
@@ -174,7 +174,7 @@ impl Body for Answer {
                 match ready!(stream.poll_item(context)) {
                     Item::Message(message) => {
                         if let Some(count) = &stream.count {
-                            count.tally.sent(count.method, message.len());
+                            count.tally.sent(count.begun.method, message.len());
                         }
                         if let Some(method) = stream.json {
                             return data(line(method, Ok(message)));

@@ -26,7 +26,7 @@ use super::tally::Tally;
 use super::v2::Rates;
 use super::{gateway, grpc, pages};
 use crate::api::registry::Registry;
-use crate::base::limits;
+use crate::base::{Clock, limits};
 use crate::proto::{Caller, Service};
 use crate::transport::{Purpose, TcpConnection, TcpInbound};
 
@@ -60,6 +60,8 @@ pub struct Config {
     pub vitals: Option<Vitals>,
     /// Who answers etcd's v2 API in place of this door.
     pub elsewhere: Option<Arc<dyn Elsewhere>>,
+    /// By which calls are timed, for `/metrics`; none: they are not.
+    pub timing: Option<Arc<dyn Clock>>,
 }
 
 impl Default for Config {
@@ -77,6 +79,7 @@ impl Default for Config {
             registry: None,
             vitals: None,
             elsewhere: None,
+            timing: None,
         }
     }
 }
@@ -108,7 +111,7 @@ impl Http {
     pub fn new(service: Arc<dyn Service>, config: Config) -> Self {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
         let unfinished = Arc::new(Semaphore::new(config.unfinished_bytes_max));
-        let tally = Arc::default();
+        let tally = Arc::new(Tally::new(config.timing.clone()));
         let passwords = Semaphore::new(limits::V2_PASSWORDS_AT_ONCE_MAX);
         let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
         let shared = Shared {

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::body::{Answer, Count, Parts, Stream, trailers};
 use super::messages::Messages;
 use super::session::{Place, Session, stopped};
+use super::tally::Begun;
 use super::{grpc_health, words};
 use crate::api::ask;
 use crate::base::limits;
@@ -47,23 +48,23 @@ async fn answer(session: &Arc<Session>, request: Request<Incoming>) -> Result<An
     }
     let method = method(path)?;
     let tally = &session.shared.tally;
-    tally.started(method);
-    let answer = of_method(session, method, &head.headers, messages).await;
+    let begun = tally.started(method);
+    let answer = of_method(session, (method, begun), &head.headers, messages).await;
     match &answer {
         Ok(Answer::Message { parts, .. }) => {
             tally.sent(method, parts.length());
-            tally.handled(method, Code::Ok);
+            tally.handled(begun, Code::Ok);
         }
         // Streams count themselves.
         Ok(_) => {}
-        Err(status) => tally.handled(method, status.code),
+        Err(status) => tally.handled(begun, status.code),
     }
     answer
 }
 
 async fn of_method(
     session: &Arc<Session>,
-    method: Method,
+    (method, begun): (Method, Begun),
     headers: &HeaderMap,
     messages: Messages,
 ) -> Result<Answer, Status> {
@@ -75,7 +76,9 @@ async fn of_method(
             let deadline_ms = deadline_ms(headers)?;
             unary(session, &caller, method, deadline_ms, messages).await
         }
-        Shape::ServerStream | Shape::Duplex => stream(session, &caller, method, messages).await,
+        Shape::ServerStream | Shape::Duplex => {
+            stream(session, &caller, (method, begun), messages).await
+        }
     }
 }
 
@@ -116,7 +119,7 @@ pub(super) fn message_of(message: Bytes, mut place: Option<Place>) -> Answer {
 async fn stream(
     session: &Arc<Session>,
     caller: &Caller,
-    method: Method,
+    (method, begun): (Method, Begun),
     mut messages: Messages,
 ) -> Result<Answer, Status> {
     let first = tokio::select! {
@@ -127,14 +130,14 @@ async fn stream(
         // A stream on which nothing was ever said ends as it was: well.
         let (sender, answers) = mpsc::channel(1);
         let _ended = sender.try_send(Item::End(Ok(())));
-        let count = Some(Count::new(&session.shared.tally, method));
+        let count = Some(Count::new(&session.shared.tally, begun));
         return Ok(stream_of(answers, None, count));
     };
     session.shared.tally.received(method, first.len());
     let (duplex, DoorEnd { requests, answers }) = Duplex::pair(limits::STREAM_MESSAGES_MAX);
     session.shared.service.open(caller, method, first, duplex);
     let (mut cutter, cut) = oneshot::channel();
-    let count = Some(Count::new(&session.shared.tally, method));
+    let count = Some(Count::new(&session.shared.tally, begun));
     let session = Arc::clone(session);
     tokio::spawn(async move {
         let why = tokio::select! {

@@ -1,10 +1,13 @@
-//! What the door counts: calls by method and by how they ended, checks by their outcome, bytes.
+//! What the door counts: calls by method, by how they ended and, if it is told to, by how long they took; checks by their
+//! outcome, bytes.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::exposition::{Exposition, Kind};
-use crate::base::meter::Counter;
+use crate::base::meter::{Counter, Histogram};
+use crate::base::{Clock, Moment};
 use crate::proto::{Code, Method, Shape};
 
 /// gRPC's codes, 0 to 16.
@@ -13,9 +16,13 @@ const CODES: u16 = 17;
 /// Names of a client's API that are told apart; the rest is counted together.
 const VERSIONS_MAX: usize = 32;
 
+/// Bounds of the time that a call takes: from a millisecond to 16 seconds.
+const BOUNDS: usize = 15;
+
 /// See the module. Since the start of the process.
-#[derive(Debug)]
 pub(super) struct Tally {
+    /// None: calls are not timed.
+    clock: Option<Arc<dyn Clock>>,
     methods: BTreeMap<Method, OfMethod>,
     /// (type, `client-api-version`).
     requests: Mutex<BTreeMap<(&'static str, String), u64>>,
@@ -33,6 +40,14 @@ pub(super) struct OfMethod {
     pub received: Counter,
     pub sent: Counter,
     handled: Vec<Counter>,
+    took: Histogram,
+}
+
+/// A call that has begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Begun {
+    pub method: Method,
+    at: Option<Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,15 +57,18 @@ struct OfCheck {
     ill: u64,
 }
 
-impl Default for Tally {
-    fn default() -> Self {
+impl Tally {
+    /// With a clock it times calls.
+    pub(super) fn new(clock: Option<Arc<dyn Clock>>) -> Self {
         let of_method = || OfMethod {
             started: Counter::default(),
             received: Counter::default(),
             sent: Counter::default(),
             handled: (0..CODES).map(|_| Counter::default()).collect(),
+            took: Histogram::new(Duration::from_millis(1), BOUNDS),
         };
         Self {
+            clock,
             methods: Method::ALL.iter().map(|&method| (method, of_method())).collect(),
             requests: Mutex::default(),
             checks: Mutex::default(),
@@ -60,12 +78,11 @@ impl Default for Tally {
             bytes_sent: Counter::default(),
         }
     }
-}
 
-impl Tally {
     /// Every method has its own from the start.
-    pub(super) fn started(&self, method: Method) {
+    pub(super) fn started(&self, method: Method) -> Begun {
         self.with(method, |of| of.started.increment());
+        Begun { method, at: self.clock.as_ref().map(|clock| clock.now()) }
     }
 
     pub(super) fn received(&self, method: Method, bytes: usize) {
@@ -78,10 +95,14 @@ impl Tally {
         self.bytes_sent.add(bytes as u64);
     }
 
-    pub(super) fn handled(&self, method: Method, code: Code) {
-        self.with(method, |of| {
+    /// To its end; called once for each that has begun.
+    pub(super) fn handled(&self, begun: Begun, code: Code) {
+        self.with(begun.method, |of| {
             if let Some(counter) = of.handled.get(usize::from(code.number())) {
                 counter.increment();
+            }
+            if let (Some(clock), Some(at)) = (&self.clock, begun.at) {
+                of.took.observe(clock.now() - at);
             }
         });
     }
@@ -176,6 +197,13 @@ impl Tally {
             for (number, count) in (0..).zip(&of.handled) {
                 let code = ("grpc_code", Code::from_number(number).name());
                 page.sample(name, &[code, method, service, kind], count.value());
+            }
+        }
+        if self.clock.is_some() {
+            let name = "grpc_server_handling_seconds";
+            page.family(name, Kind::Histogram, "Seconds from the begin of a call to its end.");
+            for (method, of) in &self.methods {
+                page.buckets(name, &labels(*method), &of.took);
             }
         }
     }

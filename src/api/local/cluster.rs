@@ -1,16 +1,23 @@
 //! Changes of the membership, and of the leadership.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use tokio::time::sleep;
 
 use super::header::Change;
 use super::service::{Member, checked, decoded};
 use crate::api::status;
 use crate::base::{MemberId, Moment};
+use crate::engine::{Applied, Error, Handle};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::log::MemberChange;
 use crate::proto::quorate::log::member_change::Kind;
 use crate::proto::{Method, Reply, Status};
-use crate::state::{Rejection, check};
+use crate::state::{Asker, Command, Rejection, check};
+
+/// Between two attempts at a change for which it is too early.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A change that lacks at most the new member's id.
 pub(in crate::api) struct Changing {
@@ -61,6 +68,25 @@ impl Changing {
             self.member.id = MemberId::from_peer_urls(&self.member.peer_ur_ls, "", Some(seconds)).0;
         }
         MemberChange { kind: self.kind.into(), member: Some(self.member), learners_max: 0 }
+    }
+}
+
+/// Through the log. Whoever had the answer to one change from a member that had applied it may be at the next one before
+/// the leader is through with the first; that is no reason to refuse it.
+pub(in crate::api) async fn change(
+    handle: &Handle,
+    asker: Asker,
+    change: MemberChange,
+    deadline: Moment,
+) -> Result<Applied, Error> {
+    loop {
+        let command = Command::MemberChange(change.clone());
+        match handle.propose_for(asker.clone(), command, deadline).await {
+            Err(Error::TooManyRequests) if handle.clock().now() + AGAIN < deadline => {
+                sleep(AGAIN).await;
+            }
+            outcome => return outcome,
+        }
     }
 }
 

@@ -21,6 +21,6 @@ mod snapshot;
 mod watches;
 mod writes;
 
-pub(super) use cluster::Changing;
+pub(super) use cluster::{Changing, change};
 pub(super) use service::API_VERSION;
 pub use service::{Config, Local};

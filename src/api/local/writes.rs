@@ -7,7 +7,7 @@ use super::header::Change;
 use super::service::{Member, checked, decoded};
 use crate::api::status;
 use crate::base::Moment;
-use crate::engine::Retry;
+use crate::engine::{Applied, Error, Retry};
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::log::{LeaseRevoke, MemberChange};
 use crate::proto::{Method, Reply, Status};
@@ -62,23 +62,19 @@ pub(super) struct Terms {
 
 pub(super) fn submit(member: &Member, write: Write, terms: Terms, reply: Reply) {
     let Terms { now, deadline, asker } = terms;
-    let (command, change) = match write {
+    let command = match write {
         Write::Command(Command::LeaseGrant(request)) => match granted(member, request) {
-            Ok(request) => (Command::LeaseGrant(request), Change::No),
+            Ok(request) => Command::LeaseGrant(request),
             Err(status) => return reply.send(Err(status)),
         },
-        Write::Command(command) => (command, Change::No),
+        Write::Command(command) => command,
         Write::Change(change, changing) => {
-            let wall_ms = member.handle.clock().wall_ms();
-            let learners_max = member.config.learners_max;
-            let proposed = MemberChange { learners_max, ..changing.command(wall_ms) };
-            (Command::MemberChange(proposed), change)
+            return submit_change(member, (change, changing), asker, deadline, reply);
         }
     };
     if let Err(rejection) = member.quota.admit(&member.handle, &command, now, deadline) {
         return reply.send(Err(status::of_rejection(rejection)));
     }
-    let header = member.header;
     if let Command::Compact(request) = &command
         && request.physical
     {
@@ -86,28 +82,45 @@ pub(super) fn submit(member: &Member, write: Write, terms: Terms, reply: Reply) 
         return submit_physical(member, asker, command, revision, deadline, reply);
     }
     let asking = member.clone();
-    member.handle.submit_for(
-        asker,
-        command,
-        deadline,
-        Box::new(move |result| {
-            if matches!(change, Change::Promote) {
-                let meters = asking.handle.meters();
-                let counter =
-                    if result.is_ok() { &meters.promotions } else { &meters.failed_promotions };
-                counter.increment();
+    let done = Box::new(move |result| reply.send(told(&asking, result, Change::No)));
+    member.handle.submit_for(asker, command, deadline, done);
+}
+
+/// A change of the cluster waits until the one before is through.
+fn submit_change(
+    member: &Member,
+    (change, changing): (Change, cluster::Changing),
+    asker: Asker,
+    deadline: Moment,
+    reply: Reply,
+) {
+    let wall_ms = member.handle.clock().wall_ms();
+    let learners_max = member.config.learners_max;
+    let proposed = MemberChange { learners_max, ..changing.command(wall_ms) };
+    let member = member.clone();
+    tokio::spawn(async move {
+        let result = cluster::change(&member.handle, asker, proposed, deadline).await;
+        if matches!(change, Change::Promote) {
+            let meters = member.handle.meters();
+            let counter =
+                if result.is_ok() { &meters.promotions } else { &meters.failed_promotions };
+            counter.increment();
+        }
+        reply.send(told(&member, result, change));
+    });
+}
+
+/// What the client is told.
+fn told(member: &Member, result: Result<Applied, Error>, change: Change) -> Result<Bytes, Status> {
+    match result {
+        Ok(applied) => Ok(member.header.encode(applied, change)),
+        Err(error) => {
+            if error.retry() == Retry::Ambiguous {
+                member.handle.meters().failed_proposals.increment();
             }
-            reply.send(match result {
-                Ok(applied) => Ok(header.encode(applied, change)),
-                Err(error) => {
-                    if error.retry() == Retry::Ambiguous {
-                        asking.handle.meters().failed_proposals.increment();
-                    }
-                    Err(status::of_error(&error))
-                }
-            });
-        }),
-    );
+            Err(status::of_error(&error))
+        }
+    }
 }
 
 /// The answer of a physical compaction waits until this member has deleted what was compacted.

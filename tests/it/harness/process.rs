@@ -49,7 +49,7 @@ impl Process {
         self.child.id()
     }
 
-    /// SIGTERM or another signal.
+    /// SIGTERM or another signal. After STOP it does nothing any more: on a busy machine its threads run on for a while.
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill")
             .arg(format!("-{name}"))
@@ -57,6 +57,23 @@ impl Process {
             .status()
             .unwrap();
         assert!(status.success());
+        while name == "STOP" && !self.is_stopped() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether every thread of it is stopped (T); that it is gone is for others to notice.
+    fn is_stopped(&self) -> bool {
+        let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", self.child.id())) else {
+            return true;
+        };
+        // The state stands behind the name, which is in brackets.
+        let is_at_rest = |stat: String| {
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['T', 'Z', 'X']))
+        };
+        threads.flatten().all(|thread| {
+            std::fs::read_to_string(thread.path().join("stat")).map_or(true, is_at_rest)
+        })
     }
 
     /// Its exit, if it comes within `deadline`.

@@ -88,7 +88,7 @@ fn every_method_is_as_the_table_says() {
 #[test]
 fn every_page_and_metric_is_as_the_tables_say() {
     run(async {
-        let (alone, _client) = Alone::start(&[]).await;
+        let (alone, _client) = Alone::start(&["--metrics=extensive"]).await;
         for row in rows("Every page") {
             let path = &names(&row[0])[0];
             let (head, _) = ask(alone.address, &format!("GET {path}"), "").await;

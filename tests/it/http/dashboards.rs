@@ -5,7 +5,7 @@ use super::alone::Alone;
 use super::pages::ask;
 
 /// By name, with the kind that their queries take them for.
-const ASKED: [(&str, &str); 22] = [
+const ASKED: [(&str, &str); 23] = [
     ("etcd_server_has_leader", "gauge"),
     ("etcd_server_leader_changes_seen_total", "counter"),
     ("etcd_server_proposals_committed_total", "gauge"),
@@ -25,6 +25,7 @@ const ASKED: [(&str, &str); 22] = [
     ("etcd_network_peer_round_trip_time_seconds", "histogram"),
     ("grpc_server_started_total", "counter"),
     ("grpc_server_handled_total", "counter"),
+    ("grpc_server_handling_seconds", "histogram"),
     ("process_resident_memory_bytes", "gauge"),
     ("process_cpu_seconds_total", "counter"),
     ("process_open_fds", "gauge"),
@@ -33,7 +34,7 @@ const ASKED: [(&str, &str); 22] = [
 #[test]
 fn what_dashboards_ask_for_is_served() {
     run(async {
-        let (alone, _client) = Alone::start(&[]).await;
+        let (alone, _client) = Alone::start(&["--metrics=extensive"]).await;
         let (_, page) = ask(alone.address, "GET /metrics", "").await;
         for (name, kind) in ASKED {
             let line = format!("# TYPE {name} {kind}");
@@ -50,6 +51,23 @@ fn what_dashboards_ask_for_is_served() {
                 };
                 assert!(page.lines().any(|line| is_it(&line)), "no {name} of {service}");
             }
+        }
+    });
+}
+
+#[test]
+fn calls_are_timed_where_it_is_asked_for() {
+    run(async {
+        let timed = |page: &str| {
+            let put = "grpc_server_handling_seconds_count{grpc_type=\"unary\",\
+                       grpc_service=\"etcdserverpb.KV\",grpc_method=\"Put\"} ";
+            page.lines().find_map(|line| line.strip_prefix(put)).map(str::to_owned)
+        };
+        // Each has put one key by gRPC.
+        for (flag, count) in [("--metrics=basic", None), ("--metrics=extensive", Some("1"))] {
+            let (alone, _client) = Alone::start(&[flag]).await;
+            let (_, page) = ask(alone.address, "GET /metrics", "").await;
+            assert_eq!(timed(&page).as_deref(), count, "{flag}");
         }
     });
 }

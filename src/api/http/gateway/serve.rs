@@ -15,6 +15,7 @@ use super::websocket;
 use crate::api::ask;
 use crate::api::http::body::{Answer, Count, Stream};
 use crate::api::http::session::{Session, stopped};
+use crate::api::http::tally::Begun;
 use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
@@ -41,16 +42,16 @@ pub(in crate::api::http) async fn respond(
         return Ok(failed(&Status::unimplemented("Method Not Allowed")));
     }
     let tally = &session.shared.tally;
-    tally.started(method);
+    let begun = tally.started(method);
     let (head, body) = request.into_parts();
     let caller = caller(&session.caller, &head.headers);
     let answered = match method.shape() {
         Shape::Unary => {
-            let answered = unary(session, &caller, method, body).await;
-            answered.inspect_err(|status| tally.handled(method, status.code))
+            let answered = unary(session, &caller, (method, begun), body).await;
+            answered.inspect_err(|status| tally.handled(begun, status.code))
         }
         Shape::ServerStream | Shape::Duplex => {
-            let mut count = Count::new(tally, method);
+            let mut count = Count::new(tally, begun);
             match stream(session, &caller, method, body).await {
                 Ok(stream) => {
                     let stream = Stream { count: Some(count), ..stream };
@@ -69,7 +70,7 @@ pub(in crate::api::http) async fn respond(
 async fn unary(
     session: &Session,
     caller: &Caller,
-    method: Method,
+    (method, begun): (Method, Begun),
     body: Incoming,
 ) -> Result<Response<Answer>, Status> {
     // Who waits for a lock takes no place: what he waits for may need it.
@@ -80,7 +81,7 @@ async fn unary(
     let shared = &session.shared;
     let bytes_max = shared.config.message_bytes_max * TEXT_FACTOR;
     let object = Objects::new(body, bytes_max, shared).only().await?;
-    let text = asked(session, caller, method, object.unwrap_or_else(empty)).await?;
+    let text = asked(session, caller, (method, begun), object.unwrap_or_else(empty)).await?;
     Ok(succeeded(match place {
         Some(mut place) => {
             place.hold(text.len());
@@ -94,7 +95,7 @@ async fn unary(
 pub(super) async fn asked(
     session: &Session,
     caller: &Caller,
-    method: Method,
+    (method, begun): (Method, Begun),
     object: serde_json::Value,
 ) -> Result<Bytes, Status> {
     let shared = &session.shared;
@@ -108,7 +109,7 @@ pub(super) async fn asked(
     let length = message.len();
     let text = Bytes::from(json::response(method, message)?);
     shared.tally.sent(method, length);
-    shared.tally.handled(method, Code::Ok);
+    shared.tally.handled(begun, Code::Ok);
     Ok(text)
 }
 

@@ -31,6 +31,7 @@ use super::serve::{STREAM_OBJECT_BYTES_MAX, TEXT_FACTOR, asked, caller, empty};
 use crate::api::http::body::{Answer, Count};
 use crate::api::http::pages;
 use crate::api::http::session::{Session, stopped};
+use crate::api::http::tally::Begun;
 use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
 
@@ -122,10 +123,10 @@ pub(in crate::api::http) async fn serve(
             tell(&mut socket, json::failure(&unknown).into()).await
         }
         Some(method) => {
-            session.shared.tally.started(method);
+            let begun = session.shared.tally.started(method);
             match is_unary {
-                true => unary(session, &caller, method, &mut socket, bytes_max).await,
-                false => stream(session, &caller, method, &mut socket).await,
+                true => unary(session, &caller, (method, begun), &mut socket, bytes_max).await,
+                false => stream(session, &caller, (method, begun), &mut socket).await,
             }
         }
     };
@@ -140,7 +141,7 @@ pub(in crate::api::http) async fn serve(
 async fn unary(
     session: &Session,
     caller: &Caller,
-    method: Method,
+    (method, begun): (Method, Begun),
     socket: &mut Socket,
     bytes_max: usize,
 ) -> Result<(), Gone> {
@@ -156,7 +157,7 @@ async fn unary(
         };
         let first = timeout(session.shared.config.message_deadline, first).await;
         Ok(match first.unwrap_or_else(|_| Ok(Err(slow())))? {
-            Ok(object) => asked(session, caller, method, object).await,
+            Ok(object) => asked(session, caller, (method, begun), object).await,
             Err(status) => Err(status),
         })
     };
@@ -165,7 +166,7 @@ async fn unary(
         () = session.left() => Err(stopped()),
     };
     let text = outcome.unwrap_or_else(|status| {
-        session.shared.tally.handled(method, status.code);
+        session.shared.tally.handled(begun, status.code);
         json::failure(&status).into()
     });
     tell(socket, text).await
@@ -175,11 +176,11 @@ async fn unary(
 async fn stream(
     session: &Arc<Session>,
     caller: &Caller,
-    method: Method,
+    (method, begun): (Method, Begun),
     socket: &mut Socket,
 ) -> Result<(), Gone> {
     let tally = &session.shared.tally;
-    let mut count = Count::new(tally, method);
+    let mut count = Count::new(tally, begun);
     let first = tokio::select! {
         first = next(socket) => object(&first?).and_then(|object| json::request(method, object)),
         () = session.left() => Err(stopped()),

@@ -8,13 +8,13 @@ use super::routes::{Asked, faulted, not_allowed, object};
 use super::{access, form, json};
 use crate::api::http::body::Answer;
 use crate::api::http::pages::page;
-use crate::api::local::Changing;
+use crate::api::local::{self, Changing};
 use crate::api::status;
 use crate::base::{MemberId, limits};
 use crate::engine::Error;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::quorate::log::member_change::Kind;
-use crate::state::{Command, Rejection, Reply, check};
+use crate::state::{Asker, Rejection, Reply, check};
 
 const PREFIX: usize = "/v2/members".len();
 
@@ -153,7 +153,7 @@ async fn change(
     let handle = asked.handle;
     let change = Changing { kind, member }.command(handle.clock().wall_ms());
     let deadline = handle.clock().now() + limits::V2_REQUEST_DEADLINE;
-    let applied = handle.propose(Command::MemberChange(change), deadline).await?;
+    let applied = local::change(handle, Asker::member(), change, deadline).await?;
     Ok(match applied.reply {
         Reply::Members { member, .. } => member,
         _ => None,
