@@ -137,7 +137,7 @@ pub(in crate::api) fn unreadable(method: Method, error: &prost::DecodeError) -> 
     Status::invalid(format!("quorate: the request of {} cannot be read: {error}", method.path()))
 }
 
-/// There is no room for another read.
+/// There is no room for another read, or another password.
 pub(super) fn no_room() -> Status {
     Status::new(Code::Unknown, "etcdserver: too many requests", Retry::NotProposed)
 }
@@ -158,18 +158,7 @@ pub(super) fn no_leader() -> Status {
 pub(super) fn not_served(method: Method) -> Status {
     let why = match method {
         Method::Downgrade => "there is no older version to go back to",
-        Method::RangeStream
-        | Method::Lock
-        | Method::Unlock
-        | Method::Campaign
-        | Method::Proclaim
-        | Method::Leader
-        | Method::Observe
-        | Method::Resign
-        | Method::RegistryNew
-        | Method::RegistryList
-        | Method::RegistryRevoke => "it is made of others by a service above this one",
-        _ => "users and roles are a service's above this one",
+        _ => "it is a service's above this one",
     };
     Status::unimplemented(format!("quorate: {} is not served: {why}", method.path()))
 }

@@ -209,9 +209,6 @@ pub const DISCOVERY_RETRY_MAX: Duration = Duration::from_secs(10);
 /// Silence of a discovery service after which who has come is asked again, whatever was missed.
 pub const DISCOVERY_LOOK_AGAIN: Duration = Duration::from_secs(30);
 
-/// How long `/v2/members` waits for the word of a new member on where clients find it; without a leader none comes.
-pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(5);
-
 /// Longest answer of a discovery service, bytes: the entries of more members than there can be.
 pub const DISCOVERY_ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -364,14 +361,17 @@ pub const V2_ROLES_MAX: usize = 10_000;
 /// Length of the row of a user or a role, bytes.
 pub const V2_AUTH_ROW_BYTES_MAX: usize = 256 << 10;
 
-/// Time for a member to hash its history when it is compared with the others': minutes for a large one on a slow disk.
-pub const HASH_DEADLINE: Duration = Duration::from_secs(600);
+/// How long `/v2/members` waits for the word of a new member on where clients find it; without a leader none comes.
+pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(5);
 
 /// Passwords of the v2 API that are hashed or compared at a time: each costs a core a tenth of a second. Others wait.
 pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
 
 /// Longest password of the v2 API, bytes: bcrypt looks at no more.
 pub const V2_PASSWORD_BYTES_MAX: usize = 72;
+
+/// Time for a member to hash its history when it is compared with the others': minutes for a large one on a slow disk.
+pub const HASH_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Users of the v3 API: all of them are in RAM, each with what its roles permit.
 pub const AUTH_USERS_MAX: usize = 10_000;

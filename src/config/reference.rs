@@ -135,7 +135,7 @@ const OTHERWISE: &[(&str, &str)] = &[
     ),
     (
         "feature-gates",
-        "each known gate is answered with why it changes nothing; an unknown one is a mistake",
+        "InitialCorruptCheck is initial-corrupt-check; each other known gate is answered with why it changes nothing; an unknown one is a mistake",
     ),
     ("strict-reconfig-check", "always on; `false` is warned of"),
     ("pre-vote", "always on; `false` is warned of"),

@@ -4,7 +4,7 @@
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::service::busy;
+use crate::api::status;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
 
@@ -52,8 +52,8 @@ impl Passwords {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Status> {
-        let _waiting = self.waiting.try_acquire().map_err(|_| busy())?;
-        let _working = self.working.acquire().await.map_err(|_| busy())?;
+        let _waiting = self.waiting.try_acquire().map_err(|_| status::no_room())?;
+        let _working = self.working.acquire().await.map_err(|_| status::no_room())?;
         spawn_blocking(job).await.map_err(|_| crate::api::ask::stopped())
     }
 }
@@ -93,6 +93,6 @@ mod tests {
             )
             .await
             .unwrap();
-        assert_eq!(passwords.hashed("x".to_owned()).await, Err(busy()));
+        assert_eq!(passwords.hashed("x".to_owned()).await, Err(status::no_room()));
     }
 }

@@ -15,7 +15,7 @@ use crate::api::status;
 use crate::base::{ClusterId, MemberId, Moment};
 use crate::engine::Handle;
 use crate::proto::etcdserverpb::ResponseHeader;
-use crate::proto::{Admitted, Call, Caller, Code, Duplex, Method, Retry, Service, Status};
+use crate::proto::{Admitted, Call, Caller, Duplex, Method, Service, Status};
 use crate::state::{Asker, Auth, Query};
 
 /// Who answers, and how passwords and tokens are made.
@@ -286,10 +286,4 @@ pub(super) fn admitted(caller: &Caller, asker: &Asker) -> Caller {
     let Asker { user, auth_revision } = asker.clone();
     let admitted = (auth_revision > 0).then_some(Admitted { user, auth_revision });
     Caller { admitted, ..caller.clone() }
-}
-
-/// Too many passwords at once.
-pub(super) fn busy() -> Status {
-    let text = "etcdserver: too many requests";
-    Status::new(Code::Unknown, text, Retry::NotProposed)
 }

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
+/// A thread that waits for a disk stops when the disk has answered.
+const STOPS_WITHIN: Duration = Duration::from_secs(30);
+
 /// A running child; killed when dropped.
 pub(crate) struct Process {
     child: Child,
@@ -57,7 +60,9 @@ impl Process {
             .status()
             .unwrap();
         assert!(status.success());
+        let began = Instant::now();
         while name == "STOP" && !self.is_stopped() {
+            assert!(began.elapsed() < STOPS_WITHIN, "its threads run on after SIGSTOP");
             std::thread::sleep(Duration::from_millis(1));
         }
     }
