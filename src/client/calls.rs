@@ -140,14 +140,19 @@ impl Client {
                 renewals += 1;
                 continue;
             }
-            let wait = backoff.next_wait();
-            if !self.may_repeat(&error, is_read) || self.endpoints.remaining(until) <= wait {
+            if !self.may_repeat(&error, is_read) {
                 return Err(error);
             }
-            tracing::debug!(method = method.path(), %error, "trying again");
+            // Also when this call has no time left: a member that is cut off waits for a leader to the end of every call,
+            // and whoever stays there is cut off with it.
             if matches!(error.code(), Code::Unavailable | Code::FailedPrecondition) {
                 self.endpoints.turn_from(&link);
             }
+            let wait = backoff.next_wait();
+            if self.endpoints.remaining(until) <= wait {
+                return Err(error);
+            }
+            tracing::debug!(method = method.path(), %error, "trying again");
             sleep(wait).await;
         }
     }

@@ -102,7 +102,6 @@ impl Client {
                     retry: Retry::NotProposed,
                 },
             };
-            let wait = backoff.next_wait();
             let passing = match &error {
                 Error::Server { status, .. } => {
                     self.endpoints.renews(&link, &status.text) || self.endpoints.is_passing(status)
@@ -110,10 +109,15 @@ impl Client {
                 Error::Lost { .. } => true,
                 _ => false,
             };
-            if !passing || self.endpoints.remaining(until) <= wait {
+            if !passing {
                 return Err(error);
             }
+            // Also when this call has no time left; see the other calls.
             self.endpoints.turn_from(&link);
+            let wait = backoff.next_wait();
+            if self.endpoints.remaining(until) <= wait {
+                return Err(error);
+            }
             sleep(wait).await;
         }
     }

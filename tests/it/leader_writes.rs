@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Error, Retry};
+use quorate::client::{Client, Config, Error, Retry};
 
-use super::harness::{Cluster, eventually, run};
+use super::harness::{Cluster, Line, Party, eventually, relayed, run};
 
 /// The member that answered.
 fn member(header: Option<quorate::client::etcdserverpb::ResponseHeader>) -> u64 {
@@ -94,5 +94,37 @@ fn a_write_at_a_server_that_fell_silent_is_told_so_and_reads_go_elsewhere() {
         assert_eq!(read.unwrap().kvs.len(), 1);
         client.put("a", "3").await.unwrap();
         assert_eq!(client.endpoint().as_deref(), Some(&*cluster.members[other].url));
+    });
+}
+
+/// It knows no leader, and says so only when a call's own time is over.
+#[test]
+fn a_member_that_is_cut_off_is_left_by_calls_that_end_before_it_finds_a_leader() {
+    let (cluster, relays) = relayed(3);
+    run(async {
+        let (leader, _) = cluster.leader().await;
+        let (cut, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        let mut clients = Vec::new();
+        for writes_to_leader in [false, true] {
+            let config = cluster.client_config(&[cut, leader, other]);
+            let client = Client::connect(Config { writes_to_leader, ..config }).await.unwrap();
+            assert_eq!(client.endpoint().as_deref(), Some(&*cluster.members[cut].url));
+            clients.push(client.within(Duration::from_secs(1)));
+        }
+        for index in [leader, other] {
+            relays.set(Party::Member(cut), Party::Member(index), Line::CUT);
+            relays.set(Party::Member(index), Party::Member(cut), Line::CUT);
+        }
+        eventually("the cut one to know no leader", || async {
+            (cluster.client_of(&[cut]).status().await.ok()?.leader == 0).then_some(())
+        })
+        .await;
+        for client in &clients {
+            eventually("reads and writes at the others", || async {
+                client.put("where", "elsewhere").await.ok()?;
+                client.get("where").await.ok()
+            })
+            .await;
+        }
     });
 }

@@ -335,6 +335,32 @@ impl Cluster {
     }
 }
 
+/// Of a test that failed its members' logs are kept: what a machine did once it may not do again.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let name = self.dir.path().file_name().expect("a folder with a name").to_string_lossy();
+        let kept = std::env::temp_dir().join(format!("quorate-logs{name}"));
+        let copied = std::fs::create_dir_all(&kept).and_then(|()| {
+            (0..self.members.len())
+                .map(|index| self.log_path(index))
+                .filter(|log| log.exists())
+                .try_for_each(|log| {
+                    std::fs::copy(&log, kept.join(log.file_name().expect("a file")))
+                        .map(|_bytes| ())
+                })
+        });
+        match copied {
+            Ok(()) => eprintln!("the members' logs: {}", kept.display()),
+            Err(error) => {
+                eprintln!("the members' logs could not be kept in {}: {error}", kept.display())
+            }
+        }
+    }
+}
+
 /// `quorate cert ...` in the cluster's folder.
 pub(crate) fn cert(dir: &Path, args: &[&str]) -> String {
     stdout(quorate().current_dir(dir).arg("cert").args(args).output().unwrap())

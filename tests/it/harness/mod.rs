@@ -15,7 +15,7 @@ pub(crate) use cluster::{Cluster, cert};
 pub(crate) use load::{Load, check_all};
 pub(crate) use machines::Machines;
 pub(crate) use process::{Process, failure, quorate, stdout};
-pub(crate) use relay::{Line, Party, Relays};
+pub(crate) use relay::{Line, Party, Relays, relayed};
 pub(crate) use seats::Seat;
 
 use std::future::Future;

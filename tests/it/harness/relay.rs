@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
+use super::{Cluster, free_ports};
 use crate::dice::Dice;
 
 /// Longest datagram.
@@ -37,6 +38,12 @@ pub(crate) struct Line {
     /// Of a thousand; they come up to `late_by` later than the others, and so out of order.
     pub late: u32,
     pub late_by: Duration,
+}
+
+impl Line {
+    /// Nothing arrives.
+    pub(crate) const CUT: Self =
+        Self { is_cut: true, lost: 0, twice: 0, late: 0, late_by: Duration::ZERO };
 }
 
 #[derive(Default)]
@@ -93,6 +100,23 @@ impl Relays {
     pub(crate) fn heal(&self) {
         lock(&self.lines).by_pair.clear();
     }
+}
+
+/// A running cluster whose members and clients reach each other through relays. The members end before the relays do.
+pub(crate) fn relayed(count: usize) -> (Cluster, Relays) {
+    let mut cluster = Cluster::prepare(count);
+    let address = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let mut routes = Vec::new();
+    for (index, own) in free_ports(count).into_iter().enumerate() {
+        let public = cluster.listens(index, &format!("https://127.0.0.1:{own}"));
+        routes.push((address(public), address(own)));
+    }
+    let relays = Relays::start(&routes, 7);
+    for index in 0..count {
+        cluster.spawn(index);
+    }
+    relays.members_are(cluster.processes());
+    (cluster, relays)
 }
 
 impl Drop for Relays {
