@@ -158,7 +158,8 @@ fn verified(
     }
 }
 
-fn names_allowed(
+/// Whether the names in it are among those that settings allow.
+pub(super) fn names_allowed(
     plane: &Plane,
     chain: &[CertificateDer<'_>],
     shown: &Description,

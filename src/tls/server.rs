@@ -15,7 +15,8 @@ use rustls::{
 };
 
 use super::dialler::provider;
-use super::{ALPN_PEER, Description, Doors, Error, Keychain, Protocol, Scheme};
+use super::keychain::Loaded;
+use super::{ALPN_PEER, Description, Doors, Error, Keychain, Protocol, Scheme, admit};
 
 /// The keychain as one address sees it.
 #[derive(Clone, Debug)]
@@ -26,25 +27,36 @@ pub(super) struct Current {
 
 /// For QUIC, which has no older version.
 pub(super) fn config(current: Current) -> Result<ServerConfig, Error> {
-    of_versions(current, provider(), &[&rustls::version::TLS13])
+    // Who shows nothing is told why by a close with a reason, which says more than an alert.
+    of_versions(current, Demand::Afterwards, provider(), &[&rustls::version::TLS13])
 }
 
 /// For HTTP over TCP: etcd's clients of ten years.
 pub(super) fn tcp_config(current: Current) -> Result<ServerConfig, Error> {
     let policy = current.keychain.tcp_policy();
     let (provider, versions) = (policy.provider(), policy.versions());
-    let mut config = of_versions(current, provider, &versions)?;
+    let mut config = of_versions(current, Demand::InTheHandshake, provider, &versions)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
 }
 
+/// When a caller hears that what he shows is not enough.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Demand {
+    /// By an alert of TLS, as etcd says it: after the handshake TCP has no word for it.
+    InTheHandshake,
+    Afterwards,
+}
+
 fn of_versions(
     current: Current,
+    demand: Demand,
     provider: Arc<CryptoProvider>,
     versions: &[&'static rustls::SupportedProtocolVersion],
 ) -> Result<ServerConfig, Error> {
     let verifier = Callers {
         current: current.clone(),
+        demand,
         algorithms: ring::default_provider().signature_verification_algorithms,
     };
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -80,16 +92,46 @@ impl ResolvesServerCert for Current {
     }
 }
 
-/// Offers client authentication, does not demand it, names no root, and lets a chain pass that any door would take.
+/// Asks for a certificate, names no root, and lets a chain pass that any door would take.
 #[derive(Debug)]
 struct Callers {
     current: Current,
+    demand: Demand,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl Callers {
+    /// The names that are allowed count in the handshake, too, where it has the last word that is heard.
+    fn named(
+        &self,
+        loaded: &Loaded,
+        protocol: Protocol,
+        end_entity: &CertificateDer<'_>,
+        verified: ClientCertVerified,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let plane = loaded.plane(protocol).filter(|_| self.demand == Demand::InTheHandshake);
+        let allowed =
+            plane.zip(Description::of(end_entity).ok()).map_or(Ok(()), |(plane, shown)| {
+                admit::names_allowed(plane, std::slice::from_ref(end_entity), &shown)
+            });
+        allowed.map(|()| verified).map_err(|refusal| {
+            tracing::debug!(reason = %refusal, "refused a certificate");
+            CertificateError::NotValidForName.into()
+        })
+    }
 }
 
 impl ClientCertVerifier for Callers {
     fn client_auth_mandatory(&self) -> bool {
-        false
+        let client = self.current.doors.scheme(Protocol::Client);
+        self.demand == Demand::InTheHandshake
+            && client == Some(Scheme::Https)
+            && self
+                .current
+                .keychain
+                .current()
+                .plane(Protocol::Client)
+                .is_some_and(|plane| plane.client_cert_auth)
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
@@ -113,8 +155,12 @@ impl ClientCertVerifier for Callers {
             // A door that believes nobody ignores certificates; `admit` does, too.
             let Some(verifier) = verifier else { return Ok(ClientCertVerified::assertion()) };
             match verifier.verify_client_cert(end_entity, intermediates, now) {
-                Ok(verified) => return Ok(verified),
-                Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {}
+                Ok(verified) => return self.named(&loaded, protocol, end_entity, verified),
+                // An authority that has the name of ours and another key did not sign for us: it is not known here. For Go,
+                // too, which etcd's callers hear it from.
+                Err(rustls::Error::InvalidCertificate(
+                    CertificateError::UnknownIssuer | CertificateError::BadSignature,
+                )) => {}
                 // "Expired" under the one trust says more than "unknown" under the other.
                 Err(error) => verdict = error,
             }
