@@ -38,6 +38,7 @@ mod restore;
 mod samples;
 mod seeds;
 mod serve;
+mod strangers;
 mod tls;
 mod watch;
 

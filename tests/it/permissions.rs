@@ -2,17 +2,14 @@
 
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use quorate::base::{Clock, SystemClock};
 use quorate::client::{Access, Client, ClientFiles, Config, Error, Wire};
 use quorate::proto::{Code, Status};
-use quorate::tls::make::{self, Authority, Subject, Validity};
 use quorate::transport::{Names, TcpDialer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::harness::{Cluster, SOON, cert, free_ports, run};
+use super::harness::{Cluster, SOON, cert, run};
 
 /// What a server said.
 pub(crate) fn refused<T: std::fmt::Debug>(asked: Result<T, Error>) -> (Code, String) {
@@ -212,97 +209,5 @@ fn over_grpc_a_certificate_is_its_user_too() {
         assert!(etcdctl("ghost", &["user", "list"]).contains("user name not found"));
         assert_eq!(etcdctl("bob", &["--user", "eve:word", "put", "e", "1"]), "OK\n");
         assert_eq!(etcdctl("root", &["user", "list"]), "bob\neve\nroot\n");
-    });
-}
-
-/// What a client with these files is told over QUIC, and whether gRPC's listener and the one of all other HTTP let it in.
-async fn outside(url: &str, http: &str, files: &ClientFiles) -> (String, bool, bool) {
-    let asked = Client::lazy(Config::new([url.to_owned()]).tls(files.clone())).unwrap();
-    let asked = asked.within(Duration::from_secs(5)).get("b").await;
-    let text = asked.map_or_else(|error| error.to_string(), |_| String::new());
-    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let grpc = over_tls(address(url), files, b"h2", preface).await;
-    let page = b"GET /health HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
-    let http = over_tls(address(http), files, b"http/1.1", page).await;
-    (text, grpc.len() >= 9, http.starts_with(b"HTTP/1.1 200"))
-}
-
-/// One member that knows which certificates are revoked, mallory's, and where its HTTP that is no gRPC is. Another authority
-/// is in `other`; late's certificate has ended.
-fn guarded() -> (Cluster, String) {
-    let mut cluster = Cluster::prepare(1);
-    let dir = cluster.dir().to_owned();
-    for name in ["bob", "ghost", "mallory"] {
-        cert(&dir, &["client", name]);
-    }
-    cert(&dir, &["revoke", "certs/client-mallory.crt"]);
-    cert(&dir, &["ca", "--dir", "other"]);
-    cert(&dir, &["client", "root", "--dir", "other"]);
-    let wall_ms = SystemClock::new().wall_ms() - 3 * 86_400_000;
-    let (ca, key) = (dir.join("certs/ca.crt"), dir.join("certs/ca.key"));
-    let subject = Subject { common_name: "late".to_owned(), ..Subject::default() };
-    let late = Authority::read(&ca, &key).unwrap();
-    let late = make::client(&late, &subject, Validity { wall_ms, days: 1 }).unwrap();
-    std::fs::write(dir.join("certs/client-late.crt"), late.cert_pem).unwrap();
-    std::fs::write(dir.join("certs/client-late.key"), late.key_pem).unwrap();
-    let http = format!("https://127.0.0.1:{}", free_ports(1)[0]);
-    let settings = &cluster.members[0].config;
-    let text = std::fs::read_to_string(settings).unwrap();
-    let crl = dir.join("certs/ca.crl");
-    let more =
-        format!("listen-client-http-urls = \"{http}\"\nclient-crl-file = \"{}\"\n", crl.display());
-    std::fs::write(settings, more + &text).unwrap();
-    cluster.spawn(0);
-    run(async { _ = cluster.leader().await });
-    (cluster, http)
-}
-
-/// A rebound name and a head that is too long are strangers of `http::rules` and `http::hostile`.
-#[test]
-fn strangers_stay_outside_at_every_listener() {
-    let (cluster, http) = guarded();
-    let (certs, other) = (cluster.dir().join("certs"), cluster.dir().join("other"));
-    run(async {
-        let root = client(&cluster, "root");
-        root.user_add("root", "secret").await.unwrap();
-        root.user_add("bob", "word").await.unwrap();
-        root.role_add("root").await.unwrap();
-        root.user_grant_role("root", "root").await.unwrap();
-        root.auth_enable().await.unwrap();
-
-        let with = |folder: &Path, name: &str| ClientFiles {
-            cert: Some(folder.join(format!("client-{name}.crt"))),
-            key: Some(folder.join(format!("client-{name}.key"))),
-            ..files(&cluster, name)
-        };
-        let url = &cluster.members[0].url;
-        let known = outside(url, &http, &with(&certs, "root")).await;
-        assert_eq!(known, (String::new(), true, true));
-        let bare = ClientFiles { cert: None, key: None, ..files(&cluster, "bob") };
-        for (who, files, says) in [
-            ("no certificate", bare, "required"),
-            ("of another authority", with(&other, "root"), "certificate"),
-            ("ended", with(&certs, "late"), "xpired"),
-            ("revoked", with(&certs, "mallory"), "evoked"),
-        ] {
-            let (text, grpc, http) = outside(url, &http, &files).await;
-            println!("{who}: {text}");
-            assert!(text.contains(says) && !grpc && !http, "{who}: {text} {grpc} {http}");
-        }
-        let told = |(code, text): (Code, String)| format!("{code:?}: {text}");
-        let ghost = told(refused(client(&cluster, "ghost").get("b").await));
-        assert_eq!(ghost, "PermissionDenied: etcdserver: permission denied");
-        let liar = Config { token: Some("nonsense.1".to_owned()), ..config(&cluster, "root") };
-        let liar = told(refused(Client::lazy(liar).unwrap().get("b").await));
-        assert_eq!(liar, "Unauthenticated: etcdserver: invalid auth token");
-        let (at, roots) = (address(&http), files(&cluster, "root"));
-        let login = r#"{"name":"bob","password":"word"}"#;
-        let said = json(at, &roots, "/v3/auth/authenticate", login, None).await;
-        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
-        let token = said["token"].as_str();
-        let range = async || json(at, &roots, "/v3/kv/range", r#"{"key":"Yg=="}"#, token).await;
-        assert!(range().await.contains("permission denied"));
-        root.user_change_password("bob", "other").await.unwrap();
-        assert!(range().await.contains("invalid auth token"));
     });
 }
