@@ -2,9 +2,12 @@
 
 /// The candidate with the fewest edits from `word` (insert, delete, replace, swap), if it is near enough to be meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let allowed = (word.chars().count() / 3).clamp(1, 4);
+    let length = word.chars().count();
+    let allowed = (length / 3).clamp(1, 4);
     candidates
         .into_iter()
+        // Each letter more or less is an edit: what somebody else wrote at length is compared with nothing.
+        .filter(|candidate| candidate.chars().count().abs_diff(length) <= allowed)
         .map(|candidate| (edits(word, candidate), candidate))
         .filter(|&(distance, _)| distance <= allowed)
         .min()
