@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
 
 mod consensus;
+mod fuzz;
 mod generated;
 mod mvcc;
 #[expect(dead_code, reason = "the simulated world uses more of its disk than the transcripts do")]

@@ -59,6 +59,10 @@ impl Alone {
         self.dir.path()
     }
 
+    pub(super) fn process(&self) -> &Process {
+        &self.process
+    }
+
     /// What it has logged.
     pub(super) fn log(&self) -> String {
         self.process.log()

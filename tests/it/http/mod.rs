@@ -7,6 +7,7 @@ mod client;
 mod compatibility;
 mod dashboards;
 mod etcdctl;
+mod fuzz;
 mod gateway;
 mod hostile;
 mod pages;

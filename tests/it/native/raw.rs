@@ -31,6 +31,11 @@ impl Raw {
         Self { connection, _dialer: dialer }
     }
 
+    /// Dialled, and nothing said.
+    pub(crate) async fn stranger(url: &str) -> Self {
+        Self::to(url).await
+    }
+
     /// Dialled and greeted.
     pub(super) async fn open(server: &Server) -> (Self, ServerHello, Stream) {
         Self::to(&server.url()).await.hello().await
@@ -73,6 +78,12 @@ impl Raw {
         Stream { send, recv }
     }
 
+    /// None where the server has closed the connection.
+    pub(crate) async fn try_stream(&self) -> Option<Stream> {
+        let (send, recv) = soon("a stream, or the close", self.connection.open_bi()).await.ok()?;
+        Some(Stream { send, recv })
+    }
+
     pub(crate) async fn unary(&self) -> Stream {
         let mut stream = self.stream().await;
         let opening = Bytes::copy_from_slice(&UNARY_STREAM.to_be_bytes());
@@ -111,7 +122,7 @@ impl Stream {
     }
 }
 
-pub(super) fn get(id: u64, key: &str) -> Request {
+pub(crate) fn get(id: u64, key: &str) -> Request {
     let range = pb::RangeRequest { key: key.to_owned().into(), ..Default::default() };
     let body = prost::Message::encode_to_vec(&range).into();
     Request::Call { id, method: Method::Range.number(), deadline_ms: 0, body }

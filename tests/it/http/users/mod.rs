@@ -29,7 +29,7 @@ const ROOT: Option<(&str, &str)> = Some(("root", "secret"));
 const BOB: Option<(&str, &str)> = Some(("bob", "word"));
 
 /// `root`, and `bob`, who may read and write what begins with `b`; users are asked for from now on.
-async fn enable(client: &Client) {
+pub(super) async fn enable(client: &Client) {
     client.user_add("root", "secret").await.unwrap();
     client.role_add("root").await.unwrap();
     client.user_grant_role("root", "root").await.unwrap();
@@ -41,7 +41,7 @@ async fn enable(client: &Client) {
 }
 
 /// A client over QUIC that shows this password, or none.
-fn client(addresses: &[std::net::SocketAddr], login: Option<(&str, &str)>) -> Client {
+pub(super) fn client(addresses: &[std::net::SocketAddr], login: Option<(&str, &str)>) -> Client {
     let config = Config::new(addresses.iter().map(|address| format!("http://{address}")));
     let config = match login {
         Some((name, password)) => config.user(name, password),
