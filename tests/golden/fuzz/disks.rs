@@ -149,7 +149,7 @@ fn files_of_the_database() {
     let data = data_file(folder.path()).expect("the file of the database");
     let whole = std::fs::read(&data).unwrap();
     Store::check(folder.path()).unwrap().finish().unwrap();
-    judge(Inputs::new("databases", vec![whole.clone()], &[], 600), |bytes| {
+    judge(Inputs::new("databases", vec![whole], &[], 600), |bytes| {
         std::fs::File::create(&data).unwrap().write_all(bytes).unwrap();
         if let Ok(check) = Store::check(folder.path()) {
             let _ = check.finish();

@@ -69,7 +69,7 @@ fn places_and_entries_of_a_discovery_service() {
         }
         assert!(size(&text).is_none_or(|size| size > 0));
         let _ = Venue::parse(&text);
-        let _ = Venue::by_token(&text, &[text.clone()], true);
+        let _ = Venue::by_token(&text, std::slice::from_ref(&text), true);
         let _ = Venue::proxy(&text);
     });
 }
