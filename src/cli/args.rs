@@ -13,7 +13,8 @@ use super::duration::parse_duration;
 use super::go::{parse_bool, parse_int};
 use super::{
     auth, bench, cert, check, completion, config, discovery, downgrade, elect, endpoint, kv, lease,
-    lock, maintenance, member, mirror, playground, proxy, role, serve, snapshot, txn, user, watch,
+    lock, maintenance, member, migrate, mirror, playground, proxy, role, serve, snapshot, txn,
+    user, watch,
 };
 
 /// etcd in one binary, with QUIC and mutual TLS as its native wire.
@@ -109,6 +110,9 @@ pub(super) enum Command {
     Downgrade(downgrade::Downgrade),
     /// Copy keys to another cluster, and go on with every change
     MakeMirror(mirror::MakeMirror),
+    /// Move here from a running etcd: copy, follow, verify, finish
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Judge a cluster: fast enough for a load, memory for so many keys
     #[command(subcommand)]
     Check(check::Check),
@@ -133,7 +137,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
         &["endpoint", "member", "move-leader", "downgrade", "discovery", "check", "bench"],
     ),
     ("Who may do what", &["auth", "user", "role"]),
-    ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror"]),
+    ("Its data", &["snapshot", "compaction", "defrag", "alarm", "make-mirror", "migrate"]),
     ("The program", &["completion", "version", "help"]),
 ];
 
@@ -319,7 +323,7 @@ fn etcdctl() -> clap::Command {
     let whole = Cli::command();
     let is_theirs = |command: &&clap::Command| {
         let name = command.get_name();
-        !SERVER.contains(&name) && !matches!(name, "bench" | "discovery" | "proxy")
+        !SERVER.contains(&name) && !matches!(name, "bench" | "discovery" | "migrate" | "proxy")
     };
     let own = clap::Command::new("etcdctl")
         .about("A command line client for etcd's v3 API, over QUIC")

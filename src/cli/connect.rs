@@ -40,9 +40,14 @@ pub(super) struct Session {
     flags: &'static str,
 }
 
-/// The flags of the cluster that a command is about, and those of the one that it copies to.
+/// The flags of the cluster that a command is about, of the one that it copies to, and of the one that it copies from.
 const OWN: &str = "--";
 const DESTINATION: &str = "--dest-";
+const SOURCE: &str = "--from-";
+
+/// Time for one call of a command that goes on for long, where nobody says another: pages may be large, and members may be
+/// restarting.
+const LASTING_CALL: Duration = Duration::from_secs(30);
 
 impl Session {
     /// Flags count more than variables; the profile counts where neither names endpoints or certificates.
@@ -130,9 +135,41 @@ impl Session {
         })
     }
 
+    /// Another cluster with the same times, which is asked over gRPC and whose flags begin with `--from-`; who asks there is
+    /// to be said.
+    pub(super) fn source(&self, endpoints: &str, files: ClientFiles) -> Result<Self, Exit> {
+        let endpoints: Vec<String> = listed(endpoints).collect();
+        if endpoints.is_empty() {
+            return Err(Exit::bad_args("--from is empty: name an endpoint such as 10.0.0.9:2379"));
+        }
+        let tls = tls(SOURCE, files, None, &endpoints)?;
+        Ok(Self {
+            endpoints,
+            tls,
+            login: None,
+            is_profile: false,
+            wire: client::Wire::Grpc,
+            flags: SOURCE,
+            ..self.clone()
+        })
+    }
+
     /// A client of all endpoints.
     pub(super) async fn client(&self) -> Result<Client, Exit> {
-        let client = self.client_of(self.endpoints.clone()).await;
+        self.hinted(connected(self.config_of(self.endpoints.clone())).await)
+    }
+
+    /// The same for a command that goes on for long: its writes find the leader, and its calls have more time.
+    pub(super) async fn lasting_client(&self) -> Result<Client, Exit> {
+        let mut config = self.config_of(self.endpoints.clone());
+        config.writes_to_leader = true;
+        if !self.is_command_timeout_set {
+            config.request_timeout = LASTING_CALL;
+        }
+        self.hinted(connected(config).await)
+    }
+
+    fn hinted(&self, client: Result<Client, Exit>) -> Result<Client, Exit> {
         client.map_err(|exit| match hint(&exit, self.flags, self.is_profile) {
             Some(hint) => Exit::new(exit.code, format!("{exit}\n{hint}")),
             None => exit,
@@ -153,6 +190,10 @@ impl Session {
     }
 
     async fn client_of(&self, endpoints: Vec<String>) -> Result<Client, Exit> {
+        connected(self.config_of(endpoints)).await
+    }
+
+    fn config_of(&self, endpoints: Vec<String>) -> Config {
         let mut config = Config::new(endpoints);
         config.tls.clone_from(&self.tls);
         config.name = concat!("quorate-cli/", env!("CARGO_PKG_VERSION")).to_owned();
@@ -163,12 +204,16 @@ impl Session {
         // A command is over before the leader is found.
         config.writes_to_leader = false;
         config.login.clone_from(&self.login);
-        Client::connect(config).await.map_err(|error| match &error {
-            // etcdctl shows the password when it connects.
-            Error::Server { .. } => Exit::new(Code::Refused, Exit::from(error).text),
-            _ => Exit::from(error),
-        })
+        config
     }
+}
+
+async fn connected(config: Config) -> Result<Client, Exit> {
+    Client::connect(config).await.map_err(|error| match &error {
+        // etcdctl shows the password when it connects.
+        Error::Server { .. } => Exit::new(Code::Refused, Exit::from(error).text),
+        _ => Exit::from(error),
+    })
 }
 
 /// How answers are shown, by flags and variables; nothing else of them need be sound.

@@ -18,22 +18,14 @@ use bytes::Bytes;
 use clap::Args;
 use tokio::time::sleep;
 
-use crate::client::{
-    Client, ClientFiles, Delete, Error, Op, Put, SortOrder, SortTarget, prefix_end,
-};
-use crate::proto::mvccpb::{Event, event::EventType};
+use crate::client::{Client, ClientFiles, Error, prefix_end};
 
 use super::args::path_parser;
+use super::changes::{Change, Pages, TXN_BYTES_MAX, parcels, steps};
 use super::connect::{Session, login};
 use super::exit::Exit;
 use super::go::parse_bool;
 use super::kv;
-
-/// Keys of a page (etcdctl's).
-const PAGE_KEYS: i64 = 1_000;
-
-/// Bytes of values in one transaction, well below what a server takes.
-const TXN_BYTES_MAX: usize = 512 * 1024;
 
 /// Between two lines that tell how much was copied.
 const TELL_EVERY: Duration = Duration::from_secs(30);
@@ -140,44 +132,17 @@ struct Mirror {
     copied: Arc<AtomicU64>,
 }
 
-/// Operations that wait to be written together.
-#[derive(Default)]
-struct Batch {
-    ops: Vec<Op>,
-    bytes: usize,
-    revision: i64,
-}
-
 impl Mirror {
     /// Everything that is there now; the revision of that.
     async fn copy(&self) -> Result<i64, Error> {
         let now = self.from.get(self.as_key(&self.prefix)).await?;
         let revision = now.header.map_or(0, |header| header.revision);
         let end = prefix_end(&self.prefix);
-        let mut key = self.as_key(&self.prefix);
-        loop {
-            let page = self
-                .from
-                .get(key)
-                .range(end.clone())
-                .limit(PAGE_KEYS)
-                .revision(revision)
-                .sort(SortTarget::Key, SortOrder::Ascend)
-                .await?;
-            let mut batch = Batch::default();
-            for kv in &page.kvs {
-                let bytes = kv.key.len() + kv.value.len();
-                if batch.ops.len() == self.max || batch.bytes + bytes > TXN_BYTES_MAX {
-                    self.write(&mut batch).await?;
-                }
-                batch.bytes += bytes;
-                batch.ops.push(Put::new(self.renamed(&kv.key), kv.value.clone()).into());
-            }
-            self.write(&mut batch).await?;
-            let Some(last) = page.kvs.last().filter(|_| page.more) else { return Ok(revision) };
-            // The very next key there could be.
-            key = [&last.key[..], b"\0"].concat().into();
+        let mut pages = Pages::new(&self.from, self.prefix.clone(), end, revision);
+        while let Some(page) = pages.next().await? {
+            self.write(page.kvs.into_iter().map(Change::from).collect()).await?;
         }
+        Ok(revision)
     }
 
     /// Every change from `start` on.
@@ -191,45 +156,32 @@ impl Mirror {
                 }
                 error => error.into(),
             })?;
-            let mut batch = Batch::default();
-            for event in response.events {
-                self.add(&mut batch, event).await?;
+            // A transaction never has operations of two revisions: a key may occur in both.
+            for step in steps(response.events) {
+                self.write(step.changes).await?;
             }
-            self.write(&mut batch).await?;
         }
         Err(Exit::error("the watch has ended"))
     }
 
-    /// A transaction never has operations of two revisions: a key may occur in both.
-    async fn add(&self, batch: &mut Batch, event: Event) -> Result<(), Error> {
-        let is_deletion = event.r#type() == EventType::Delete;
-        let Some(kv) = event.kv else { return Ok(()) };
-        if batch.revision != kv.mod_revision || batch.ops.len() == self.max {
-            self.write(batch).await?;
+    async fn write(&self, changes: Vec<Change>) -> Result<(), Error> {
+        let renamed = changes.into_iter().map(|change| self.renamed(change));
+        for parcel in parcels(renamed, self.max, TXN_BYTES_MAX) {
+            let count = parcel.len() as u64;
+            parcel.into_iter().fold(self.to.txn(), |txn, change| txn.then(change)).await?;
+            self.copied.fetch_add(count, Ordering::Relaxed);
         }
-        batch.revision = kv.mod_revision;
-        let key = self.renamed(&kv.key);
-        batch.ops.push(match is_deletion {
-            true => Delete::new(key).into(),
-            false => Put::new(key, kv.value).into(),
-        });
         Ok(())
     }
 
-    async fn write(&self, batch: &mut Batch) -> Result<(), Error> {
-        if batch.ops.is_empty() {
-            return Ok(());
+    /// As it is called there, and without its lease.
+    fn renamed(&self, change: Change) -> Change {
+        let rest = change.key().strip_prefix(&self.prefix[..]).unwrap_or(change.key());
+        let key = [&self.as_prefix[..], rest].concat().into();
+        match change {
+            Change::Put(_, value, _) => Change::Put(key, value, 0),
+            Change::Delete(_) => Change::Delete(key),
         }
-        let Batch { ops, .. } = std::mem::take(batch);
-        let count = ops.len() as u64;
-        ops.into_iter().fold(self.to.txn(), |txn, op| txn.then(op)).await?;
-        self.copied.fetch_add(count, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn renamed(&self, key: &Bytes) -> Bytes {
-        let rest = key.strip_prefix(&self.prefix[..]).unwrap_or(key);
-        [&self.as_prefix[..], rest].concat().into()
     }
 
     /// No key is empty: the smallest is a zero byte.

@@ -216,6 +216,7 @@ async fn ask(
         Command::Lock(lock) => lock.run(session).await,
         Command::Elect(elect) => elect.run(session).await,
         Command::MakeMirror(make_mirror) => make_mirror.run(session).await,
+        Command::Migrate(migrate) => migrate.run(session).await,
         Command::Check(check) => check.run(session).await,
         Command::Defrag(defrag) => defrag.run(session).await,
         Command::Auth(auth) => auth.run(session).await,
@@ -295,7 +296,7 @@ mod tests {
         let parsed = |words: &[&str]| parse(Called::Etcdctl, words.iter().map(OsString::from));
         assert!(parsed(&["etcdctl", "get", "k"]).is_ok());
         assert!(parsed(&["etcdctl", "--endpoints", "a:1", "member", "list"]).is_ok());
-        for command in ["serve", "playground", "proxy", "cert", "config", "bench"] {
+        for command in ["serve", "playground", "proxy", "cert", "config", "bench", "migrate"] {
             let words = ["etcdctl", command].map(OsString::from);
             let error = parse(Called::Etcdctl, words.clone()).unwrap_err();
             let told = mistyped::told(&error, &grammar(Called::Etcdctl), &words).unwrap();

@@ -22,6 +22,7 @@ mod leader_writes;
 mod leases;
 mod member_add;
 mod membership;
+mod migrate;
 mod mirror;
 mod mistakes;
 mod native;
