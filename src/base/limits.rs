@@ -128,12 +128,47 @@ pub const STREAM_UNSENT_BYTES_MAX: usize = 1 << 20;
 /// An answer larger than this, bytes, moves to a stream of its own, so that it does not stand before the others.
 pub const ANSWER_INLINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Client connections on one endpoint.
+/// Client connections of one member over TCP, and as many over QUIC. When there are so many, one who comes takes the place
+/// of the newest of the address that has most, or is turned away if that is its own.
 pub const CONNECTIONS_MAX: usize = 10_000;
 
-/// Handshakes in flight on one endpoint; beyond it a client must prove its address first (Retry), at twice it is
-/// refused.
+/// Files that clients' connections never take: the database, its log, snapshots, and what the libraries open.
+pub const DESCRIPTORS_RESERVED: usize = 256;
+
+/// Connections where metrics alone are told, beside all others: those who look after the member.
+pub const METRICS_CONNECTIONS_MAX: usize = 64;
+
+/// Handshakes in flight on one endpoint of QUIC; beyond it a client must prove its address first (Retry).
 pub const HANDSHAKES_MAX: usize = 512;
+
+/// Handshakes under way, and connections that have not asked anything yet, of one member over all its wires. Beyond it
+/// the oldest one goes of the address that has most: who has business is through within milliseconds, so that of a flood
+/// of thousands a second nobody else is met.
+pub const STRANGERS_MAX: usize = 1_024;
+
+/// Calls over HTTP/2 of one member whose headers came and whose message did not; beyond it the oldest one is refused of
+/// the connection that has most.
+pub const SILENT_CALLS_MAX: usize = 16_384;
+
+/// Bytes of unary answers of one member that clients do not take, beyond which the connection is cut that has most; from
+/// half of it on, a connection gets one answer after the other.
+pub const UNSENT_BYTES_MAX: usize = 512 << 20;
+
+/// Long reads that are under way at a time, each of which holds what it has read: others wait with their first slice.
+pub const LONG_READS_MAX: usize = 16;
+
+/// Long reads that wait for that; further ones are refused.
+pub const LONG_READS_WAITING_MAX: usize = 4_096;
+
+/// Frames of HTTP/2 on one connection that ask for nothing (pings, settings, priorities, resets, empty or tiny pieces),
+/// which it may send at once, and a second; beyond it the connection is closed. Far above what clients do who ping and
+/// cancel, and below what costs others anything.
+pub const HTTP2_NOISE_MAX: u32 = 20_000;
+pub const HTTP2_NOISE_PER_SECOND: u32 = 2_000;
+
+/// Frames, and bytes, that one HTTP/2 connection is read before others have their turn.
+pub const HTTP2_TURN_FRAMES: u32 = 64;
+pub const HTTP2_TURN_BYTES: usize = 128 * 1024;
 
 /// Time for the Hello frame after the handshake, and for the rest of a frame after its first byte.
 pub const HELLO_DEADLINE: Duration = Duration::from_secs(5);
@@ -143,6 +178,15 @@ pub const OUTBOX_BYTES_MAX: usize = 64 << 20;
 
 /// Watch responses waiting on one stream, bytes; beyond it its watchers read history again when it drains.
 pub const WATCH_STREAM_QUEUE_BYTES_MAX: usize = 4 << 20;
+
+/// Watch responses waiting on all streams of a member, bytes. From half of it on, a stream is slow at its share of it, but
+/// not below the next number.
+pub const WATCH_QUEUES_BYTES_MAX: usize = 256 << 20;
+pub const WATCH_STREAM_QUEUE_BYTES_MIN: usize = 64 * 1024;
+
+/// Watchers of one member; beyond it a stream gets only a few.
+pub const WATCHERS_MAX: usize = 1_000_000;
+pub const WATCHERS_PER_STREAM_MIN: usize = 100;
 
 /// Watchers on one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 100_000;
@@ -250,6 +294,11 @@ pub const STREAM_WINDOW_BYTES: u32 = 2 << 20;
 /// Bytes received and not yet read, and bytes sent and not yet acknowledged, on one client's connection.
 pub const CLIENT_WINDOW_BYTES: u32 = 4 << 20;
 
+/// The same of all clients' connections on one wire: where there are many, each that comes gets its share, but not less than
+/// the next number.
+pub const CLIENT_WINDOWS_BYTES_MAX: usize = 2 << 30;
+pub const CLIENT_WINDOW_BYTES_MIN: u32 = 128 * 1024;
+
 /// The same on one member's connection.
 pub const PEER_WINDOW_BYTES: u32 = 16 << 20;
 
@@ -280,14 +329,20 @@ pub const HANDOVER_GRACE: Duration = Duration::from_secs(5);
 /// The same for a snapshot, which takes as long as it takes.
 pub const HANDOVER_MAX: Duration = Duration::from_secs(600);
 
-/// Messages of a stream between a door and the service, each way.
+/// Messages of a stream between a door and the service, each way; a long one takes a place for each
+/// [`STREAM_PLACE_BYTES`] of it.
 pub const STREAM_MESSAGES_MAX: usize = 16;
+pub const STREAM_PLACE_BYTES: usize = 64 * 1024;
 
 /// After a failed accept: descriptors are short, and asking again at once frees none.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Silence on a TCP connection after which the kernel asks whether the client is there, and again as often (etcd's).
 pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
+
+/// Connections that the kernel has made and nobody has taken yet; the kernel has a bound of its own (`somaxconn`). With few,
+/// those who come beside a burst wait a second to try again.
+pub const TCP_BACKLOG_MAX: u32 = 4_096;
 
 /// Time for a TLS handshake over TCP (etcd's).
 pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
@@ -323,12 +378,13 @@ pub const HTTP1_HEAD_DEADLINE: Duration = Duration::from_secs(60);
 /// Time for the rest of a request message over TCP after its first byte.
 pub const HTTP_MESSAGE_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A request message on its way that is longer than this, bytes, takes its bytes from [`HTTP_UNFINISHED_BYTES_MAX`].
+/// A request message on its way that is longer than this, bytes, takes its bytes from [`UNFINISHED_BYTES_MAX`].
 /// Shorter ones fit into a frame of HTTP/2, and are bounded by the number of streams.
-pub const HTTP_UNFINISHED_FREE_BYTES: usize = 16 * 1024;
+pub const UNFINISHED_FREE_BYTES: usize = 16 * 1024;
 
-/// Bytes of long request messages on their way to one member over TCP; further ones are read when there is room.
-pub const HTTP_UNFINISHED_BYTES_MAX: usize = 256 << 20;
+/// Bytes of long request messages on their way to one member, over every wire; beyond it the oldest one is refused of
+/// the address that has most.
+pub const UNFINISHED_BYTES_MAX: usize = 256 << 20;
 
 /// Bytes of unary answers that one connection has not taken, at which its further calls wait.
 pub const HTTP_UNSENT_BYTES_MAX: usize = 8 << 20;
@@ -363,6 +419,10 @@ pub const V2_AUTH_ROW_BYTES_MAX: usize = 256 << 10;
 
 /// How long `/v2/members` waits for the word of a new member on where clients find it; without a leader none comes.
 pub const ANNOUNCEMENT_WAIT: Duration = Duration::from_secs(5);
+
+/// Answers longer than the first, bytes, become JSON beside the thread of all connections, so many at a time; others wait.
+pub const JSON_INLINE_BYTES_MAX: usize = 32 * 1024;
+pub const JSON_AT_ONCE_MAX: usize = 2;
 
 /// Passwords of the v2 API that are hashed or compared at a time: each costs a core a tenth of a second. Others wait.
 pub const V2_PASSWORDS_AT_ONCE_MAX: usize = 2;
@@ -431,7 +491,7 @@ const _: () = assert!(V2_KEY_BYTES_MAX + 16 <= 1_982);
 const _: () = assert!(KEY_ESCAPED_BYTES_MAX + 12 <= 1_982);
 const _: () = assert!(FORWARDS_MAX * 2 < PEER_ASKS_MAX);
 const _: () = assert!(OVERLAY_SEAL_BYTES < OVERLAY_ADMIT_BYTES_MAX);
-const _: () = assert!(3 * FRAME_BYTES_MAX < HTTP_UNFINISHED_BYTES_MAX);
+const _: () = assert!(3 * FRAME_BYTES_MAX < UNFINISHED_BYTES_MAX);
 const _: () = assert!(APPLY_BACKLOG_MAX < APPLY_BACKLOG_PRIORITY_MAX);
 const _: () = assert!(COUNT_CHUNK_KEYS_MIN * 2 < COUNT_CHUNK_KEYS_MAX);
 const _: () = assert!(REQUEST_BYTES_MAX < PROPOSE_BATCH_BYTES_MAX);

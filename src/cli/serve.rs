@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::oneshot;
 
 use crate::config::{self, KEYS, Kind, Sources, Start};
@@ -194,6 +195,7 @@ fn give_up_when_asked_again() {
 /// The member, as soon as it is there; none if somebody asks to stop before, for others may be waited for without an end.
 /// A start that is left in the middle is as one that was killed.
 async fn started(config: Config) -> Result<Result<Running, Asked>, Exit> {
+    open_many_files();
     let (tell, told) = oneshot::channel();
     thread::Builder::new().name("start".to_owned()).spawn(move || {
         // Nobody listens any more once somebody has asked to stop.
@@ -208,6 +210,17 @@ async fn started(config: Config) -> Result<Result<Running, Asked>, Exit> {
             tracing::info!(signal = asked.name(), "asked to stop");
             Ok(Err(asked))
         }
+    }
+}
+
+/// As many as the system lets this process have, which is what Go's programs take: each connection of TCP is one, and bounds
+/// leave some for the member (`transport::Bounds`).
+fn open_many_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    if let Err(error) = raised {
+        let most = limit.current.unwrap_or(u64::MAX);
+        tracing::warn!(%error, most, "cannot raise the number of files that may be open; there is room for fewer clients");
     }
 }
 

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::hub::WatchStream;
 use super::inbox::Refused;
 use super::meters::Meters;
+use super::readers::LongJob;
 use super::shared::{
     ApplierMessage, CheckpointMessage, DriverMessage, Finished, Proposal, ReadDone, Shared,
 };
@@ -198,6 +199,11 @@ impl Handle {
     /// Runs `job` on the reader pool; false if there is no room, and the job is dropped.
     pub fn read(&self, job: Box<dyn FnOnce() + Send>) -> bool {
         self.shared.readers.submit(job)
+    }
+
+    /// The same for a read that takes long, slice by slice, behind everything short.
+    pub fn read_long(&self, job: LongJob) -> bool {
+        self.shared.readers.submit_long(job)
     }
 
     /// A stream of watchers.

@@ -258,21 +258,21 @@ impl WatchStream {
         self.port.is_full.load(Ordering::Acquire)
     }
 
-    /// Everything that is there, in order; waits for the first. None when the engine stops.
-    pub async fn next(&self) -> Option<Vec<Delivered>> {
+    /// Waits until there is something to [`take`](Self::take). False when the engine stops.
+    pub async fn filled(&self) -> bool {
         loop {
-            if let Some(deliveries) = self.take() {
-                return Some(deliveries);
+            if !lock(&self.port.queue).is_empty() {
+                return true;
             }
             if self.shared.is_stopping() || self.port.is_closed.load(Ordering::Acquire) {
-                return None;
+                return false;
             }
             // A wake-up between the look and this line is kept for us: nobody else waits here.
             self.port.filled.notified().await;
         }
     }
 
-    /// Everything that is there now.
+    /// Everything that is there now, in order.
     pub fn take(&self) -> Option<Vec<Delivered>> {
         let deliveries: Vec<Delivered> = std::mem::take(&mut *lock(&self.port.queue)).into();
         if deliveries.is_empty() {

@@ -68,18 +68,6 @@ impl<T> Inbox<T> {
         std::mem::take(&mut self.lock().items)
     }
 
-    /// The oldest item; for queues with several workers, of which each takes one.
-    pub(super) fn pop(&self) -> Option<T> {
-        let mut queue = self.lock();
-        let item = queue.items.pop_front();
-        let more = !queue.items.is_empty();
-        drop(queue);
-        if more {
-            self.filled.notify_one();
-        }
-        item
-    }
-
     pub(super) fn len(&self) -> usize {
         self.lock().items.len()
     }
@@ -102,10 +90,6 @@ impl<T> Inbox<T> {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue<T>> {

@@ -56,6 +56,7 @@ pub use meters::{Meters, PeerMeters};
 pub use outbox::{Answered, AskKind, Lost, Outbox};
 pub use parts::{Foundation, Parts};
 pub use peers::{IncomingError, IncomingSnapshot};
+pub use readers::LongJob;
 pub use shared::{AskReply, Finished, ReadDone};
 pub use snapshots::Snapshots;
 pub use status::{RaftStatus, Status};

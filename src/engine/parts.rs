@@ -81,7 +81,7 @@ impl Parts {
             checkpoint: Inbox::new(DRIVER_INBOX_MAX),
             hub: Inbox::new(limits::HUB_INBOX_MAX),
             snapshots: Inbox::new(limits::MEMBERS_MAX),
-            readers: Readers::new(),
+            readers: Readers::default(),
             waiters: Mutex::new(Waiters::new(stamp.applied)),
             lessor: Mutex::new(lessor),
             tokens: Mutex::default(),

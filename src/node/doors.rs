@@ -70,7 +70,11 @@ impl Doors {
         service: Arc<dyn Service>,
         peers: Arc<dyn PeerInbound>,
     ) -> Result<Self, transport::Error> {
-        let native_config = NativeConfig::new(config.cluster, config.member);
+        let bounds = Arc::clone(&config.bounds);
+        let native_config = NativeConfig {
+            bounds: Arc::clone(&bounds),
+            ..NativeConfig::new(config.cluster, config.member)
+        };
         let over_quic = match &about.registry {
             Some(registry) => Arc::new(registry.believing_loopback()) as _,
             None => Arc::clone(&service),
@@ -99,12 +103,13 @@ impl Doors {
             registry: about.registry,
             vitals,
             elsewhere: about.elsewhere,
+            bounds: Arc::clone(&bounds),
             timing: rules.times_calls.then(|| Arc::clone(&clock)),
             ..HttpConfig::default()
         };
         let http = Arc::new(Http::new(service, http_config));
         native.lead_http_to(Arc::clone(&http) as _);
-        let tcp = Tcp::start(&listens, &keychain, &clock, Arc::clone(&http) as _)?;
+        let tcp = Tcp::start(&listens, &keychain, &clock, &bounds, Arc::clone(&http) as _)?;
         Ok(Self { transport, native, http, tcp })
     }
 

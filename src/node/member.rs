@@ -410,6 +410,7 @@ fn transport_config(
         clock,
         names: config.resolver.names(),
         guest_asks: vec![engine::AskKind::Members as u16],
+        bounds: transport::Bounds::new(),
         outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
     }
 }

@@ -236,6 +236,7 @@ fn transport_config(
         clock,
         names: config.resolver.names(),
         guest_asks: Vec::new(),
+        bounds: transport::Bounds::new(),
         outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
     })
 }

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 
 use super::method::Method;
 use super::status::{Code, Retry, Status};
+use crate::base::limits;
 
 /// Who asks, as the connection knows it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -180,9 +181,32 @@ impl Duplex {
         self.requests.recv().await
     }
 
-    /// Waits for room.
+    /// Waits for room, a long message for more of it: so what waits is bounded in bytes, too.
     pub async fn send(&self, message: Bytes) -> Result<(), Closed> {
-        self.answers.send(Item::Message(message)).await.map_err(|_| Closed)
+        let mut room =
+            self.answers.reserve_many(self.places(&message)).await.map_err(|_| Closed)?;
+        if let Some(place) = room.next() {
+            place.send(Item::Message(message));
+        }
+        Ok(())
+    }
+
+    /// The message back, if there is no room for it now.
+    pub fn try_send(&self, message: Bytes) -> Result<Option<Bytes>, Closed> {
+        match self.answers.try_reserve_many(self.places(&message)) {
+            Ok(mut room) => {
+                if let Some(place) = room.next() {
+                    place.send(Item::Message(message));
+                }
+                Ok(None)
+            }
+            Err(mpsc::error::TrySendError::Full(())) => Ok(Some(message)),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(Closed),
+        }
+    }
+
+    fn places(&self, message: &Bytes) -> usize {
+        (message.len() / limits::STREAM_PLACE_BYTES).clamp(1, self.answers.max_capacity())
     }
 
     /// For senders beside the reader.

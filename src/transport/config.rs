@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Error, Names, Url, Versions};
+use super::{Bounds, Error, Names, Url, Versions};
 use crate::base::{Clock, ClusterId, MemberId, Moment};
 use crate::tls::{Doors, Keychain, Scheme};
 
@@ -69,6 +69,8 @@ pub struct Config {
     pub names: Names,
     /// Kinds of ask that one who is no member yet may ask.
     pub guest_asks: Vec<u16>,
+    /// What strangers may take, of all wires together.
+    pub bounds: Arc<Bounds>,
     /// Messages waiting for one peer and class; `limits::OUTBOX_BYTES_MAX`.
     pub outbox_bytes_max: usize,
 }

@@ -2,19 +2,24 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quinn::crypto::rustls::{HandshakeData, QuicServerConfig};
 use quinn::{EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::accepted::{self, Caller};
+use super::crowd::Guest;
 use super::greet::{Review, chain};
 use super::shared::Shared;
-use super::{ClientConnection, CloseCode, Connection, Error, Listener, quic};
+use super::{
+    Bound, Bounds, ClientConnection, CloseCode, Connection, Error, Listener, Origin, Turnstile,
+    quic,
+};
 use crate::base::limits;
 use crate::tls::{self, Doors, Identity, Keychain, Protocol};
 
@@ -27,9 +32,10 @@ pub(super) struct Endpoint {
     /// The address in use.
     pub(super) address: SocketAddr,
     doors: Doors,
-    handshakes: Arc<Semaphore>,
-    clients: Arc<Semaphore>,
-    members: Arc<Semaphore>,
+    bounds: Arc<Bounds>,
+    /// Callers whose handshake is not over, of this address.
+    shaking: AtomicUsize,
+    handshakes: Turnstile,
 }
 
 impl Endpoint {
@@ -38,6 +44,7 @@ impl Endpoint {
         listener: Listener,
         keychain: &Arc<Keychain>,
         reset_secret: &[u8; 32],
+        bounds: &Arc<Bounds>,
     ) -> Result<Self, Error> {
         let doors = listener.doors;
         let tls = keychain.server_config(doors)?;
@@ -47,7 +54,7 @@ impl Endpoint {
         config.transport_config(quic::accepting());
         // A client may change its address; a member that does is dialled again.
         config.migration(doors.clients.is_some());
-        config.max_incoming(2 * limits::HANDSHAKES_MAX);
+        config.max_incoming(2 * limits::STRANGERS_MAX);
         config.incoming_buffer_size(INCOMING_BYTES_MAX);
         config.incoming_buffer_size_total(INCOMING_BYTES_TOTAL_MAX);
         let fail = |source| Error::Bind { address: listener.address, source };
@@ -60,9 +67,9 @@ impl Endpoint {
             quic,
             address,
             doors,
-            handshakes: Arc::new(Semaphore::new(2 * limits::HANDSHAKES_MAX)),
-            clients: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
-            members: Arc::new(Semaphore::new(limits::PEER_CONNECTIONS_MAX)),
+            bounds: Arc::clone(bounds),
+            shaking: AtomicUsize::new(0),
+            handshakes: Turnstile::default(),
         })
     }
 
@@ -83,43 +90,59 @@ impl Endpoint {
         }
     }
 
-    /// Before a single signature is made: under load, a caller proves its address first; beyond, it is refused.
+    /// Before a single signature is made: under load, a caller proves its address first, so that it is answerable for it.
     fn knock(self: &Arc<Self>, shared: &Arc<Shared>, incoming: Incoming) {
-        let Ok(permit) = Arc::clone(&self.handshakes).try_acquire_owned() else {
-            return incoming.refuse();
-        };
-        let loaded = self.handshakes.available_permits() < limits::HANDSHAKES_MAX;
+        let loaded = self.shaking.load(Ordering::Relaxed) >= limits::HANDSHAKES_MAX;
         if loaded && !incoming.remote_address_validated() && incoming.may_retry() {
             // Fails only for one that may not be sent a Retry.
             let _ = incoming.retry();
             return;
         }
-        tokio::spawn(Arc::clone(self).welcome(Arc::clone(shared), incoming, permit));
+        let remote = incoming.remote_address();
+        let Ok(stranger) = self.bounds.strangers.enter(remote.into(), 1) else {
+            self.bounds.refuse(Bound::Strangers, remote);
+            return incoming.refuse();
+        };
+        let (endpoint, shared) = (Arc::clone(self), Arc::clone(shared));
+        self.shaking.fetch_add(1, Ordering::Relaxed);
+        tokio::spawn(async move {
+            let shaken = tokio::select! {
+                shaken = endpoint.shake(&shared, incoming) => shaken,
+                () = stranger.shown_out() => {
+                    endpoint.bounds.refuse(Bound::Strangers, remote);
+                    None
+                }
+            };
+            endpoint.shaking.fetch_sub(1, Ordering::Relaxed);
+            if let Some(quic) = shaken {
+                endpoint.welcome(shared, quic, stranger).await;
+            }
+        });
     }
 
-    async fn welcome(
-        self: Arc<Self>,
-        shared: Arc<Shared>,
-        incoming: Incoming,
-        permit: OwnedSemaphorePermit,
-    ) {
+    /// The handshake. The first step is the dear one.
+    async fn shake(&self, shared: &Arc<Shared>, incoming: Incoming) -> Option<quinn::Connection> {
         let remote = incoming.remote_address();
-        let Ok(connecting) = incoming.accept() else { return };
-        let quic = match timeout(limits::HELLO_DEADLINE, connecting).await {
-            Ok(Ok(quic)) => quic,
+        let turn = self.handshakes.turn().await;
+        let connecting = incoming.accept();
+        turn.end().await;
+        match timeout(limits::HELLO_DEADLINE, connecting.ok()?).await {
+            Ok(Ok(quic)) => return Some(quic),
             Ok(Err(error)) if was_given_up(&error) => {
                 tracing::debug!(%remote, "the other side gave the handshake up");
-                return;
             }
             Ok(Err(error)) => {
                 if shared.may_complain(format!("handshake {}", remote.ip())) {
                     tracing::warn!(%remote, reason = %super::Lost::from(error), "a handshake failed");
                 }
-                return;
             }
-            Err(_) => return,
-        };
-        drop(permit);
+            Err(_) => {}
+        }
+        None
+    }
+
+    async fn welcome(&self, shared: Arc<Shared>, quic: quinn::Connection, stranger: Guest<Origin>) {
+        let remote = quic.remote_address();
         let chain = chain(&quic);
         let Some(protocol) = protocol(&quic) else {
             return quic.close(CloseCode::Protocol.code(), b"no protocol was chosen");
@@ -138,30 +161,49 @@ impl Endpoint {
         };
         let admitted = Admitted { quic, chain, identity, generation };
         match protocol {
-            Protocol::Peer => self.member(shared, admitted).await,
-            Protocol::Client => self.client(&shared, admitted).await,
+            Protocol::Peer => {
+                drop(stranger);
+                self.member(shared, admitted).await;
+            }
+            Protocol::Client => self.client(&shared, admitted, stranger).await,
         }
     }
 
     async fn member(&self, shared: Arc<Shared>, admitted: Admitted) {
         let Admitted { quic, chain, identity, generation } = admitted;
-        let Ok(_held) = self.members.try_acquire() else {
-            return quic.close(CloseCode::Busy.code(), b"too many connections of members");
+        let remote = quic.remote_address();
+        let Ok(held) = self.bounds.members.enter(remote.into(), 1) else {
+            return self.refuse(&quic, Bound::Members);
         };
         quic.set_receive_window(limits::PEER_WINDOW_BYTES.into());
         quic.set_send_window(u64::from(limits::PEER_WINDOW_BYTES));
         let connection = Connection::new(quic);
         let doors = self.doors;
-        let caller = Caller { connection, chain, identity, doors, generation };
-        accepted::serve(shared, caller).await;
+        let caller = Caller { connection: connection.clone(), chain, identity, doors, generation };
+        let turned_away = connection.clone();
+        tokio::select! {
+            () = accepted::serve(shared, caller) => {}
+            () = held.shown_out() => {
+                self.bounds.refuse(Bound::Members, remote);
+                turned_away.close(CloseCode::Busy, Bound::Members.text());
+            }
+        }
+    }
+
+    fn refuse(&self, quic: &quinn::Connection, bound: Bound) {
+        self.bounds.refuse(bound, quic.remote_address());
+        quic.close(CloseCode::Busy.code(), bound.text().as_bytes());
     }
 
     /// Hands the client over, and stays beside it to the end of its connection or of its certificate.
-    async fn client(&self, shared: &Shared, admitted: Admitted) {
+    async fn client(&self, shared: &Shared, admitted: Admitted, stranger: Guest<Origin>) {
         let Admitted { quic, chain, identity, generation } = admitted;
-        let Ok(_held) = self.clients.try_acquire() else {
-            return quic.close(CloseCode::Busy.code(), b"too many connections");
+        let Ok(held) = self.bounds.quic.enter(quic.remote_address().into(), 1) else {
+            return self.refuse(&quic, Bound::Connections);
         };
+        let window = Bounds::window(&self.bounds.quic, limits::CLIENT_WINDOW_BYTES);
+        quic.set_receive_window(window.into());
+        quic.set_send_window(u64::from(window));
         let connection = Connection::new(quic);
         connection.allow_streams(limits::CONNECTION_STREAMS_MAX, 0);
         let (refuse, refused) = watch::channel(None);
@@ -170,16 +212,21 @@ impl Endpoint {
             identity: identity.clone(),
             listener: self.address,
             refused,
+            stranger,
         });
         let config = &shared.config;
         let review = Review::new(&config.keychain, &config.clock, generation, identity.as_deref());
         let refused =
             review.refused(|now| config.keychain.admit(Protocol::Client, self.doors, &chain, now));
+        let remote = connection.remote_address();
         let refusal = tokio::select! {
             _ = connection.closed() => return,
+            () = held.shown_out() => {
+                self.bounds.refuse(Bound::Connections, remote);
+                return connection.close(CloseCode::Busy, Bound::Connections.text());
+            }
             refusal = refused => refusal,
         };
-        let remote = connection.remote_address();
         if shared.may_complain(format!("close {} {}", remote.ip(), refusal.serial)) {
             tracing::warn!(%remote, reason = %refusal, "closing a client's connection");
         }

@@ -74,6 +74,9 @@ pub enum StreamError {
     TooLong { bytes: u64, bytes_max: usize },
     #[error("the stream ended in the middle of a frame")]
     Truncated,
+    /// A frame that did not come to its end, for which others needed the room.
+    #[error("quorate: too many bytes of messages that do not come to their end")]
+    Crowded,
     /// The rest of a frame, or a free stream, did not come in time.
     #[error("too slow: the deadline passed")]
     Slow,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use super::{Class, Connection, IncomingSnapshot};
+use super::{Class, Connection, Held, IncomingSnapshot, Origin};
 use crate::base::MemberId;
 #[cfg(doc)]
 use crate::base::limits;
@@ -66,6 +66,8 @@ pub struct ClientConnection {
     /// anew are against it. From then on nothing new is taken from it; after [`limits::REFUSED_GRACE`] the connection
     /// is closed.
     pub refused: watch::Receiver<Option<Arc<str>>>,
+    /// Its place among those that have asked nothing yet: to be dropped with its Hello. Shown out, it is to be closed.
+    pub stranger: Held<Origin>,
 }
 
 /// Where the answer to one ask goes. Dropped without an answer, the asker learns that it was lost.

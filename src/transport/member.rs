@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::endpoint::Endpoint;
 use super::shared::Shared;
+use super::tcp::TURNS_BETWEEN_LOOKS;
 use super::{
     AskError, Class, ClientInbound, CloseCode, Config, DialError, Error, PeerAddress, PeerInbound,
     PeerStatus, SnapshotError, ask, dial, snapshot,
@@ -41,8 +42,9 @@ impl Transport {
         for listener in &config.listeners {
             let runtime = runtime()?;
             let entered = runtime.enter();
-            let endpoint =
-                Arc::new(Endpoint::bind(*listener, &config.keychain, &config.reset_secret)?);
+            let (keychain, bounds) = (&config.keychain, &config.bounds);
+            let endpoint = Endpoint::bind(*listener, keychain, &config.reset_secret, bounds)?;
+            let endpoint = Arc::new(endpoint);
             drop(entered);
             bound.push((runtime, endpoint));
         }
@@ -234,6 +236,7 @@ impl<F: FnOnce(Result<Bytes, AskError>)> Drop for Answer<F> {
 
 fn runtime() -> Result<Runtime, Error> {
     Builder::new_current_thread()
+        .event_interval(TURNS_BETWEEN_LOOKS)
         .enable_all()
         .build()
         .map_err(|error: io::Error| Error::Thread(error))

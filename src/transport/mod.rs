@@ -22,12 +22,16 @@
 mod accepted;
 #[cfg(feature = "server")]
 mod ask;
+#[cfg(feature = "server")]
+mod bounds;
 mod close;
 #[cfg(feature = "server")]
 mod config;
 mod connection;
 #[cfg(feature = "server")]
 mod converse;
+#[cfg(feature = "server")]
+mod crowd;
 mod dial;
 #[cfg(feature = "server")]
 mod endpoint;
@@ -64,12 +68,18 @@ mod tests;
 mod throttle;
 #[cfg(feature = "server")]
 mod tunnel;
+#[cfg(feature = "server")]
+mod turnstile;
 mod url;
 
+#[cfg(feature = "server")]
+pub use bounds::{Bound, Bounds, Origin, Sizes};
 pub use close::CloseCode;
 #[cfg(feature = "server")]
 pub use config::{Class, Config, Listener, PeerAddress, PeerStatus};
 pub use connection::{Connection, Traffic};
+#[cfg(feature = "server")]
+pub use crowd::{Crowd, Full, Goes, Guest as Held};
 pub use dial::{DialOptions, Dialer};
 #[cfg(feature = "server")]
 pub use error::{AskError, Error, SnapshotError};
@@ -87,9 +97,11 @@ pub use names::{Lookup, Names};
 pub use snapshot::IncomingSnapshot;
 pub use stream::{RecvStream, SendStream};
 #[cfg(feature = "server")]
-pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen};
+pub use tcp::{ByteStream, Purpose, Tcp, TcpConnection, TcpInbound, TcpListen, TcpPlace};
 #[cfg(feature = "server")]
 pub use tcp_dial::{TcpDialError, TcpDialer};
 #[cfg(feature = "server")]
 pub use tunnel::Tunnel;
+#[cfg(feature = "server")]
+pub use turnstile::{Turn, Turnstile};
 pub use url::{ParseUrlError, Url};

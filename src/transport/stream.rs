@@ -1,5 +1,9 @@
 //! Byte streams with frames on them: a `u32` length (big endian, of what follows), then so many bytes.
 
+#[cfg(feature = "server")]
+use std::net::SocketAddr;
+#[cfg(feature = "server")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -8,7 +12,7 @@ use tokio::time::timeout;
 
 use super::StreamError;
 #[cfg(feature = "server")]
-use super::Tunnel;
+use super::{Bound, Bounds, Tunnel};
 use crate::base::limits;
 
 /// Frames up to this size are copied together into one buffer: cheaper than a segment each.
@@ -102,11 +106,25 @@ impl SendStream {
 pub struct RecvStream {
     quic: quinn::RecvStream,
     buffer: BytesMut,
+    /// Who is answerable for what comes, where that is bounded.
+    #[cfg(feature = "server")]
+    bounded: Option<(Arc<Bounds>, SocketAddr)>,
 }
 
 impl RecvStream {
     pub(super) fn new(quic: quinn::RecvStream) -> Self {
-        Self { quic, buffer: BytesMut::new() }
+        Self {
+            quic,
+            buffer: BytesMut::new(),
+            #[cfg(feature = "server")]
+            bounded: None,
+        }
+    }
+
+    /// Long frames on their way count as what `remote` has sent of them from now on.
+    #[cfg(feature = "server")]
+    pub fn bounded_by(&mut self, bounds: &Arc<Bounds>, remote: SocketAddr) {
+        self.bounded = Some((Arc::clone(bounds), remote));
     }
 
     /// The next frame's body; `None` at a clean end. Waits for a first byte as long as it takes, then for the rest
@@ -185,6 +203,8 @@ impl RecvStream {
             Some(length) => u32::from_be_bytes(*length) as usize,
             None => 0,
         };
+        #[cfg(feature = "server")]
+        let bounded = self.bounded.clone();
         let begun = self.buffer.len();
         let wanted = (4 + rest).max(begun + 1);
         let all = async {
@@ -199,6 +219,15 @@ impl RecvStream {
             }
             Ok(true)
         };
+        #[cfg(feature = "server")]
+        {
+            let room = crowded_out(bounded, rest);
+            tokio::select! {
+                read = timeout(rest_deadline(rest), all) => read.map_err(|_| StreamError::Slow)?,
+                crowded = room => Err(crowded),
+            }
+        }
+        #[cfg(not(feature = "server"))]
         timeout(rest_deadline(rest), all).await.map_err(|_| StreamError::Slow)?
     }
 
@@ -211,6 +240,20 @@ impl RecvStream {
             None => Ok(false),
         }
     }
+}
+
+/// Waits until a long frame on its way has to make room for those of others.
+#[cfg(feature = "server")]
+async fn crowded_out(bounded: Option<(Arc<Bounds>, SocketAddr)>, bytes: usize) -> StreamError {
+    let Some((bounds, remote)) = bounded.filter(|_| bytes > limits::UNFINISHED_FREE_BYTES) else {
+        return std::future::pending().await;
+    };
+    // It is only turned away where the newest goes.
+    if let Ok(held) = bounds.unfinished.enter(remote.into(), bytes) {
+        held.shown_out().await;
+    }
+    bounds.refuse(Bound::Unfinished, remote);
+    StreamError::Crowded
 }
 
 fn length_of(bytes: usize) -> Result<[u8; 4], StreamError> {

@@ -4,22 +4,28 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rustix::net::sockopt;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use super::crowd::{Crowd, Guest};
 use super::greet::Review;
 use super::throttle::Throttle;
-use super::{Error, Tunnel};
+use super::{Bound, Bounds, Error, Origin, Tunnel, Turnstile};
 use crate::base::{Clock, limits};
 use crate::tls::{Doors, Identity, Keychain, Protocol, Scheme};
+
+/// Tasks that run before the sockets are looked at again: among thousands that are busy, whoever asks something is heard
+/// soon.
+pub(super) const TURNS_BETWEEN_LOOKS: u32 = 16;
 
 /// Bytes both ways, encrypted or not.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -58,8 +64,37 @@ pub struct TcpConnection {
     pub is_secure: bool,
     /// Becomes the reason why the client is admitted no more; after [`limits::REFUSED_GRACE`] it is to be closed.
     pub refused: watch::Receiver<Option<Arc<str>>>,
-    /// Its place among those of TCP; none for a stream of a QUIC connection, which has a place itself.
-    _held: Option<OwnedSemaphorePermit>,
+    /// None for a stream of a QUIC connection, which has a place itself.
+    pub place: Option<TcpPlace>,
+}
+
+/// A connection's place among those of TCP, which it may lose to others.
+#[derive(Debug)]
+pub struct TcpPlace {
+    connection: Guest<Origin>,
+    /// Until it has asked something.
+    stranger: Option<Guest<Origin>>,
+}
+
+impl TcpPlace {
+    /// It has asked something.
+    pub fn known(&mut self) {
+        self.stranger = None;
+    }
+
+    /// Waits until the connection has to be closed for others, and says for which bound.
+    pub async fn shown_out(&self) -> Bound {
+        let as_stranger = async {
+            match &self.stranger {
+                Some(stranger) => stranger.shown_out().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.connection.shown_out() => Bound::Connections,
+            () = as_stranger => Bound::Strangers,
+        }
+    }
 }
 
 impl TcpConnection {
@@ -77,7 +112,7 @@ impl TcpConnection {
             identity,
             is_secure: true,
             refused,
-            _held: None,
+            place: None,
         }
     }
 }
@@ -99,7 +134,8 @@ struct Shared {
     keychain: Arc<Keychain>,
     clock: Arc<dyn Clock>,
     inbound: Arc<dyn TcpInbound>,
-    clients: Arc<Semaphore>,
+    bounds: Arc<Bounds>,
+    handshakes: Turnstile,
     throttle: Throttle,
 }
 
@@ -117,9 +153,14 @@ impl Tcp {
         listens: &[TcpListen],
         keychain: &Arc<Keychain>,
         clock: &Arc<dyn Clock>,
+        bounds: &Arc<Bounds>,
         inbound: Arc<dyn TcpInbound>,
     ) -> Result<Self, Error> {
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let runtime = Builder::new_current_thread()
+            .event_interval(TURNS_BETWEEN_LOOKS)
+            .enable_all()
+            .build()
+            .map_err(Error::Thread)?;
         let entered = runtime.enter();
         let mut doors = Vec::new();
         for listen in listens {
@@ -131,7 +172,8 @@ impl Tcp {
             keychain: Arc::clone(keychain),
             clock: Arc::clone(clock),
             inbound,
-            clients: Arc::new(Semaphore::new(limits::CONNECTIONS_MAX)),
+            bounds: Arc::clone(bounds),
+            handshakes: Turnstile::default(),
             throttle: Throttle::default(),
         });
         let (stop, stopped) = watch::channel(false);
@@ -171,16 +213,22 @@ fn bind(listen: TcpListen, keychain: &Arc<Keychain>) -> Result<Door, Error> {
         Scheme::Https => Some(TlsAcceptor::from(Arc::new(keychain.tcp_config(doors)?))),
     };
     let fail = |source| Error::BindTcp { address, source };
-    let listener = std::net::TcpListener::bind(address).map_err(fail)?;
-    listener.set_nonblocking(true).map_err(fail)?;
-    keep_alive(&listener).map_err(fail)?;
-    let listener = TcpListener::from_std(listener).map_err(fail)?;
+    let listener = listen_on(address).map_err(fail)?;
     Ok(Door { listener, purpose, doors, tls })
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // As std's: an address is free again when its process has ended.
+    socket.set_reuseaddr(true)?;
+    keep_alive(&socket)?;
+    socket.bind(address)?;
+    socket.listen(limits::TCP_BACKLOG_MAX)
 }
 
 /// The kernel asks a silent client whether it is there: who waits on a watch says nothing, and one that lost its power
 /// would keep its place. An accepted connection has it of its listener.
-fn keep_alive(listener: &std::net::TcpListener) -> io::Result<()> {
+fn keep_alive(listener: &impl AsFd) -> io::Result<()> {
     sockopt::set_socket_keepalive(listener, true)?;
     sockopt::set_tcp_keepidle(listener, limits::TCP_KEEP_ALIVE)?;
     sockopt::set_tcp_keepintvl(listener, limits::TCP_KEEP_ALIVE)?;
@@ -216,30 +264,34 @@ async fn accept(door: Arc<Door>, shared: Arc<Shared>) {
 }
 
 async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote: SocketAddr) {
-    let Ok(held) = Arc::clone(&shared.clients).try_acquire_owned() else {
-        // Closed without a word to the client: nothing was agreed yet to say it in.
-        let reason =
-            format!("{} are connected, and there is no room for more", limits::CONNECTIONS_MAX);
-        return shared.complain(remote, &reason, "closed a caller's connection");
+    // Who finds no place is closed without a word: nothing was agreed yet to say it in.
+    let place = match shared.place(door.purpose, remote) {
+        Ok(place) => place,
+        Err(bound) => return shared.bounds.refuse(bound, remote),
     };
     // Answers are written whole: nothing is gained by waiting for more.
     let _ = stream.set_nodelay(true);
     let (refuse, refused) = watch::channel(None);
     let (purpose, is_secure) = (door.purpose, door.tls.is_some());
-    let taken = |stream, identity| TcpConnection {
+    let taken = |stream, identity, place| TcpConnection {
         purpose,
         stream,
         remote,
         identity,
         is_secure,
         refused,
-        _held: Some(held),
+        place: Some(place),
     };
     let Some(tls) = &door.tls else {
-        shared.inbound.connection(taken(Box::new(stream), None));
+        shared.inbound.connection(taken(Box::new(stream), None, place));
         return;
     };
-    let stream = match timeout(limits::TLS_HANDSHAKE_DEADLINE, tls.accept(stream)).await {
+    let handshake = shared.handshakes.steps(tls.accept(stream));
+    let shaken = tokio::select! {
+        shaken = timeout(limits::TLS_HANDSHAKE_DEADLINE, handshake) => shaken,
+        bound = place.shown_out() => return shared.bounds.refuse(bound, remote),
+    };
+    let stream = match shaken {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             // Port scanners and health checks come and go without a word.
@@ -268,7 +320,7 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
         Err(refusal) => return shared.complain(remote, &refusal.to_string(), "refused a caller"),
     };
     let review = Review::new(&shared.keychain, &shared.clock, generation, identity.as_deref());
-    shared.inbound.connection(taken(Box::new(stream), identity));
+    shared.inbound.connection(taken(Box::new(stream), identity, place));
     tokio::select! {
         () = refuse.closed() => {}
         refusal = review.refused(admit) => {
@@ -279,6 +331,16 @@ async fn welcome(door: Arc<Door>, shared: Arc<Shared>, stream: TcpStream, remote
 }
 
 impl Shared {
+    fn place(&self, purpose: Purpose, remote: SocketAddr) -> Result<TcpPlace, Bound> {
+        let crowd: &Arc<Crowd<Origin>> = match purpose {
+            Purpose::Metrics => &self.bounds.watching,
+            Purpose::Clients | Purpose::Grpc | Purpose::Http => &self.bounds.tcp,
+        };
+        let connection = crowd.enter(remote.into(), 1).map_err(|_| Bound::Connections)?;
+        let stranger = self.bounds.strangers.enter(remote.into(), 1);
+        Ok(TcpPlace { connection, stranger: Some(stranger.map_err(|_| Bound::Strangers)?) })
+    }
+
     fn complain(&self, remote: SocketAddr, reason: &str, what: &str) {
         if self.throttle.allows(format!("{what} {}", remote.ip()), self.clock.now()) {
             tracing::warn!(%remote, reason, "{what}");

@@ -51,6 +51,8 @@ pub struct Hub {
     /// When the streams with quiet watchers are to be looked at.
     due: BTreeSet<(Moment, StreamId)>,
     out: Vec<(StreamId, Delivery)>,
+    /// Delivered to all streams and not taken, bytes.
+    queued: usize,
 }
 
 /// One event that one watcher wants.
@@ -82,6 +84,7 @@ impl Hub {
             deferred: BTreeSet::new(),
             due: BTreeSet::new(),
             out: Vec::new(),
+            queued: 0,
         }
     }
 
@@ -115,7 +118,9 @@ impl Hub {
         for id in ids {
             self.forget(stream, id);
         }
-        self.streams.remove(&stream);
+        if let Some(gone) = self.streams.remove(&stream) {
+            self.queued -= gone.queued;
+        }
         self.out.retain(|(to, _)| *to != stream);
     }
 
@@ -144,10 +149,14 @@ impl Hub {
     /// The client has taken deliveries of so many bytes ([`Delivery::bytes`]).
     pub fn drained(&mut self, stream: StreamId, bytes: usize) {
         let Some(drained) = self.streams.get_mut(&stream) else { return };
-        drained.queued = drained.queued.saturating_sub(bytes);
-        if !drained.slow || drained.queued > self.config.stream_queue_bytes_max / 2 {
+        let before = std::mem::take(&mut drained.queued);
+        drained.queued = before.saturating_sub(bytes);
+        self.queued -= before - drained.queued;
+        let left = drained.queued;
+        if !drained.slow || left > self.queue_bytes_max() / 2 {
             return;
         }
+        let Some(drained) = self.streams.get_mut(&stream) else { return };
         drained.slow = false;
         for slot in drained.behind.clone() {
             if let Some(watcher) = self.watchers.get(slot) {
@@ -350,6 +359,12 @@ impl Hub {
         if asked.watchers.len() >= most {
             return Err(Refusal::TooMany(most));
         }
+        let of_all = self.config.watchers_max;
+        if self.watchers.len() >= of_all
+            && asked.watchers.len() >= self.config.watchers_per_stream_min
+        {
+            return Err(Refusal::TooManyOfAll(of_all));
+        }
         if let Some(id) = spec.id.filter(|&id| id != 0) {
             return if asked.watchers.contains_key(&id) {
                 Err(Refusal::DuplicateId)
@@ -466,7 +481,7 @@ impl Hub {
             let watchers = watchers.collect();
             self.push(stream, Delivery::Events { batch: Arc::clone(batch), watchers });
             let queued = self.streams.get(&stream).map_or(0, |stream| stream.queued);
-            if queued >= self.config.stream_queue_bytes_max {
+            if queued >= self.queue_bytes_max() {
                 self.slow_down(stream, from, batch.revision);
             }
         }
@@ -483,6 +498,16 @@ impl Hub {
         Some(Matched { id: watcher.id, events, prev_kv, fragment })
     }
 
+    /// Bytes not taken at which a stream is slow: where much waits for all of them, its share of what may.
+    fn queue_bytes_max(&self) -> usize {
+        let Config { stream_queue_bytes_max: most, queues_bytes_max: all, .. } = self.config;
+        if self.queued < all / 2 {
+            return most;
+        }
+        let share = all / 2 / self.streams.len().max(1);
+        share.max(self.config.stream_queue_bytes_min).min(most)
+    }
+
     fn is_slow(&self, stream: StreamId) -> bool {
         self.streams.get(&stream).is_some_and(|stream| stream.slow)
     }
@@ -490,7 +515,7 @@ impl Hub {
     /// A message without events: never held back, but it counts.
     fn tell(&mut self, stream: StreamId, message: Delivery) {
         self.push(stream, message);
-        let max = self.config.stream_queue_bytes_max;
+        let max = self.queue_bytes_max();
         if self.streams.get(&stream).is_some_and(|told| !told.slow && told.queued >= max) {
             self.slow_down(stream, i64::MAX, self.revision);
         }
@@ -498,7 +523,9 @@ impl Hub {
 
     fn push(&mut self, stream: StreamId, delivery: Delivery) {
         if let Some(to) = self.streams.get_mut(&stream) {
-            to.queued += delivery.bytes();
+            let bytes = delivery.bytes();
+            to.queued += bytes;
+            self.queued += bytes;
             self.out.push((stream, delivery));
         }
     }

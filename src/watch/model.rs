@@ -63,6 +63,10 @@ struct World {
 
 const CONFIG: Config = Config {
     stream_queue_bytes_max: 900,
+    queues_bytes_max: 1 << 20,
+    stream_queue_bytes_min: 300,
+    watchers_max: 1_000,
+    watchers_per_stream_min: 12,
     watchers_per_stream_max: 12,
     progress_interval: Duration::from_millis(40),
     catchup_revisions_max: 3,
@@ -309,7 +313,7 @@ impl World {
                     Refusal::Compacted => spec.start_revision < 0,
                     Refusal::DuplicateId => spec.id.is_some_and(|id| id != 0),
                     Refusal::Denied(denial) => spec.denied == Some(denial),
-                    Refusal::TooMany(_) => true,
+                    Refusal::TooMany(_) | Refusal::TooManyOfAll(_) => true,
                 };
                 assert!(fits, "{reason:?} {spec:?}");
                 self.seen.refused += 1;

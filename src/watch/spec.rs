@@ -53,7 +53,14 @@ pub enum Denial {
 /// A watch request's two fields as etcd reads them: the empty key is the smallest.
 pub fn range(key: Bytes, range_end: Bytes) -> KeyRange {
     let key = if key.is_empty() { Bytes::from_static(&[0]) } else { key };
-    KeyRange::new(key, range_end)
+    KeyRange::new(bound(key), bound(range_end))
+}
+
+/// No key is longer than [`limits::KEY_ESCAPED_BYTES_MAX`]: one byte more of a bound decides everything, and the rest, and the
+/// message around it, is not kept for as long as somebody watches.
+fn bound(bytes: Bytes) -> Bytes {
+    let kept = bytes.len().min(limits::KEY_ESCAPED_BYTES_MAX + 1);
+    Bytes::copy_from_slice(&bytes[..kept])
 }
 
 /// Why a watcher was not created; the texts are etcd's, because clients compare them.
@@ -70,6 +77,10 @@ pub enum Refusal {
     Denied(Denial),
     #[error("too many watchers on one stream, at most {0} are served: open another stream")]
     TooMany(usize),
+    #[error(
+        "too many watchers on one member, at most {0} are served: watch with fewer, or at another member"
+    )]
+    TooManyOfAll(usize),
 }
 
 /// Bounds of the hub; tests want them smaller.
@@ -77,6 +88,12 @@ pub enum Refusal {
 pub struct Config {
     /// Bytes of deliveries that a stream has not taken, at which it is slow.
     pub stream_queue_bytes_max: usize,
+    /// The same of all streams; from half of it on each is slow at its share, but not below `stream_queue_bytes_min`.
+    pub queues_bytes_max: usize,
+    pub stream_queue_bytes_min: usize,
+    /// Of all streams, beyond which each may have only `watchers_per_stream_min`.
+    pub watchers_max: usize,
+    pub watchers_per_stream_min: usize,
     pub watchers_per_stream_max: usize,
     /// Between two progress messages of a quiet watcher; a stream adds up to a tenth, so that they spread.
     pub progress_interval: Duration,
@@ -92,6 +109,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             stream_queue_bytes_max: limits::WATCH_STREAM_QUEUE_BYTES_MAX,
+            queues_bytes_max: limits::WATCH_QUEUES_BYTES_MAX,
+            stream_queue_bytes_min: limits::WATCH_STREAM_QUEUE_BYTES_MIN,
+            watchers_max: limits::WATCHERS_MAX,
+            watchers_per_stream_min: limits::WATCHERS_PER_STREAM_MIN,
             watchers_per_stream_max: limits::WATCHERS_PER_STREAM_MAX,
             progress_interval: limits::WATCH_PROGRESS_INTERVAL,
             catchup_revisions_max: limits::WATCH_CATCHUP_REVISIONS,

@@ -12,6 +12,7 @@ mod defragment;
 mod discovery;
 mod dropin;
 mod faults;
+mod floods;
 mod force;
 mod harness;
 mod http;

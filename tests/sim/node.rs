@@ -75,6 +75,7 @@ impl Limits {
                 catchup_bytes_max: dice.between(500, 20_000) as usize,
                 recent_revisions_max: dice.between(0, 30) as usize,
                 recent_bytes_max: dice.between(0, 8_000) as usize,
+                ..watch::Config::default()
             },
         }
     }

@@ -8,9 +8,11 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::pace::{Pace, Seen};
 
 /// A stream of HTTP/2 behind its preface, without URLs in its authorities.
 pub(super) struct Mended<S> {
@@ -18,12 +20,13 @@ pub(super) struct Mended<S> {
     walk: Walk,
     /// The beginning of an authority whose rest is still to come.
     held: Vec<u8>,
+    pace: Pace,
 }
 
 impl<S> Mended<S> {
-    /// `stream` begins with `preface` bytes that are no frame.
-    pub(super) fn new(stream: S, preface: usize) -> Self {
-        Self { stream, walk: Walk::new(preface), held: Vec::new() }
+    /// `stream` begins with `preface` bytes that are no frame, and is read at this pace.
+    pub(super) fn new(stream: S, preface: usize, pace: Pace) -> Self {
+        Self { stream, walk: Walk::new(preface), held: Vec::new(), pace }
     }
 }
 
@@ -34,6 +37,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(this.pace.poll_turn(context));
         loop {
             let start = buffer.filled().len();
             if buffer.remaining() <= this.held.len() {
@@ -51,6 +55,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
             if !matches!(polled, Poll::Ready(Ok(()))) {
                 buffer.set_filled(start);
+                this.pace.rest();
                 return polled;
             }
             let is_end = buffer.filled().len() == start + held;
@@ -58,6 +63,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
             let fresh = &mut buffer.filled_mut()[start..];
             let keep = this.walk.pass(fresh, is_end);
             let split = fresh.len() - keep;
+            this.pace.read(fresh.len(), std::mem::take(&mut this.walk.seen))?;
             this.held.extend_from_slice(&fresh[split..]);
             buffer.set_filled(start + split);
             // No bytes would mean the end.
@@ -155,6 +161,8 @@ struct Walk {
     behind: usize,
     /// In the block of fields, which may go on in the next frame.
     field: Field,
+    /// Since it was last asked.
+    seen: Seen,
 }
 
 enum Place {
@@ -188,8 +196,15 @@ enum Text {
     Authority,
 }
 
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const PRIORITY_ALONE: u8 = 2;
+const RESET: u8 = 3;
+const SETTINGS: u8 = 4;
+const PING: u8 = 6;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
+const END: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 /// `:authority` in HPACK's static table.
@@ -204,6 +219,7 @@ impl Walk {
             block: 0,
             behind: 0,
             field: Field::Start,
+            seen: Seen::default(),
         }
     }
 
@@ -252,6 +268,8 @@ impl Walk {
     fn frame(&mut self) {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        self.seen.frames += 1;
+        self.seen.noise += u32::from(asks_nothing(kind, flags, length));
         (self.before, self.block, self.behind) = (0, 0, length);
         self.place = Place::Payload;
         if kind != HEADERS && kind != CONTINUATION {
@@ -321,6 +339,19 @@ impl Walk {
     }
 }
 
+/// Whether a frame is one that a client needs few of: what carries nothing, and what is about the connection alone.
+fn asks_nothing(kind: u8, flags: u8, length: usize) -> bool {
+    match kind {
+        // Shorter than the prefix of a message, and not the end.
+        DATA => length < 5 && flags & END == 0,
+        CONTINUATION => length == 0,
+        PRIORITY_ALONE | RESET | SETTINGS | PING => true,
+        HEADERS | WINDOW_UPDATE => false,
+        // Of later versions, or of none.
+        _ => true,
+    }
+}
+
 /// Takes what there is of what is left.
 fn skip(left: &mut usize, there: usize) -> usize {
     let taken = there.min(*left);
@@ -381,7 +412,7 @@ mod tests {
     /// What is read of it, in pieces of so many bytes.
     async fn read(stream: &[u8], piece: usize) -> Vec<u8> {
         let (mut writer, reader) = tokio::io::duplex(piece);
-        let mut mended = Mended::new(reader, 3);
+        let mut mended = Mended::new(reader, 3, Pace::new(|| {}));
         let stream = stream.to_vec();
         let writing = tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;

@@ -14,6 +14,7 @@ use super::gateway::line;
 use super::session::{Place, stopped};
 use super::tally::{Begun, Tally};
 use super::words::percent_encoded;
+use crate::base::limits;
 use crate::proto::{Code, Item, Method, Status};
 
 /// Longer messages are not copied behind their prefix.
@@ -102,7 +103,17 @@ impl Parts {
     }
 
     fn next(&mut self) -> Option<Bytes> {
-        self.head.take().or_else(|| self.rest.take())
+        self.head.take().or_else(|| piece(&mut self.rest))
+    }
+}
+
+/// The next of a body's bytes. In pieces: what is given away counts as taken, and a client takes little at a time.
+fn piece(rest: &mut Option<Bytes>) -> Option<Bytes> {
+    match rest {
+        Some(bytes) if bytes.len() > limits::HTTP2_SEND_BYTES_MAX => {
+            Some(bytes.split_to(limits::HTTP2_SEND_BYTES_MAX))
+        }
+        _ => rest.take(),
     }
 }
 
@@ -153,8 +164,9 @@ impl Body for Answer {
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let data = |bytes| Poll::Ready(Some(Ok(Frame::data(bytes))));
         match &mut *self {
-            Self::Placed { page, .. } => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
-            Self::Plain(page) => Poll::Ready(page.take().map(|page| Ok(Frame::data(page)))),
+            Self::Placed { page, .. } | Self::Plain(page) => {
+                Poll::Ready(piece(page).map(|page| Ok(Frame::data(page))))
+            }
             Self::Passed { body, .. } => Pin::new(body).poll_frame(context),
             Self::Lines(lines) => lines.poll_recv(context).map(|line| Some(Ok(Frame::data(line?)))),
             Self::Message { parts, ended, .. } => {
@@ -231,6 +243,11 @@ mod tests {
         assert_eq!(parts.next().unwrap()[..], [0, 0, 0, 0x10, 1]);
         assert_eq!(parts.next().unwrap().as_ptr(), long.as_ptr());
         assert_eq!(parts.next(), None);
+        let most = limits::HTTP2_SEND_BYTES_MAX;
+        let mut parts = Parts::of(Bytes::from(vec![7; most + 1]));
+        let lengths: Vec<usize> =
+            std::iter::from_fn(|| parts.next()).map(|piece| piece.len()).collect();
+        assert_eq!(lengths, [5, most, 1]);
         let mut parts = Parts::of(Bytes::from_static(b"ab"));
         assert_eq!(parts.next().unwrap()[..], *b"\0\0\0\0\x02ab");
         assert_eq!(parts.next(), None);

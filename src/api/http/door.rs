@@ -11,7 +11,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::BufWriter;
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -20,6 +20,7 @@ use super::authority::Mended;
 use super::body::Answer;
 use super::elsewhere::Elsewhere;
 use super::metrics::Vitals;
+use super::pace::Pace;
 use super::session::Session;
 use super::sniff::{PREFACE, sniff};
 use super::tally::Tally;
@@ -28,7 +29,7 @@ use super::{gateway, grpc, pages};
 use crate::api::registry::Registry;
 use crate::base::{Clock, limits};
 use crate::proto::{Caller, Service};
-use crate::transport::{Purpose, TcpConnection, TcpInbound};
+use crate::transport::{Bound, Bounds, Purpose, TcpConnection, TcpInbound, TcpPlace};
 
 /// Who serves, beside the version of etcd's API that Status tells.
 const WHO: &str = concat!("quorate/", env!("CARGO_PKG_VERSION"));
@@ -39,9 +40,8 @@ pub struct Config {
     pub message_bytes_max: usize,
     /// Time for the rest of a request message after its first byte.
     pub message_deadline: Duration,
-    /// Bytes of long request messages that may be on their way, of all clients; not less than three times the longest
-    /// one, which escapes may make of it.
-    pub unfinished_bytes_max: usize,
+    /// What strangers may take, of all wires together.
+    pub bounds: Arc<Bounds>,
     /// Whether the JSON gateway is served.
     pub gateway: bool,
     /// Whether etcd's v2 API is served; only where there are `vitals`.
@@ -69,7 +69,7 @@ impl Default for Config {
         Self {
             message_bytes_max: limits::FRAME_BYTES_MAX,
             message_deadline: limits::HTTP_MESSAGE_DEADLINE,
-            unfinished_bytes_max: limits::HTTP_UNFINISHED_BYTES_MAX,
+            bounds: Bounds::new(),
             gateway: true,
             v2: true,
             streams_max: limits::HTTP2_STREAMS_MAX,
@@ -94,8 +94,8 @@ pub(super) struct Shared {
     pub service: Arc<dyn Service>,
     pub config: Config,
     pub tally: Arc<Tally>,
-    /// Bytes of long request messages that may be on their way.
-    pub unfinished: Arc<Semaphore>,
+    /// Long answers that become JSON.
+    pub texts: Semaphore,
     /// Passwords that are hashed or compared.
     pub passwords: Semaphore,
     /// Raft's appends, for etcd's statistics.
@@ -110,7 +110,6 @@ pub(super) struct Shared {
 impl Http {
     pub fn new(service: Arc<dyn Service>, config: Config) -> Self {
         let (draining, open) = (watch::Sender::new(false), watch::Sender::new(0));
-        let unfinished = Arc::new(Semaphore::new(config.unfinished_bytes_max));
         let tally = Arc::new(Tally::new(config.timing.clone()));
         let passwords = Semaphore::new(limits::V2_PASSWORDS_AT_ONCE_MAX);
         let started_ms = config.vitals.as_ref().map_or(0, |it| it.handle.clock().wall_ms());
@@ -118,7 +117,7 @@ impl Http {
             service,
             config,
             tally,
-            unfinished,
+            texts: Semaphore::new(limits::JSON_AT_ONCE_MAX),
             passwords,
             rates: Rates::default(),
             started_ms,
@@ -165,17 +164,59 @@ impl TcpInbound for Http {
 }
 
 async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
-    let TcpConnection { purpose, stream, remote, identity, is_secure, mut refused, .. } = client;
+    let TcpConnection { purpose, stream, remote, identity, is_secure, refused, mut place } = client;
     // Who says nothing is not waited for: a place is few.
-    let Ok(Ok((is_http2, stream))) = timeout(limits::HTTP1_HEAD_DEADLINE, sniff(stream)).await
-    else {
-        return;
+    let sniffed = tokio::select! {
+        sniffed = timeout(limits::HTTP1_HEAD_DEADLINE, sniff(stream)) => sniffed,
+        bound = shown_out(place.as_ref()) => return shared.config.bounds.refuse(bound, remote),
     };
+    let Ok(Ok((is_http2, stream))) = sniffed else { return };
     let common_name = identity.as_ref().and_then(|identity| identity.common_name.clone());
     let caller = Caller { address: Some(remote), common_name, ..Caller::default() };
     let session = Arc::new(Session::new(Arc::clone(shared), purpose, caller, is_secure));
     tokio::spawn(Arc::clone(&session.desk).serve());
-    let answering = Arc::clone(&session);
+    let mut has_asked = session.has_asked.subscribe();
+    let cut = async {
+        tokio::select! {
+            bound = shown_out(place.as_ref()) => return bound,
+            () = session.overflown() => return Bound::Unsent,
+            // The sender lives in the session.
+            _ = has_asked.wait_for(|has_asked| *has_asked) => {}
+        }
+        if let Some(place) = &mut place {
+            place.known();
+        }
+        tokio::select! {
+            bound = shown_out(place.as_ref()) => bound,
+            () = session.overflown() => Bound::Unsent,
+        }
+    };
+    tokio::select! {
+        () = converse(&session, is_http2, stream, refused) => {}
+        // Without a word: who is cut does not listen, or is one of very many.
+        bound = cut => session.refuse(bound),
+    }
+    session.leaving.send_replace(true);
+}
+
+/// Waits until the connection has to make room for another.
+async fn shown_out(place: Option<&TcpPlace>) -> Bound {
+    match place {
+        Some(place) => place.shown_out().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Serves what the connection speaks until it ends.
+async fn converse(
+    session: &Arc<Session>,
+    is_http2: bool,
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    mut refused: watch::Receiver<Option<Arc<str>>>,
+) {
+    let shared = &session.shared;
+    let remote = session.caller.address;
+    let answering = Arc::clone(session);
     let service = service_fn(move |request| {
         let session = Arc::clone(&answering);
         async move { Ok::<_, Infallible>(respond(&session, request).await) }
@@ -191,8 +232,10 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
     };
     let mut leaving = pin!(leaving);
     let ended = if is_http2 {
+        let noisy = Arc::clone(session);
+        let pace = Pace::new(move || noisy.refuse(Bound::Noise));
         let gathered = BufWriter::with_capacity(limits::HTTP2_WRITE_BYTES, stream);
-        let stream = TokioIo::new(Mended::new(gathered, PREFACE.len()));
+        let stream = TokioIo::new(Mended::new(gathered, PREFACE.len(), pace));
         let connection = pin!(over_http2(&shared.config).serve_connection(stream, service));
         run(connection, http2::Connection::graceful_shutdown, leaving.as_mut()).await
     } else {
@@ -201,14 +244,14 @@ async fn serve(shared: &Arc<Shared>, client: TcpConnection) {
         run(connection, http1::UpgradeableConnection::graceful_shutdown, leaving.as_mut()).await
     };
     if let Err(error) = ended {
-        tracing::debug!(%remote, %error, "a client's connection broke");
+        tracing::debug!(?remote, %error, "a client's connection broke");
         return;
     }
     let upgrade = session.upgrade.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(upgrade) = upgrade
         && !*session.leaving.borrow()
     {
-        let serving = pin!(gateway::serve_websocket(&session, upgrade));
+        let serving = pin!(gateway::serve_websocket(session, upgrade));
         // Its streams end with the session; nothing more is to be told to it.
         let _ended = run(serving, |_| {}, leaving).await;
     }
@@ -241,6 +284,7 @@ async fn refusal(refused: &mut watch::Receiver<Option<Arc<str>>>) {
 
 fn over_http2(config: &Config) -> http2::Builder<TokioExecutor> {
     let headers_bytes_max = u32::try_from(limits::HTTP_HEADERS_BYTES_MAX).unwrap_or(u32::MAX);
+    let window = Bounds::window(&config.bounds.tcp, limits::HTTP2_CONNECTION_WINDOW_BYTES);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
@@ -249,8 +293,8 @@ fn over_http2(config: &Config) -> http2::Builder<TokioExecutor> {
         .max_pending_accept_reset_streams(limits::HTTP2_RESETS_MAX)
         .max_header_list_size(headers_bytes_max)
         .max_send_buf_size(limits::HTTP2_SEND_BYTES_MAX)
-        .initial_stream_window_size(limits::HTTP2_STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(limits::HTTP2_CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(window.min(limits::HTTP2_STREAM_WINDOW_BYTES))
+        .initial_connection_window_size(window)
         .keep_alive_interval(config.keep_alive)
         .keep_alive_timeout(config.keep_alive_timeout);
     builder
@@ -268,6 +312,7 @@ fn over_http1() -> http1::Builder {
 }
 
 async fn respond(session: &Arc<Session>, request: Request<Incoming>) -> Response<Answer> {
+    session.has_asked.send_if_modified(|has_asked| !std::mem::replace(has_asked, true));
     let is_grpc = request.version() == hyper::Version::HTTP_2 && grpc::is_grpc(request.headers());
     let mut response = match session.purpose {
         Purpose::Clients | Purpose::Grpc if is_grpc => grpc::respond(session, request).await,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue, USER_AGENT};
+use hyper::http::request::Parts as Head;
 use hyper::{HeaderMap, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -40,16 +41,17 @@ pub(super) async fn respond(
 }
 
 async fn answer(session: &Arc<Session>, request: Request<Incoming>) -> Result<Answer, Status> {
-    let (head, body) = request.into_parts();
-    let messages = Messages::new(body, &session.shared);
-    let path = head.uri.path();
-    if let Some(asked) = grpc_health::Asked::of(path) {
+    // What is not needed of the head is not kept: calls are many, and their heads as long as clients like.
+    let (Head { uri, headers, .. }, body) = request.into_parts();
+    let messages = Messages::new(body, session);
+    if let Some(asked) = grpc_health::Asked::of(uri.path()) {
         return grpc_health::answer(session, asked, messages).await;
     }
-    let method = method(path)?;
+    let method = method(uri.path())?;
+    drop(uri);
     let tally = &session.shared.tally;
     let begun = tally.started(method);
-    let answer = of_method(session, (method, begun), &head.headers, messages).await;
+    let answer = of_method(session, (method, begun), headers, messages).await;
     match &answer {
         Ok(Answer::Message { parts, .. }) => {
             tally.sent(method, parts.length());
@@ -65,18 +67,20 @@ async fn answer(session: &Arc<Session>, request: Request<Incoming>) -> Result<An
 async fn of_method(
     session: &Arc<Session>,
     (method, begun): (Method, Begun),
-    headers: &HeaderMap,
+    headers: HeaderMap,
     messages: Messages,
 ) -> Result<Answer, Status> {
-    let caller = with_metadata(&session.caller, headers)?;
+    let caller = with_metadata(&session.caller, &headers)?;
     let version = headers.get(API_VERSION).and_then(|version| version.to_str().ok());
     session.shared.tally.request(method.shape(), version.unwrap_or_default());
     match method.shape() {
         Shape::Unary => {
-            let deadline_ms = deadline_ms(headers)?;
+            let deadline_ms = deadline_ms(&headers)?;
+            drop(headers);
             unary(session, &caller, method, deadline_ms, messages).await
         }
         Shape::ServerStream | Shape::Duplex => {
+            drop(headers);
             stream(session, &caller, (method, begun), messages).await
         }
     }
@@ -92,17 +96,17 @@ async fn unary(
     // Who waits for a lock takes no place: what he waits for may need it.
     let place = match method {
         Method::Lock | Method::Campaign => None,
-        _ => Some(session.place().await?),
+        _ => Some(messages.before(session, session.place()).await?),
     };
-    let body = only(&mut messages).await?;
+    let body = only(session, &mut messages).await?;
     session.shared.tally.received(method, body.len());
     let message = ask::over(&session.desk, caller, method, body, deadline_ms).await?;
     Ok(message_of(message, place))
 }
 
 /// The one message of a unary request. It comes with its headers, or its caller has no business here.
-pub(super) async fn only(messages: &mut Messages) -> Result<Bytes, Status> {
-    let first = timeout(messages.deadline, messages.next()).await;
+pub(super) async fn only(session: &Session, messages: &mut Messages) -> Result<Bytes, Status> {
+    let first = timeout(messages.deadline, messages.first(session)).await;
     let slow =
         || Status::new(Code::DeadlineExceeded, "quorate: no message came", Retry::NotProposed);
     let missing = || Status::new(Code::Internal, "the request has no message", Retry::NotProposed);
@@ -123,7 +127,7 @@ async fn stream(
     mut messages: Messages,
 ) -> Result<Answer, Status> {
     let first = tokio::select! {
-        first = messages.next() => first?,
+        first = messages.first(session) => first?,
         () = session.left() => return Err(stopped()),
     };
     let Some(first) = first else {

@@ -52,7 +52,7 @@ pub(super) async fn answer(
     asked: Asked,
     mut messages: Messages,
 ) -> Result<Answer, Status> {
-    let request = CheckRequest::decode(only(&mut messages).await?).map_err(|error| {
+    let request = CheckRequest::decode(only(session, &mut messages).await?).map_err(|error| {
         Status::invalid(format!("the request of Health cannot be read: {error}"))
     })?;
     let is_known = request.service.is_empty();

@@ -1,18 +1,17 @@
 //! What a client sends: messages with a flag and a length before each, cut out of a body that comes in pieces.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use super::door::Shared;
-use super::session::stopped;
+use super::arriving::{Arriving, refused};
+use super::session::Session;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
+use crate::transport::{Bound, Held};
 
 /// Flag and length.
 const PREFIX_BYTES: usize = 5;
@@ -24,21 +23,45 @@ pub(super) struct Messages {
     bytes_max: usize,
     /// Time for the rest of a message.
     pub deadline: Duration,
-    /// Shared by everybody's long messages; one on its way holds its length.
-    unfinished: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    arriving: Arriving,
+    /// Among those whose first message has not come.
+    silent: Option<Held<u64>>,
 }
 
 impl Messages {
-    /// The bounds are those of `shared`.
-    pub(super) fn new(body: Incoming, shared: &Shared) -> Self {
+    /// The bounds are those of `session`.
+    pub(super) fn new(body: Incoming, session: &Session) -> Self {
+        let config = &session.shared.config;
         Self {
             body,
             buffer: BytesMut::new(),
-            bytes_max: shared.config.message_bytes_max,
-            deadline: shared.config.message_deadline,
-            unfinished: Arc::clone(&shared.unfinished),
-            held: None,
+            bytes_max: config.message_bytes_max,
+            deadline: config.message_deadline,
+            arriving: Arriving::of(session),
+            // Nobody is turned away where the oldest goes.
+            silent: config.bounds.silent.enter(session.number, 1).ok(),
+        }
+    }
+
+    /// The first message; none when the client has finished without one. Who sends none may have to make room for others'.
+    pub(super) async fn first(&mut self, session: &Session) -> Result<Option<Bytes>, Status> {
+        let silent = self.silent.take();
+        tokio::select! {
+            first = self.next() => first,
+            status = crowded_out(silent.as_ref(), session) => Err(status),
+        }
+    }
+
+    /// What is waited for before its first message is read, unless it has to make room for others meanwhile.
+    pub(super) async fn before<T>(
+        &self,
+        session: &Session,
+        waiting: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        tokio::select! {
+            biased;
+            waited = waiting => waited,
+            status = crowded_out(self.silent.as_ref(), session) => Err(status),
         }
     }
 
@@ -46,51 +69,59 @@ impl Messages {
     /// message that is begun must come to its end soon.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Status> {
         while self.buffer.is_empty() {
-            if !self.more().await? {
+            if !more(&mut self.body, &mut self.buffer).await? {
                 return Ok(None);
             }
         }
-        let slow = || Err(refused(Code::DeadlineExceeded, "quorate: the message came too slowly"));
+        let slow = || Err(wrong(Code::DeadlineExceeded, "quorate: the message came too slowly"));
         timeout(self.deadline, self.whole()).await.unwrap_or_else(|_| slow())
     }
 
     async fn whole(&mut self) -> Result<Option<Bytes>, Status> {
         loop {
             if let Some(message) = take(&mut self.buffer, self.bytes_max)? {
-                self.held = None;
+                self.arriving.whole();
                 return Ok(Some(message));
             }
-            if let Some(length) = length(&self.buffer)
-                && length > limits::HTTP_UNFINISHED_FREE_BYTES
-                && self.held.is_none()
-            {
-                let room = Arc::clone(&self.unfinished);
-                let bytes = u32::try_from(length).unwrap_or(u32::MAX);
-                self.held = Some(room.acquire_many_owned(bytes).await.map_err(|_| stopped())?);
-                self.buffer.reserve((PREFIX_BYTES + length).saturating_sub(self.buffer.len()));
+            if let Some(length) = length(&self.buffer) {
+                self.arriving.expect(length);
+                if length > limits::UNFINISHED_FREE_BYTES {
+                    self.buffer.reserve((PREFIX_BYTES + length).saturating_sub(self.buffer.len()));
+                }
             }
-            if !self.more().await? {
-                return Err(refused(Code::Internal, "unexpected EOF"));
+            let Self { arriving, body, buffer, .. } = self;
+            if !arriving.read(more(body, buffer)).await? {
+                return Err(wrong(Code::Internal, "unexpected EOF"));
             }
         }
     }
+}
 
-    /// Reads on; false at the end.
-    async fn more(&mut self) -> Result<bool, Status> {
-        match self.body.frame().await {
-            Some(Ok(frame)) => {
-                // What is no data is trailers, which gRPC's clients do not send.
-                if let Ok(data) = frame.into_data() {
-                    self.buffer.extend_from_slice(&data);
-                }
-                Ok(true)
+/// Waits until a call without a message has to make room.
+async fn crowded_out(silent: Option<&Held<u64>>, session: &Session) -> Status {
+    match silent {
+        Some(silent) => silent.shown_out().await,
+        None => std::future::pending().await,
+    }
+    session.refuse(Bound::SilentCalls);
+    refused(Bound::SilentCalls)
+}
+
+/// Reads on; false at the end.
+async fn more(body: &mut Incoming, buffer: &mut BytesMut) -> Result<bool, Status> {
+    match body.frame().await {
+        Some(Ok(frame)) => {
+            // What is no data is trailers, which gRPC's clients do not send.
+            if let Ok(data) = frame.into_data() {
+                buffer.extend_from_slice(&data);
             }
-            Some(Err(error)) => {
-                let text = format!("the client's stream broke: {error}");
-                Err(Status::new(Code::Canceled, text, Retry::Ambiguous))
-            }
-            None => Ok(false),
+            Ok(true)
         }
+        Some(Err(error)) => {
+            let text = format!("the client's stream broke: {error}");
+            Err(Status::new(Code::Canceled, text, Retry::Ambiguous))
+        }
+        None => Ok(false),
     }
 }
 
@@ -107,11 +138,11 @@ fn take(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Status
     };
     if flag != 0 {
         let text = "grpc: Decompressor is not installed: send messages without grpc-encoding";
-        return Err(refused(Code::Unimplemented, text));
+        return Err(wrong(Code::Unimplemented, text));
     }
     if length > bytes_max {
         let text = format!("grpc: received message larger than max ({length} vs. {bytes_max})");
-        return Err(refused(Code::ResourceExhausted, &text));
+        return Err(wrong(Code::ResourceExhausted, &text));
     }
     if buffer.len() < PREFIX_BYTES + length {
         return Ok(None);
@@ -120,7 +151,7 @@ fn take(buffer: &mut BytesMut, bytes_max: usize) -> Result<Option<Bytes>, Status
     Ok(Some(buffer.split_to(length).freeze()))
 }
 
-fn refused(code: Code, text: &str) -> Status {
+fn wrong(code: Code, text: &str) -> Status {
     Status::new(code, text, Retry::NotProposed)
 }
 

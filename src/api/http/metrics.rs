@@ -11,7 +11,7 @@ use super::tally::Tally;
 use crate::api::local::API_VERSION;
 use crate::api::quota::Quota;
 use crate::engine::{Handle, Meters, Status};
-use crate::transport::Transport;
+use crate::transport::{Bounds, Transport};
 
 /// What the pages tell beside what the service answers.
 pub struct Vitals {
@@ -21,7 +21,7 @@ pub struct Vitals {
 }
 
 /// The page; without an engine, what the door knows.
-pub(super) fn page(vitals: Option<&Vitals>, tally: &Tally) -> String {
+pub(super) fn page(vitals: Option<&Vitals>, tally: &Tally, bounds: &Bounds) -> String {
     let mut page = Exposition::default();
     if let Some(vitals) = vitals {
         // An engine that met a fault says so in its log, and stops.
@@ -33,6 +33,15 @@ pub(super) fn page(vitals: Option<&Vitals>, tally: &Tally) -> String {
         peers(&mut page, vitals);
     }
     tally.write(&mut page);
+    let refused = "quorate_refused_total";
+    page.family(
+        refused,
+        Kind::Counter,
+        "Clients, calls and bytes refused, by the bound that was reached.",
+    );
+    for (bound, times) in bounds.refused() {
+        page.sample(refused, &[("bound", bound.name())], times);
+    }
     process::write(&mut page);
     page.into_text()
 }

@@ -4,6 +4,7 @@
 //!   door        takes connections, serves HTTP/2 or HTTP/1.1 on each, lets them end when the member stops
 //!   sniff       which of the two a connection speaks
 //!   authority   a URL where a name belongs, as etcd's clients of 2019 send it
+//!   pace        how much of one connection is read at a time, and what it may send that asks for nothing
 //!   session     what one connection has under way, and its bounds
 //!   grpc        a request under /package.Service/Method -> Service
 //!   grpc_health gRPC's own question whether a server serves
@@ -14,7 +15,7 @@
 //!   elsewhere   the same where the door is a proxy's
 //!   health      what the probes ask, of the service as a client would
 //!   metrics     what the member counts (tally: what the door counts; process; exposition: the text)
-//!   messages    what a client sends, cut out of its body
+//!   messages    what a client sends, cut out of its body (arriving: what is on its way)
 //!   body        what it is answered
 //!   words       gRPC's spellings: time-outs, texts in headers
 //! ```
@@ -23,6 +24,7 @@
 //! than the member takes, and no client holds more memory than its bounds. Knows nothing of: what messages mean.
 
 mod access;
+mod arriving;
 mod authority;
 mod body;
 mod door;
@@ -34,6 +36,7 @@ mod grpc_health;
 mod health;
 mod messages;
 mod metrics;
+mod pace;
 mod pages;
 mod process;
 mod session;

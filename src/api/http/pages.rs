@@ -99,7 +99,8 @@ async fn get(session: &Arc<Session>, request: &Request<Incoming>) -> Response<An
         }
         "/metrics" => {
             let shared = &session.shared;
-            let text = metrics::page(shared.config.vitals.as_ref(), &shared.tally);
+            let text =
+                metrics::page(shared.config.vitals.as_ref(), &shared.tally, &shared.config.bounds);
             page(StatusCode::OK, METRICS, text)
         }
         "/version" => page(StatusCode::OK, JSON, version()),

@@ -13,7 +13,7 @@ pub(super) use crate::api::ask::stopped;
 use crate::api::desk::Desk;
 use crate::base::limits;
 use crate::proto::{Caller, Status};
-use crate::transport::Purpose;
+use crate::transport::{Bound, Held, Purpose};
 
 /// One connection, as its calls see it.
 pub(super) struct Session {
@@ -29,15 +29,25 @@ pub(super) struct Session {
     pub desk: Arc<Desk>,
     /// What the connection is to become when its last request is answered.
     pub upgrade: Mutex<Option<Upgrade>>,
+    /// Becomes true with its first request.
+    pub has_asked: watch::Sender<bool>,
+    /// Names the connection among all of the member.
+    pub number: u64,
     calls: Arc<Semaphore>,
-    /// Bytes of answers that are not taken.
-    unsent: Arc<watch::Sender<usize>>,
+    unsent: Arc<Unsent>,
+}
+
+/// Answers that are not taken.
+struct Unsent {
+    bytes: watch::Sender<usize>,
+    /// Their bytes among those of all connections.
+    held: Option<Held<u64>>,
 }
 
 /// A unary call's right to be under way; given back when dropped.
 pub(super) struct Place {
     bytes: usize,
-    unsent: Arc<watch::Sender<usize>>,
+    unsent: Arc<Unsent>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -48,6 +58,11 @@ impl Session {
         caller: Caller,
         is_secure: bool,
     ) -> Self {
+        let bounds = &shared.config.bounds;
+        let number = bounds.number();
+        // Nobody is turned away where the oldest goes.
+        let held = bounds.unsent.enter(number, 0).ok();
+        let unsent = Arc::new(Unsent { bytes: watch::Sender::new(0), held });
         Self {
             desk: Desk::new(Arc::clone(&shared.service)),
             shared,
@@ -57,17 +72,39 @@ impl Session {
             leaving: watch::Sender::new(false),
             upgrade: Mutex::new(None),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
-            unsent: Arc::new(watch::Sender::new(0)),
+            has_asked: watch::Sender::new(false),
+            number,
+            unsent,
         }
     }
 
     /// Waits for a place, and until the client has taken enough of its answers.
     pub(super) async fn place(&self) -> Result<Place, Status> {
         let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(|_| stopped())?;
-        let mut unsent = self.unsent.subscribe();
-        let room = unsent.wait_for(|bytes| *bytes < limits::HTTP_UNSENT_BYTES_MAX).await;
+        let mut unsent = self.unsent.bytes.subscribe();
+        let all = &self.shared.config.bounds.unsent;
+        // Where everybody's answers wait, one after the other.
+        let has_room = |bytes: &usize| {
+            *bytes == 0 || (*bytes < limits::HTTP_UNSENT_BYTES_MAX && !all.is_crowded())
+        };
+        let room = unsent.wait_for(has_room).await;
         room.map_err(|_| stopped())?;
         Ok(Place { bytes: 0, unsent: Arc::clone(&self.unsent), _permit: permit })
+    }
+
+    /// Waits until the connection holds so much that it has to be cut.
+    pub(super) async fn overflown(&self) {
+        match &self.unsent.held {
+            Some(held) => held.shown_out().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// A bound was reached by this client.
+    pub(super) fn refuse(&self, bound: Bound) {
+        if let Some(remote) = self.caller.address {
+            self.shared.config.bounds.refuse(bound, remote);
+        }
     }
 
     /// Waits until the connection is to end.
@@ -87,8 +124,11 @@ impl Place {
     /// The answer has so many bytes, which count until they are taken.
     pub(super) fn hold(&mut self, bytes: usize) {
         self.bytes += bytes;
+        if let Some(held) = &self.unsent.held {
+            held.grow(bytes);
+        }
         // Nobody waits for it to become more.
-        self.unsent.send_if_modified(|unsent| {
+        self.unsent.bytes.send_if_modified(|unsent| {
             *unsent += bytes;
             false
         });
@@ -97,10 +137,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.unsent.send_if_modified(|unsent| {
+        if let Some(held) = &self.unsent.held {
+            held.shrink(self.bytes);
+        }
+        self.unsent.bytes.send_if_modified(|unsent| {
             let was_full = *unsent >= limits::HTTP_UNSENT_BYTES_MAX;
             *unsent -= self.bytes;
-            was_full
+            was_full || *unsent == 0
         });
     }
 }

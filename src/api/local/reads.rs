@@ -10,16 +10,19 @@ use super::downgrade;
 use super::service::Member;
 use crate::api::status;
 use crate::base::Moment;
+use crate::engine::LongJob;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{Outcome, Reply, Status};
 use crate::state::{Budget, ContentRun, HashRun, Query, RangeRun, Rejection};
 
-/// One slice of a Range: about what 2 ms of a reader thread buy.
+/// The first slice of a Range, which most are answered by.
+const QUICK_SLICE: Budget = Budget { bytes_max: 16 * 1024, visits_max: 500 };
+/// A further one: about what 2 ms of a reader thread buy.
 const SLICE: Budget = Budget { bytes_max: 256 * 1024, visits_max: 10_000 };
 /// The same for HashKV and Hash, rows.
 const HASH_ROWS: usize = 10_000;
 /// After this the rest of a batch goes behind the others that wait for a reader.
-const TURN: Duration = Duration::from_millis(2);
+const TURN: Duration = Duration::from_millis(1);
 
 /// What is read.
 pub(super) enum Read {
@@ -69,6 +72,15 @@ impl ReadCall {
             let times = if is_ok { &meters.range_times } else { &meters.failed_range_times };
             times.observe(now.since(self.came));
         }
+    }
+
+    /// It is known from the beginning that it takes long.
+    fn is_long(&self) -> bool {
+        matches!(self.read, Read::HashKv(_) | Read::Hash(_))
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.reply.as_ref().is_some_and(Reply::is_wanted)
     }
 
     fn answer(&mut self, outcome: Outcome) {
@@ -140,7 +152,8 @@ impl Asked {
     }
 }
 
-/// One turn of a reader thread on one view; what is not done waits for another turn, and for a fresh view.
+/// One turn of a reader thread on one view; what has not begun waits for another turn, and what is long goes on behind
+/// everything short, each with a fresh view.
 fn turn(member: &Member, asked: Asked, mut calls: VecDeque<ReadCall>) {
     let query = member.handle.query().map_err(|fault| status::of_fault(&fault));
     // Behind the view, which is then one of before.
@@ -158,12 +171,21 @@ fn turn(member: &Member, asked: Asked, mut calls: VecDeque<ReadCall>) {
     let mut now = began;
     let term = member.handle.raft().term;
     while let Some(mut call) = calls.pop_front() {
-        match read(member, &query, term, &mut call.read) {
+        let quick = if call.is_long() {
+            None
+        } else {
+            read(member, &query, term, &mut call.read, QUICK_SLICE)
+        };
+        match quick {
             Some(outcome) => {
                 call.measure(member, now, outcome.is_ok());
                 call.answer(outcome);
             }
-            None => calls.push_back(call),
+            None => {
+                let reading = member.clone();
+                // Without room the call is dropped, and says so.
+                member.handle.read_long(LongJob::new(move || go_on(reading, asked, call)));
+            }
         }
         now = clock.now();
         if !calls.is_empty() && now.since(began) >= TURN {
@@ -173,11 +195,36 @@ fn turn(member: &Member, asked: Asked, mut calls: VecDeque<ReadCall>) {
     }
 }
 
+/// One slice of a long read.
+fn go_on(member: Member, asked: Asked, mut call: ReadCall) -> Option<LongJob> {
+    if !call.is_wanted() {
+        return None;
+    }
+    let query = member.handle.query().map_err(|fault| status::of_fault(&fault));
+    let query = query.and_then(|query| asked.look(&member).map(|()| query));
+    let outcome = match query {
+        Ok(query) => read(&member, &query, member.handle.raft().term, &mut call.read, SLICE),
+        Err(status) => Some(Err(status)),
+    };
+    let Some(outcome) = outcome else {
+        return Some(LongJob::new(move || go_on(member, asked, call)));
+    };
+    call.measure(&member, member.handle.clock().now(), outcome.is_ok());
+    call.answer(outcome);
+    None
+}
+
 /// The answer, or none when there is more to read.
-fn read(member: &Member, query: &Query, term: u64, read: &mut Read) -> Option<Outcome> {
+fn read(
+    member: &Member,
+    query: &Query,
+    term: u64,
+    read: &mut Read,
+    slice: Budget,
+) -> Option<Outcome> {
     let header = member.header;
     match read {
-        Read::Range(run) => match query.range_slice(run, SLICE) {
+        Read::Range(run) => match query.range_slice(run, slice) {
             Ok(Ok(None)) => None,
             Ok(Ok(Some(mut response))) => {
                 member.handle.meters().ranges.increment();

@@ -12,12 +12,17 @@ use crate::proto::etcdserverpb as pb;
 use crate::proto::etcdserverpb::watch_create_request::FilterType;
 use crate::proto::etcdserverpb::watch_request::RequestUnion;
 use crate::proto::{Closed, Duplex, Method};
+use crate::transport::{Turn, Turnstile};
 use crate::watch::{Delivery, Denial, Spec, range};
+
+/// What one stream is told before others have their turn, bytes.
+const TURN_BYTES: usize = 64 * 1024;
 
 /// Until the client or the engine ends it.
 pub(super) async fn serve(member: Member, first: Bytes, mut stream: Duplex) {
     let watch = member.handle.watch_stream();
-    let mut message = Some(first);
+    let (mut message, turnstile) = (Some(first), Turnstile::of_thread());
+    let mut telling = Telling { member: &member, turnstile, turn: None, bytes: 0 };
     loop {
         if let Some(request) = message.take() {
             let denied = denial::of(&request);
@@ -31,11 +36,11 @@ pub(super) async fn serve(member: Member, first: Bytes, mut stream: Duplex) {
                 Some(next) => message = Some(next),
                 None => return stream.end(Ok(())).await,
             },
-            delivered = watch.next() => {
-                let Some(delivered) = delivered else {
+            is_running = watch.filled() => {
+                if !is_running {
                     return stream.end(Err(status::of_error(&Error::Stopped))).await;
-                };
-                if tell(&member, delivered, &stream).await.is_err() {
+                }
+                if telling.tell(&watch, &stream).await.is_err() {
                     return;
                 }
             }
@@ -71,10 +76,34 @@ fn spec(create: pb::WatchCreateRequest) -> Spec {
     }
 }
 
-async fn tell(member: &Member, delivered: Vec<Delivered>, stream: &Duplex) -> Result<(), Closed> {
-    let term = member.handle.raft().term;
-    for Delivered { delivery, previous } in delivered {
-        if let Delivery::Events { batch, watchers } = &delivery {
+/// Tells one client what its watchers see. Of a thousand streams with watchers of one key one is at it at a time, and
+/// what comes while the others wait for their turn is told with it.
+struct Telling<'a> {
+    member: &'a Member,
+    turnstile: Turnstile,
+    turn: Option<Turn>,
+    /// Encoded in this turn.
+    bytes: usize,
+}
+
+impl Telling<'_> {
+    async fn tell(&mut self, watch: &WatchStream, stream: &Duplex) -> Result<(), Closed> {
+        self.begin().await;
+        let told = self.all(watch.take().unwrap_or_default(), stream).await;
+        self.end().await;
+        told
+    }
+
+    async fn all(&mut self, delivered: Vec<Delivered>, stream: &Duplex) -> Result<(), Closed> {
+        let member = self.member;
+        let term = member.handle.raft().term;
+        for Delivered { delivery, previous } in delivered {
+            let Delivery::Events { batch, watchers } = &delivery else {
+                if let Some(response) = response(member, &delivery, term) {
+                    self.send(response.encode_to_vec().into(), stream).await?;
+                }
+                continue;
+            };
             let encoded = member.events.of(batch);
             let header = member.header.at(batch.revision, term);
             let fragment_bytes = member.config.fragment_bytes;
@@ -83,16 +112,37 @@ async fn tell(member: &Member, delivered: Vec<Delivered>, stream: &Duplex) -> Re
                 for response in
                     responses(&encoded, batch, matched, previous, header, fragment_bytes)
                 {
-                    stream.send(response).await?;
+                    self.send(response, stream).await?;
                 }
             }
-            continue;
         }
-        if let Some(response) = response(member, &delivery, term) {
-            stream.send(response.encode_to_vec().into()).await?;
+        Ok(())
+    }
+
+    /// Who takes nothing is waited for outside of a turn, and who takes much gets it in several.
+    async fn send(&mut self, message: Bytes, stream: &Duplex) -> Result<(), Closed> {
+        self.bytes += message.len();
+        if let Some(message) = stream.try_send(message)? {
+            self.end().await;
+            stream.send(message).await?;
+        }
+        if self.turn.is_none() || self.bytes >= TURN_BYTES {
+            self.end().await;
+            self.begin().await;
+        }
+        Ok(())
+    }
+
+    async fn begin(&mut self) {
+        self.bytes = 0;
+        self.turn = Some(self.turnstile.turn().await);
+    }
+
+    async fn end(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            turn.end().await;
         }
     }
-    Ok(())
 }
 
 /// What is said beside events, in etcd's shapes.

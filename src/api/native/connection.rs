@@ -15,7 +15,7 @@ use crate::proto::hello::{CONTROL_BYTES_MAX, Control, GoAway, PROTOCOL_VERSION, 
 use crate::proto::{Caller, Shape, Status};
 use crate::tls::Identity;
 use crate::transport::{
-    ClientConnection, CloseCode, Connection, RecvStream, SendStream, TcpConnection,
+    Bound, ClientConnection, CloseCode, Connection, Held, RecvStream, SendStream, TcpConnection,
 };
 
 /// What the streams of one connection share.
@@ -32,12 +32,36 @@ pub(super) struct Session {
     identity: Option<Arc<Identity>>,
     /// Why the client is admitted no more.
     refused: watch::Receiver<Option<Arc<str>>>,
+    /// Its answers that are not taken, among those of all.
+    unsent: Option<Held<u64>>,
 }
 
 impl Session {
     /// Who asks now; the token may change between calls.
     pub(super) fn caller(&self) -> Arc<Caller> {
         Arc::clone(&self.caller.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// So many bytes of answers wait for the client.
+    pub(super) fn hold(&self, bytes: usize) {
+        if let Some(unsent) = &self.unsent {
+            unsent.grow(bytes);
+        }
+    }
+
+    /// It has taken them, or never will.
+    pub(super) fn release(&self, bytes: usize) {
+        if let Some(unsent) = &self.unsent {
+            unsent.shrink(bytes);
+        }
+    }
+
+    /// Waits until so many bytes of answers wait for it that it has to be cut.
+    async fn overflown(&self) {
+        match &self.unsent {
+            Some(unsent) => unsent.shown_out().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn set_token(&self, token: String) {
@@ -49,7 +73,16 @@ impl Session {
 /// Serves the connection until it ends.
 pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
     let connection = incoming.connection.clone();
-    let greeted = timeout(limits::HELLO_DEADLINE, greet(door, &incoming)).await;
+    let remote = connection.remote_address();
+    let greeted = tokio::select! {
+        greeted = timeout(limits::HELLO_DEADLINE, greet(door, &incoming)) => greeted,
+        () = incoming.stranger.shown_out() => {
+            door.config.bounds.refuse(Bound::Strangers, remote);
+            return connection.close(CloseCode::Busy, Bound::Strangers.text());
+        }
+    };
+    let ClientConnection { identity, refused, stranger, .. } = incoming;
+    drop(stranger);
     let (send, recv, caller) = match greeted {
         Ok(Ok(greeted)) => greeted,
         Ok(Err((code, text))) => return connection.close(code, &text),
@@ -64,15 +97,17 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
         away: OnceLock::new(),
         places: Semaphore::new(config.in_flight_max as usize),
         caller: Mutex::new(Arc::new(caller)),
-        identity: incoming.identity.clone(),
-        refused: incoming.refused.clone(),
+        identity,
+        refused: refused.clone(),
+        // Nobody is turned away where the oldest goes.
+        unsent: config.bounds.unsent.enter(config.bounds.number(), 0).ok(),
     });
     // The control stream is one of those counted, and quinn grants new ones by the eighth.
     let streams = config.streams_max.saturating_add(1);
     connection.allow_streams(streams.saturating_add(streams / 4), 0);
     tokio::spawn(control(Arc::clone(&session), send, recv));
     let mut streams = JoinSet::new();
-    let (mut phase, mut refused) = (door.phase.subscribe(), incoming.refused.clone());
+    let (mut phase, mut refused) = (door.phase.subscribe(), refused);
     let (code, reason) = loop {
         tokio::select! {
             accepted = connection.accept_bi() => match accepted {
@@ -82,6 +117,10 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
                 Err(_) => return,
             },
             Some(_) = streams.join_next() => {}
+            () = session.overflown() => {
+                door.config.bounds.refuse(Bound::Unsent, remote);
+                return connection.close(CloseCode::Slow, Bound::Unsent.text());
+            }
             () = reached(&mut phase, Phase::Draining) => {
                 break (CloseCode::Done, Arc::from("this server is stopping"));
             }
@@ -181,6 +220,7 @@ async fn control(session: Arc<Session>, mut send: SendStream, mut recv: RecvStre
 
 /// What the stream is for decides who serves it.
 async fn begin(session: Arc<Session>, mut send: SendStream, mut recv: RecvStream) {
+    recv.bounded_by(&session.door.config.bounds, session.connection.remote_address());
     let Ok(opening) = recv.exactly(2).await else {
         // A stream that nobody began is nobody's loss.
         return;

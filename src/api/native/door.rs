@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::connection;
 use crate::base::{ClusterId, MemberId, limits};
 use crate::proto::Service;
-use crate::transport::{ClientConnection, ClientInbound, CloseCode, TcpInbound};
+use crate::transport::{Bounds, ClientConnection, ClientInbound, CloseCode, TcpInbound};
 
 /// Who the server is, and its bounds; tests want some of them small.
 #[derive(Clone, Debug)]
@@ -26,6 +26,8 @@ pub struct Config {
     pub inline_bytes_max: usize,
     /// Answers written and not taken, at which a unary stream is no longer read.
     pub unsent_bytes_max: usize,
+    /// What strangers may take, of all wires together.
+    pub bounds: Arc<Bounds>,
 }
 
 impl Config {
@@ -38,6 +40,7 @@ impl Config {
             streams_max: limits::CONNECTION_STREAMS_MAX,
             inline_bytes_max: limits::ANSWER_INLINE_BYTES_MAX,
             unsent_bytes_max: limits::STREAM_UNSENT_BYTES_MAX,
+            bounds: Bounds::new(),
         }
     }
 }

@@ -71,6 +71,7 @@ async fn next(recv: &mut RecvStream, frame_bytes_max: usize) -> Result<Option<By
         Err(
             error @ (crate::transport::StreamError::TooLong { .. }
             | crate::transport::StreamError::Slow
+            | crate::transport::StreamError::Crowded
             | crate::transport::StreamError::Truncated),
         ) => return Err(Some(error.to_string())),
         Err(_) => return Err(None),

@@ -26,6 +26,9 @@ const READ_BYTES: usize = 256 * 1024;
 /// Moved answers on their way, bytes, at which the stream is no longer read, unless there is only one.
 const MOVED_BYTES_MAX: usize = 16 << 20;
 
+/// What an answer without a message counts for, bytes.
+const REFUSAL_BYTES: usize = 64;
+
 /// Time for the last answers to arrive before a connection is closed.
 const DELIVERY: Duration = Duration::from_secs(1);
 
@@ -79,9 +82,11 @@ impl Answers for Unary {
         state.with_service -= 1;
         let wanted = state.open.remove(&id).unwrap_or(false) && !state.is_broken;
         let was_empty = state.answered.is_empty();
+        let bytes = outcome.as_ref().map_or(REFUSAL_BYTES, Bytes::len);
         if wanted {
-            state.unsent_bytes += outcome.as_ref().map_or(64, Bytes::len);
+            state.unsent_bytes += bytes;
             state.answered.push((id, outcome));
+            self.session.hold(bytes);
         }
         let wake = if wanted { was_empty } else { state.is_finished };
         drop(state);
@@ -126,8 +131,9 @@ impl Unary {
     /// An answer of the door itself, for a call that takes no place.
     fn refuse(&self, id: u64, status: Status) {
         let mut state = self.lock();
-        state.unsent_bytes += 64;
+        state.unsent_bytes += REFUSAL_BYTES;
         state.answered.push((id, Err(status)));
+        self.session.hold(REFUSAL_BYTES);
         drop(state);
         self.filled.notify_one();
     }
@@ -140,6 +146,7 @@ impl Unary {
             state.is_broken = true;
             state.open.clear();
             state.answered.clear();
+            self.session.release(std::mem::take(&mut state.unsent_bytes));
         }
         drop(state);
         self.filled.notify_one();
@@ -165,7 +172,10 @@ async fn read(unary: Arc<Unary>, mut recv: RecvStream) {
             Ok(true) => {}
             Ok(false) => return unary.finish(false),
             Err(error) => {
-                if matches!(error, StreamError::TooLong { .. } | StreamError::Slow) {
+                if matches!(
+                    error,
+                    StreamError::TooLong { .. } | StreamError::Slow | StreamError::Crowded
+                ) {
                     session.connection.close(CloseCode::Protocol, &error.to_string());
                 }
                 return unary.finish(true);
@@ -265,7 +275,11 @@ async fn write(unary: Arc<Unary>, mut send: SendStream) {
         if send.bytes(out.split().freeze()).await.is_err() {
             return unary.finish(true);
         }
-        unary.lock().unsent_bytes -= bytes;
+        let mut state = unary.lock();
+        let bytes = bytes.min(state.unsent_bytes);
+        state.unsent_bytes -= bytes;
+        drop(state);
+        unary.session.release(bytes);
         unary.drained.notify_one();
     }
     // What was asked is answered: the end of the stream says that nothing else was read from it.
@@ -281,6 +295,7 @@ fn encode(unary: &Arc<Unary>, id: u64, outcome: Outcome, out: &mut BytesMut) {
             state.moved += 1;
             state.moved_bytes += body.len();
             drop(state);
+            unary.session.hold(body.len());
             tokio::spawn(send_moved(Arc::clone(unary), id, body));
         }
         Ok(body) => Answer::Message { id, body }.encode(out),
@@ -309,6 +324,7 @@ async fn send_moved(unary: Arc<Unary>, id: u64, body: Bytes) {
     state.moved -= 1;
     state.moved_bytes -= length;
     drop(state);
+    unary.session.release(length);
     unary.drained.notify_one();
     unary.filled.notify_one();
 }

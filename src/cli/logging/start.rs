@@ -22,6 +22,11 @@ pub(in crate::cli) fn start_as_etcd(logging: &Logging) -> io::Result<()> {
 fn begin(logging: &Logging, is_etcd: bool) -> io::Result<()> {
     // The filter was checked with the settings; a client's --debug is one of ours.
     let filter = EnvFilter::try_new(&logging.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Of each reset too many it would warn, as often as a flood likes; what matters of it is counted and told by us.
+    let filter = match "h2=error".parse() {
+        Ok(quiet) if !logging.filter.contains("h2") => filter.add_directive(quiet),
+        _ => filter,
+    };
     let is_terminal = logging.outputs.places == [Place::Stderr] && io::stderr().is_terminal();
     let is_console = match logging.format {
         LogFormat::Auto => is_terminal && !is_etcd,

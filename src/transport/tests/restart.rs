@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rig::{keychain, loopback, runtime};
 use crate::tls::Scheme;
 use crate::transport::endpoint::Endpoint;
-use crate::transport::{Connection, DialOptions, Dialer, Lost, Names, Url};
+use crate::transport::{Bounds, Connection, DialOptions, Dialer, Lost, Names, Url};
 
 /// A process: its one caller is taken in, and stays until the process is dropped, without a word to anybody.
 struct Process {
@@ -22,7 +22,8 @@ impl Process {
             .unwrap();
         let entered = runtime.enter();
         let listener = loopback(None, Some(Scheme::Http), port);
-        let endpoint = Endpoint::bind(listener, &keychain(None, None), &secret).unwrap();
+        let endpoint =
+            Endpoint::bind(listener, &keychain(None, None), &secret, &Bounds::new()).unwrap();
         drop(entered);
         Self { runtime, endpoint }
     }

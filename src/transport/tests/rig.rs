@@ -13,7 +13,7 @@ use crate::base::{Clock, ClusterId, MemberId, SystemClock, limits};
 use crate::tls::make::{self, Authority, Made, Subject, Validity};
 use crate::tls::{ClientFiles, Doors, Keychain, KeychainFiles, PlaneFiles, Scheme};
 use crate::transport::{
-    AskReply, Class, ClientConnection, ClientInbound, CloseCode, Config, IncomingSnapshot,
+    AskReply, Bounds, Class, ClientConnection, ClientInbound, CloseCode, Config, IncomingSnapshot,
     Listener, Names, PeerAddress, PeerInbound, Standing, Transport, Url, Versions,
 };
 
@@ -247,6 +247,7 @@ pub(super) fn config(member: u64, keychain: Arc<Keychain>, listener: Listener) -
         clock: Arc::new(SystemClock::new()),
         names: Names::default(),
         guest_asks: vec![1],
+        bounds: Bounds::new(),
         outbox_bytes_max: limits::OUTBOX_BYTES_MAX,
     }
 }

@@ -34,10 +34,23 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
+    /// One that gives answers so much room.
+    pub(super) async fn dial_with(address: SocketAddr, window: u32) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over_with(stream, window).await
+    }
+
     pub(super) async fn over(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Self {
         // These tests read late: the library takes many small answers for an attack where windows are small.
+        Self::over_with(stream, 16 << 20).await
+    }
+
+    async fn over_with(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        window: u32,
+    ) -> Self {
         let mut builder = h2::client::Builder::new();
-        builder.initial_connection_window_size(16 << 20);
+        builder.initial_connection_window_size(window);
         let (send, connection) = soon("the handshake", builder.handshake(stream)).await.unwrap();
         tokio::spawn(async move {
             // How a connection ends is seen by its calls.

@@ -1,5 +1,6 @@
 //! Clients that keep to no rule.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use quorate::api::HttpConfig;
 use quorate::base::limits;
 use quorate::proto::Method;
 use quorate::proto::etcdserverpb as pb;
+use quorate::transport::{Bound, Bounds, Sizes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -76,12 +78,12 @@ async fn a_message_that_comes_slowly_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn long_messages_on_their_way_share_a_bound() {
+async fn long_messages_on_their_way_share_a_bound_and_the_oldest_makes_room() {
     let memory = Memory::new();
-    let unfinished_bytes_max = limits::FRAME_BYTES_MAX;
-    let config = HttpConfig { unfinished_bytes_max, ..HttpConfig::default() };
-    let server = Server::with(&memory, config);
-    let long = put("k", &"x".repeat(unfinished_bytes_max * 2 / 3)).encode_to_vec();
+    let unfinished_bytes = limits::FRAME_BYTES_MAX;
+    let bounds = Bounds::with(Sizes { unfinished_bytes, ..Sizes::default() });
+    let server = Server::with(&memory, HttpConfig { bounds, ..HttpConfig::default() });
+    let long = put("k", &"x".repeat(unfinished_bytes * 2 / 3)).encode_to_vec();
     let long = prefixed(0, &long);
     let (one, other) = (Client::dial(server.address).await, Client::dial(server.address).await);
     let mut first = one.open(PUT, &[]).await;
@@ -91,22 +93,74 @@ async fn long_messages_on_their_way_share_a_bound() {
     let _: pb::PutResponse = one.call(PUT, &[], &put("k", "v")).await.unwrap();
     let mut second = other.open(PUT, &[]).await;
     second.bytes(long.clone(), true);
-    let _: pb::PutResponse = other.call(PUT, &[], &put("k", "v")).await.unwrap();
-    // Time enough for the second, if it were read.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(memory.seen(Method::Put), 2);
-    first.bytes(long.slice(half..), true);
-    first.hear::<pb::PutResponse>().await;
     second.hear::<pb::PutResponse>().await;
-    assert_eq!(memory.seen(Method::Put), 4);
+    let text = "quorate: too many bytes of messages that do not come to their end";
+    assert_eq!(first.next().await.unwrap_err(), (8, text.to_owned()));
+    assert_eq!(memory.seen(Method::Put), 2);
     // Who hangs up gives it back.
     let mut third = one.open(PUT, &[]).await;
     third.bytes(long.slice(..half), false);
     let _: pb::PutResponse = one.call(PUT, &[], &put("k", "v")).await.unwrap();
+    third.reset();
     let mut fourth = other.open(PUT, &[]).await;
     fourth.bytes(long, true);
-    third.reset();
     fourth.hear::<pb::PutResponse>().await;
+}
+
+#[tokio::test]
+async fn calls_whose_message_never_comes_make_room_for_those_of_others() {
+    let memory = Memory::new();
+    let bounds = Bounds::with(Sizes { silent: 4, ..Sizes::default() });
+    let server = Server::with(&memory, HttpConfig { bounds, ..HttpConfig::default() });
+    let (one, other) = (Client::dial(server.address).await, Client::dial(server.address).await);
+    let mut calls = Vec::new();
+    for path in [PUT, WATCH, PUT, PUT] {
+        calls.push(one.open(path, &[]).await);
+    }
+    // Their heads have come: a call behind them was answered.
+    let first = one.call::<pb::PutResponse>(PUT, &[], &put("k", "v")).await;
+    let text = "quorate: too many calls whose message has not come";
+    assert_eq!(calls[0].next().await.unwrap_err(), (8, text.to_owned()));
+    first.unwrap();
+    let mut silent = other.open(PUT, &[]).await;
+    let _: pb::PutResponse = other.call(PUT, &[], &put("k", "v")).await.unwrap();
+    assert_eq!(calls[1].next().await.unwrap_err(), (8, text.to_owned()));
+    for call in calls[2..].iter_mut().chain([&mut silent]) {
+        call.say(&put("k", "v"), true);
+        call.hear::<pb::PutResponse>().await;
+    }
+}
+
+#[tokio::test]
+async fn who_holds_most_answers_unread_is_cut() {
+    let memory = Memory::new();
+    memory.put("k", &"x".repeat(1_000_000));
+    let bounds = Bounds::with(Sizes { unsent_bytes: 8_000_000, ..Sizes::default() });
+    let config = HttpConfig { bounds: Arc::clone(&bounds), ..HttpConfig::default() };
+    let server = Server::with(&memory, config);
+    let mut deaf = Vec::new();
+    for _ in 0..8 {
+        // Small windows: almost nothing of an answer leaves.
+        let client = Client::dial_with(server.address, 65_535).await;
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            let mut call = client.open(RANGE, &[]).await;
+            call.say(&get("k"), true);
+            calls.push(call);
+        }
+        deaf.push((client, calls));
+    }
+    let refused = || bounds.refused().find(|(bound, _)| *bound == Bound::Unsent).unwrap().1;
+    soon("the bound", async {
+        while refused() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(bounds.unsent.weight() <= 8_000_000);
+    let client = Client::dial(server.address).await;
+    let read: pb::RangeResponse = client.call(RANGE, &[], &get("k")).await.unwrap();
+    assert_eq!(read.kvs[0].value.len(), 1_000_000);
 }
 
 #[tokio::test]

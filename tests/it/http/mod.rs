@@ -31,7 +31,7 @@ use std::sync::Arc;
 use quorate::api::{Http, HttpConfig};
 use quorate::base::{Clock, SystemClock};
 use quorate::tls::{Keychain, KeychainFiles, Scheme};
-use quorate::transport::{Purpose, Tcp, TcpListen};
+use quorate::transport::{Bounds, Purpose, Tcp, TcpListen};
 
 use super::native::memory::{InMemory, Memory};
 use super::native::{LONG, soon, until};
@@ -61,5 +61,5 @@ fn listen(purpose: Purpose, http: Arc<Http>) -> Tcp {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let listen = TcpListen { address, scheme: Scheme::Http, purpose };
-    Tcp::start(&[listen], &keychain, &clock, http).unwrap()
+    Tcp::start(&[listen], &keychain, &clock, &Bounds::new(), http).unwrap()
 }

@@ -20,8 +20,8 @@ use quorate::client::{Client, Config as ClientConfig};
 use quorate::proto::Service;
 use quorate::tls::{Doors, Keychain, KeychainFiles, Scheme};
 use quorate::transport::{
-    AskReply, Class, ClientConnection, ClientInbound, Config, IncomingSnapshot, Listener, Names,
-    PeerInbound, Standing, Transport, Versions,
+    AskReply, Bounds, Class, ClientConnection, ClientInbound, Config, IncomingSnapshot, Listener,
+    Names, PeerInbound, Standing, Transport, Versions,
 };
 
 use memory::Memory;
@@ -61,6 +61,7 @@ impl Server {
             clock: Arc::new(SystemClock::new()),
             names: Names::default(),
             guest_asks: Vec::new(),
+            bounds: Bounds::new(),
             outbox_bytes_max: 1 << 20,
         };
         let door: Arc<dyn ClientInbound> = Arc::new(Door(Arc::clone(&native)));

@@ -1,18 +1,16 @@
 //! JSON objects cut out of a body that comes in pieces.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
 use super::json::invalid;
-use crate::api::http::door::Shared;
-use crate::api::http::session::stopped;
+use crate::api::http::arriving::Arriving;
+use crate::api::http::session::Session;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
 
@@ -23,22 +21,20 @@ pub(super) struct Objects {
     is_ended: bool,
     bytes_max: usize,
     deadline: Duration,
-    /// As for gRPC's long messages: held while more than a little waits for its end.
-    unfinished: Arc<Semaphore>,
-    held: Option<OwnedSemaphorePermit>,
+    /// As for gRPC's long messages, while more than a little waits for its end.
+    arriving: Arriving,
 }
 
 impl Objects {
-    /// No object is longer than `bytes_max`; the other bounds are those of `shared`.
-    pub(super) fn new(body: Incoming, bytes_max: usize, shared: &Shared) -> Self {
+    /// No object is longer than `bytes_max`; the other bounds are those of `session`.
+    pub(super) fn new(body: Incoming, bytes_max: usize, session: &Session) -> Self {
         Self {
             body,
             buffer: BytesMut::new(),
             is_ended: false,
             bytes_max,
-            deadline: shared.config.message_deadline,
-            unfinished: Arc::clone(&shared.unfinished),
-            held: None,
+            deadline: session.shared.config.message_deadline,
+            arriving: Arriving::of(session),
         }
     }
 
@@ -58,7 +54,7 @@ impl Objects {
         loop {
             self.skip_space();
             if self.buffer.is_empty() {
-                self.held = None;
+                self.arriving.whole();
                 if self.is_ended || !self.more().await? {
                     return Ok(None);
                 }
@@ -96,12 +92,11 @@ impl Objects {
 
     /// Reads on; false at the end.
     async fn more(&mut self) -> Result<bool, Status> {
-        if self.buffer.len() > limits::HTTP_UNFINISHED_FREE_BYTES && self.held.is_none() {
-            let room = Arc::clone(&self.unfinished);
-            let bytes = u32::try_from(self.bytes_max).unwrap_or(u32::MAX);
-            self.held = Some(room.acquire_many_owned(bytes).await.map_err(|_| stopped())?);
+        if self.buffer.len() > limits::UNFINISHED_FREE_BYTES {
+            self.arriving.expect(self.bytes_max);
         }
-        match self.body.frame().await {
+        let frame = async { Ok(self.body.frame().await) };
+        match self.arriving.read(frame).await? {
             Some(Ok(frame)) => {
                 if let Ok(data) = frame.into_data() {
                     self.buffer.extend_from_slice(&data);

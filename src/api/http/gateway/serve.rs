@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 use super::json;
 use super::objects::Objects;
@@ -14,6 +15,7 @@ use super::routes;
 use super::websocket;
 use crate::api::ask;
 use crate::api::http::body::{Answer, Count, Stream};
+use crate::api::http::door::Shared;
 use crate::api::http::session::{Session, stopped};
 use crate::api::http::tally::Begun;
 use crate::base::limits;
@@ -80,7 +82,7 @@ async fn unary(
     };
     let shared = &session.shared;
     let bytes_max = shared.config.message_bytes_max * TEXT_FACTOR;
-    let object = Objects::new(body, bytes_max, shared).only().await?;
+    let object = Objects::new(body, bytes_max, session).only().await?;
     let text = asked(session, caller, (method, begun), object.unwrap_or_else(empty)).await?;
     Ok(succeeded(match place {
         Some(mut place) => {
@@ -107,10 +109,20 @@ pub(super) async fn asked(
     shared.tally.received(method, request.len());
     let message = ask::bytes(shared.service.as_ref(), caller, method, request).await?;
     let length = message.len();
-    let text = Bytes::from(json::response(method, message)?);
+    let text = text_of(shared, method, message).await?;
     shared.tally.sent(method, length);
     shared.tally.handled(begun, Code::Ok);
     Ok(text)
+}
+
+/// A long answer takes its time, for which nobody else's connection is to wait.
+async fn text_of(shared: &Shared, method: Method, message: Bytes) -> Result<Bytes, Status> {
+    if message.len() <= limits::JSON_INLINE_BYTES_MAX {
+        return json::response(method, message).map(Bytes::from);
+    }
+    let _place = shared.texts.acquire().await.map_err(|_| stopped())?;
+    let text = spawn_blocking(move || json::response(method, message).map(Bytes::from));
+    text.await.map_err(|_| stopped())?
 }
 
 /// A stream that has begun; nobody is told yet how it ends.
@@ -121,7 +133,7 @@ async fn stream(
     body: Incoming,
 ) -> Result<Stream, Status> {
     let shared = &session.shared;
-    let mut objects = Objects::new(body, STREAM_OBJECT_BYTES_MAX, shared);
+    let mut objects = Objects::new(body, STREAM_OBJECT_BYTES_MAX, session);
     let first = tokio::select! {
         first = objects.next() => first?,
         () = session.left() => return Err(stopped()),

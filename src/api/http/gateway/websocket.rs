@@ -19,7 +19,7 @@ use hyper::{HeaderMap, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -28,12 +28,14 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use super::json;
 use super::objects::slow;
 use super::serve::{STREAM_OBJECT_BYTES_MAX, TEXT_FACTOR, asked, caller, empty};
+use crate::api::http::arriving::{Arriving, refused};
 use crate::api::http::body::{Answer, Count};
 use crate::api::http::pages;
 use crate::api::http::session::{Session, stopped};
 use crate::api::http::tally::Begun;
 use crate::base::limits;
 use crate::proto::{Caller, Code, DoorEnd, Duplex, Item, Method, Retry, Shape, Status};
+use crate::transport::Bound;
 
 /// What RFC 6455 hashes with a client's key.
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -113,7 +115,7 @@ pub(in crate::api::http) async fn serve(
         false => STREAM_OBJECT_BYTES_MAX,
     };
     let config = WebSocketConfig::default()
-        .read_buffer_size(limits::HTTP_UNFINISHED_FREE_BYTES)
+        .read_buffer_size(limits::UNFINISHED_FREE_BYTES)
         .max_message_size(Some(bytes_max))
         .max_frame_size(Some(bytes_max));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(config)).await;
@@ -147,13 +149,13 @@ async fn unary(
 ) -> Result<(), Gone> {
     let outcome = async {
         // As a long request of HTTP: it holds what it may become, and not for long.
-        let room: Arc<Semaphore> = Arc::clone(&session.shared.unfinished);
-        let bytes = u32::try_from(bytes_max).unwrap_or(u32::MAX);
+        let mut arriving = Arriving::of(session);
+        arriving.expect(bytes_max);
         let first = async {
-            let Ok(_held) = room.acquire_many_owned(bytes).await else {
-                return Ok(Err(stopped()));
-            };
-            Ok(object(&next(socket).await?))
+            tokio::select! {
+                first = next(socket) => Ok(object(&first?)),
+                () = arriving.crowded_out() => Ok(Err(refused(Bound::Unfinished))),
+            }
         };
         let first = timeout(session.shared.config.message_deadline, first).await;
         Ok(match first.unwrap_or_else(|_| Ok(Err(slow())))? {

@@ -5,12 +5,13 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{HeaderMap, Method};
-use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::media;
+use crate::api::http::arriving::Arriving;
 use crate::api::http::session::Session;
 use crate::base::limits;
+use crate::transport::Bound;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -104,9 +105,16 @@ pub(super) async fn whole(
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bytes = length.unwrap_or(bytes_max).min(bytes_max);
     let slow = |_| "i/o timeout".to_owned();
-    let _room =
-        timeout(limits::HTTP_MESSAGE_DEADLINE, room(session, bytes)).await.map_err(slow)??;
-    match timeout(limits::HTTP_MESSAGE_DEADLINE, Limited::new(body, bytes_max).collect()).await {
+    let mut arriving = Arriving::of(session);
+    arriving.expect(bytes);
+    let collected = tokio::select! {
+        () = arriving.crowded_out() => return Err(Bound::Unfinished.text().to_owned()),
+        collected = timeout(
+            limits::HTTP_MESSAGE_DEADLINE,
+            Limited::new(body, bytes_max).collect(),
+        ) => collected,
+    };
+    match collected {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             Err("http: POST too large".to_owned())
@@ -114,17 +122,6 @@ pub(super) async fn whole(
         Ok(Err(_)) => Err("unexpected EOF".to_owned()),
         Err(elapsed) => Err(slow(elapsed)),
     }
-}
-
-/// Long bodies wait for room.
-async fn room(session: &Session, bytes: usize) -> Result<Option<SemaphorePermit<'_>>, String> {
-    if bytes <= limits::HTTP_UNFINISHED_FREE_BYTES {
-        return Ok(None);
-    }
-    let bytes = bytes.min(session.shared.config.unfinished_bytes_max);
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    let room = session.shared.unfinished.acquire_many(bytes).await;
-    room.map(Some).map_err(|_| "server stopped".to_owned())
 }
 
 /// Without `%` escapes; in a query `+` is a blank.
