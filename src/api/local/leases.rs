@@ -1,8 +1,10 @@
 //! Remaining times and renewals: only the leader knows them, and the engine asks it.
 
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use prost::Message;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 use super::reads::Asked;
 use super::service::{Member, decoded};
@@ -56,49 +58,66 @@ fn with_keys(
     Ok(response.encode_to_vec().into())
 }
 
-/// Renewals in any order; an unknown lease is answered with TTL 0, an error ends the stream.
+/// Renewals side by side, answered in the order of the requests, as etcd does; an unknown lease is answered with TTL 0, an
+/// error ends the stream.
 pub(super) async fn keep_alive(member: Member, first: Bytes, mut stream: Duplex) {
-    let mut renewing = JoinSet::new();
+    let mut renewing = Renewing::default();
     let mut next = Some(first);
     let mut ended = loop {
         if let Some(message) = next.take() {
             match decoded(Method::LeaseKeepAlive, message) {
-                Ok(request) => renewing.spawn(renew(member.clone(), request)),
+                Ok(request) => renewing.0.push_back(tokio::spawn(renew(member.clone(), request))),
                 Err(status) => break Err(status),
             };
         }
         tokio::select! {
-            message = stream.next(), if renewing.len() < RENEWALS_MAX => match message {
+            message = stream.next(), if renewing.0.len() < RENEWALS_MAX => match message {
                 Some(message) => next = Some(message),
                 // The client asks no more; what it asked is still answered.
                 None => break Ok(()),
             },
-            Some(renewed) = renewing.join_next() => {
-                let sent = match renewed {
-                    Ok(Ok(answer)) => stream.send(answer).await,
-                    Ok(Err(error)) => break Err(status::of_error(&error)),
-                    Err(_) => break Err(status::of_error(&Error::Stopped)),
-                };
-                if sent.is_err() {
-                    return;
+            Some(renewed) = renewing.oldest() => match renewed {
+                Ok(answer) => {
+                    if stream.send(answer).await.is_err() {
+                        return;
+                    }
                 }
-            }
+                Err(error) => break Err(status::of_error(&error)),
+            },
         }
     };
     while ended.is_ok()
-        && let Some(renewed) = renewing.join_next().await
+        && let Some(renewed) = renewing.oldest().await
     {
         match renewed {
-            Ok(Ok(answer)) => {
+            Ok(answer) => {
                 if stream.send(answer).await.is_err() {
                     return;
                 }
             }
-            Ok(Err(error)) => ended = Err(status::of_error(&error)),
-            Err(_) => ended = Err(status::of_error(&Error::Stopped)),
+            Err(error) => ended = Err(status::of_error(&error)),
         }
     }
     stream.end(ended).await;
+}
+
+/// Renewals of one stream, oldest first.
+#[derive(Default)]
+struct Renewing(VecDeque<JoinHandle<Result<Bytes, Error>>>);
+
+impl Renewing {
+    /// The end of the oldest; it stays the oldest when this is dropped before.
+    async fn oldest(&mut self) -> Option<Result<Bytes, Error>> {
+        let renewed = self.0.front_mut()?.await;
+        self.0.pop_front();
+        Some(renewed.unwrap_or(Err(Error::Stopped)))
+    }
+}
+
+impl Drop for Renewing {
+    fn drop(&mut self) {
+        self.0.iter().for_each(JoinHandle::abort);
+    }
 }
 
 async fn renew(member: Member, request: pb::LeaseKeepAliveRequest) -> Result<Bytes, Error> {
