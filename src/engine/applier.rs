@@ -220,7 +220,7 @@ impl Applier {
             match *note {
                 LeaseNote::Granted { id, ttl, .. } => lessor.granted(id, ttl, now),
                 LeaseNote::Revoked { id, .. } => lessor.revoked(id),
-                LeaseNote::Checkpointed { id, remaining } => {
+                LeaseNote::Checkpointed { id, remaining, .. } => {
                     lessor.recorded(id, (remaining > 0).then_some(remaining), now);
                 }
             }

@@ -10,7 +10,7 @@ use super::error::Error;
 use super::handle::Handle;
 use super::lessor::{Lessor, Renewal};
 use super::outbox::{AskKind, Lost};
-use super::shared::AskReply;
+use super::shared::{AskReply, ReadDone};
 use super::waiters::Done;
 use crate::base::{LeaseId, MemberId, Moment, Term};
 use crate::proto::quorate::log::lease_checkpoint::Remaining;
@@ -115,15 +115,8 @@ impl Handle {
         match renewal {
             Renewal::Ttl(ttl) => renewed(Ok(ttl)),
             Renewal::Unknown => {
-                let handle = self.clone();
-                let caught_up = Box::new(move |caught_up: Result<(), Error>| {
-                    match caught_up.map(|()| handle.renew_here(id)) {
-                        Ok(Renewal::Unknown) => renewed(Ok(0)),
-                        Ok(renewal) => handle.end_renewal(renewal, id, deadline, renewed),
-                        Err(error) => renewed(Err(error)),
-                    }
-                });
-                self.barrier(deadline, caught_up);
+                let look_again = self.look_again(id, deadline, renewed);
+                self.barrier(deadline, look_again);
             }
             Renewal::NotLeader => renewed(Err(Error::NoLeader)),
             Renewal::Unconfirmed => {
@@ -137,23 +130,32 @@ impl Handle {
                 });
                 self.barrier(deadline, confirmed);
             }
-            // Its keys may still be seen: the answer waits until they are gone.
+            // Its keys may still be seen: the answer waits until they are gone. What was found expired may have gone
+            // before, and another lease be granted with its id that this member had not applied.
             Renewal::Expired { as_of } => {
                 let revoke = Command::LeaseRevoke(LeaseRevoke { ids: vec![id], as_of });
-                let done = Box::new(move |result: Result<_, Error>| renewed(result.map(|_| 0)));
-                self.submit_leading(revoke, deadline, done);
+                let look_again = self.look_again(id, deadline, renewed);
+                self.submit_leading(revoke, deadline, Box::new(|done| look_again(done.map(drop))));
             }
+            // A record that is forgotten is a renewal.
             Renewal::NeedsReset => {
                 let leases = vec![Remaining { id, remaining_ttl_s: 0 }];
                 let command = Command::LeaseCheckpoint(LeaseCheckpoint { leases, as_of: 0 });
-                let handle = self.clone();
-                let done = Box::new(move |result: Result<_, Error>| match result {
-                    Ok(_) => handle.end_reset(id, renewed),
-                    Err(error) => renewed(Err(error)),
-                });
-                self.submit_leading(command, deadline, done);
+                let look_again = self.look_again(id, deadline, renewed);
+                self.submit_leading(command, deadline, Box::new(|done| look_again(done.map(drop))));
             }
         }
+    }
+
+    /// What is told once a barrier or an entry of this renewal is through: everything that was acknowledged before it
+    /// is applied by then, so who is unknown now is gone.
+    fn look_again(&self, id: LeaseId, deadline: Moment, renewed: Renewed) -> ReadDone {
+        let handle = self.clone();
+        Box::new(move |caught_up| match caught_up.map(|()| handle.renew_here(id)) {
+            Ok(Renewal::Unknown) => renewed(Ok(0)),
+            Ok(renewal) => handle.end_renewal(renewal, id, deadline, renewed),
+            Err(error) => renewed(Err(error)),
+        })
     }
 
     /// Remaining times that are about to enter the log; those that are not true any more are taken out. What was
@@ -177,18 +179,6 @@ impl Handle {
                 self.submit_as(command, term, deadline, done);
             }
             None => done(Err(Error::NoLeader)),
-        }
-    }
-
-    /// The record is forgotten, and that renewed it: what is left to say is its TTL.
-    fn end_reset(&self, id: LeaseId, renewed: Renewed) {
-        match self.renew_here(id) {
-            Renewal::Ttl(ttl) => renewed(Ok(ttl)),
-            Renewal::Unknown | Renewal::Expired { .. } => renewed(Ok(0)),
-            // Recorded again in between, or no leader any more: the client repeats its keep-alive.
-            Renewal::NeedsReset | Renewal::NotLeader | Renewal::Unconfirmed => {
-                renewed(Err(Error::LeaderChanged));
-            }
         }
     }
 

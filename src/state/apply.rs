@@ -206,7 +206,7 @@ impl<'a, R: Read> Entry<'a, R> {
             return Err(Rejection::LeaseExist.into());
         }
         let index = self.change.stamp.applied;
-        let lease = Lease { ttl, remaining: 0, granted: index };
+        let lease = Lease { ttl, remaining: 0, since: index };
         self.batch.put(Table::Leases, leases::lease_row(id), leases::lease_value(lease));
         self.change.leases.push(LeaseNote::Granted { id, ttl, index });
         let header = wire::header(self.change.stamp.revision);
@@ -214,7 +214,7 @@ impl<'a, R: Read> Entry<'a, R> {
     }
 
     /// All keys of all the leases go in one revision, sorted. A client is told of a lease that is not there; for the
-    /// leader's expiry it has simply gone already, and one that was granted since the leader looked is another one.
+    /// leader's expiry it has simply gone already, and one that was granted or renewed since the leader looked stays.
     fn revoke(&mut self, request: &LeaseRevoke, by_leader: bool) -> Result<Reply, Stop> {
         let asked: BTreeSet<LeaseId> = request.ids.iter().copied().collect();
         let as_of = request.as_of;
@@ -236,16 +236,16 @@ impl<'a, R: Read> Entry<'a, R> {
         Ok(Reply::LeaseRevoke(LeaseRevokeResponse { header }))
     }
 
-    /// Leases that are gone are skipped.
+    /// Leases that are gone, or were renewed by an entry since the leader looked, are skipped.
     fn checkpoint(&mut self, request: &LeaseCheckpoint) -> Reply {
+        let index = self.change.stamp.applied;
         for record in &request.leases {
             let lease = self.caches.leases.get(record.id);
             let Some(lease) = lease.filter(|l| l.is_meant(request.as_of)) else { continue };
-            let lease = Lease { remaining: record.remaining_ttl_s, ..lease };
-            let row = leases::lease_row(record.id);
-            self.batch.put(Table::Leases, row, leases::lease_value(lease));
             let (id, remaining) = (record.id, record.remaining_ttl_s);
-            self.change.leases.push(LeaseNote::Checkpointed { id, remaining });
+            let lease = lease.recorded(remaining, index);
+            self.batch.put(Table::Leases, leases::lease_row(id), leases::lease_value(lease));
+            self.change.leases.push(LeaseNote::Checkpointed { id, remaining, index });
         }
         Reply::LeaseCheckpoint
     }

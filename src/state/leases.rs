@@ -19,14 +19,21 @@ pub struct Lease {
     pub ttl: i64,
     /// What a leader recorded as left; 0 when nothing is recorded and the full TTL counts.
     pub remaining: i64,
-    /// Index of the entry that granted it: an id that is granted again is another lease.
-    pub granted: Index,
+    /// Index of the entry that granted it, as an id that is granted again is another lease, or of the last that forgot
+    /// its record, as that renews it: what was decided about its end before that counts no more.
+    pub since: Index,
 }
 
 impl Lease {
     /// Whether somebody who had applied `as_of` (0: anybody) can mean this lease by its id.
     pub(super) fn is_meant(&self, as_of: Index) -> bool {
-        as_of == 0 || self.granted <= as_of
+        as_of == 0 || self.since <= as_of
+    }
+
+    /// After the entry at `index` recorded what is left, or forgot it (0).
+    pub(super) fn recorded(self, remaining: i64, index: Index) -> Self {
+        let since = if remaining == 0 { index } else { self.since };
+        Self { remaining, since, ..self }
     }
 }
 
@@ -46,14 +53,14 @@ impl Leases {
     pub(super) fn note(&mut self, note: LeaseNote) {
         match note {
             LeaseNote::Granted { id, ttl, index } => {
-                self.0.insert(id, Lease { ttl, remaining: 0, granted: index });
+                self.0.insert(id, Lease { ttl, remaining: 0, since: index });
             }
             LeaseNote::Revoked { id, .. } => {
                 self.0.remove(&id);
             }
-            LeaseNote::Checkpointed { id, remaining } => {
+            LeaseNote::Checkpointed { id, remaining, index } => {
                 if let Some(lease) = self.0.get_mut(&id) {
-                    lease.remaining = remaining;
+                    *lease = lease.recorded(remaining, index);
                 }
             }
         }
@@ -85,7 +92,7 @@ pub(super) fn lease_value(lease: Lease) -> Bytes {
     let mut row = Vec::with_capacity(24);
     row.put_i64(lease.ttl);
     row.put_i64(lease.remaining);
-    row.put_u64(lease.granted);
+    row.put_u64(lease.since);
     Bytes::from(row)
 }
 
@@ -94,7 +101,7 @@ fn from_row(key: &[u8], value: &[u8]) -> Option<(LeaseId, Lease)> {
     let words: [u8; 24] = value.try_into().ok()?;
     let word = |at: usize| -> Option<[u8; 8]> { words.get(at..at + 8)?.try_into().ok() };
     let (ttl, remaining) = (i64::from_be_bytes(word(0)?), i64::from_be_bytes(word(8)?));
-    Some((id, Lease { ttl, remaining, granted: Index::from_be_bytes(word(16)?) }))
+    Some((id, Lease { ttl, remaining, since: Index::from_be_bytes(word(16)?) }))
 }
 
 /// Key of a row in `lease_keys`.
@@ -128,7 +135,7 @@ mod tests {
     #[test]
     fn leases_come_back_from_their_rows() {
         let mut batch = Batch::new(&Nothing);
-        let lease = Lease { ttl: 60, remaining: 7, granted: 9 };
+        let lease = Lease { ttl: 60, remaining: 7, since: 9 };
         batch.put(Table::Leases, lease_row(3), lease_value(lease));
         assert_eq!(Leases::load(&batch).unwrap().get(3), Some(lease));
         batch.put(Table::Leases, lease_row(4), "short");

@@ -152,6 +152,7 @@ pub enum LeaseNote {
     Checkpointed {
         id: LeaseId,
         remaining: i64,
+        index: Index,
     },
 }
 

@@ -150,7 +150,7 @@ impl World {
                     writeln!(out, "lessor: granted {id} for {ttl}s")?
                 }
                 LeaseNote::Revoked { id, .. } => writeln!(out, "lessor: revoked {id}")?,
-                LeaseNote::Checkpointed { id, remaining } => {
+                LeaseNote::Checkpointed { id, remaining, .. } => {
                     writeln!(out, "lessor: {id} has {remaining}s left")?;
                 }
             }

@@ -183,7 +183,7 @@ impl Checker {
             }
             Command::LeaseCheckpoint(request) => {
                 for record in &request.leases {
-                    model.record(record.id, record.remaining_ttl_s, request.as_of);
+                    model.record(record.id, record.remaining_ttl_s, request.as_of, index);
                 }
                 Ok(Reply::LeaseCheckpoint)
             }

@@ -44,7 +44,7 @@ pub(crate) struct Model {
     /// -1: never.
     pub(crate) compacted: i64,
     keys: BTreeMap<Bytes, Vec<Version>>,
-    /// TTL and recorded remaining seconds, and the index of the grant.
+    /// TTL and recorded remaining seconds, and the index of what last made it new: its grant, or a forgotten record.
     pub(crate) leases: BTreeMap<i64, (i64, i64, u64)>,
     pub(crate) alarms: Alarms,
     pub(crate) changes: BTreeMap<i64, Vec<Change>>,
@@ -178,7 +178,7 @@ impl Model {
     }
 
     /// By a leader, who had applied `as_of`: leases that are gone already are passed over, and those that were granted
-    /// since.
+    /// or renewed since.
     pub(crate) fn revoke(
         &mut self,
         ids: &[i64],
@@ -205,11 +205,15 @@ impl Model {
         self.leases.get(&id).is_some_and(|lease| as_of == 0 || lease.2 <= as_of)
     }
 
-    pub(crate) fn record(&mut self, id: i64, remaining_s: i64, as_of: u64) {
+    /// By the entry at `index`: 0 seconds forget the record, and that renews the lease.
+    pub(crate) fn record(&mut self, id: i64, remaining_s: i64, as_of: u64, index: u64) {
         if self.is_meant(id, as_of)
             && let Some(lease) = self.leases.get_mut(&id)
         {
             lease.1 = remaining_s;
+            if remaining_s == 0 {
+                lease.2 = index;
+            }
         }
     }
 

@@ -41,7 +41,7 @@ impl StateAgreement {
         let mine: Vec<(i64, (i64, i64, u64))> = query
             .leases()
             .into_iter()
-            .map(|(id, lease)| (id, (lease.ttl, lease.remaining, lease.granted)))
+            .map(|(id, lease)| (id, (lease.ttl, lease.remaining, lease.since)))
             .collect();
         ensure(
             mine.iter().copied().eq(checker.model.leases.iter().map(|(&id, &l)| (id, l))),
