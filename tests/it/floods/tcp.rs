@@ -157,42 +157,38 @@ async fn garbage(stream: &mut TcpStream, number: usize) -> std::io::Result<()> {
 }
 
 async fn pings(stream: TcpStream) -> std::io::Result<()> {
-    let (mut read, mut write) = stream.into_split();
     let mut burst = BytesMut::new();
     for _ in 0..256 {
         burst.extend_from_slice(&frame(PING, 0, 0, &[0; 8]));
         burst.extend_from_slice(&frame(SETTINGS, 0, 0, &[]));
     }
-    let writing = async {
-        write.write_all(&opened(u32::MAX >> 1)).await?;
-        loop {
-            write.write_all(&burst).await?;
-        }
-    };
-    let mut sink = vec![0; 64 * 1024];
-    let reading = async {
-        while read.read(&mut sink).await? > 0 {}
-        Ok(())
-    };
-    tokio::select! {
-        ended = writing => ended,
-        ended = reading => ended,
-    }
+    answers_thrown_away(stream, || burst.clone()).await
 }
 
 async fn resets(stream: TcpStream) -> std::io::Result<()> {
+    let mut call = 1;
+    let burst = || {
+        let mut burst = BytesMut::new();
+        for _ in 0..128 {
+            burst.extend_from_slice(&head(call, PUT));
+            burst.extend_from_slice(&frame(RESET, 0, call, &8_u32.to_be_bytes()));
+            call += 2;
+        }
+        burst
+    };
+    answers_thrown_away(stream, burst).await
+}
+
+/// One burst after the other, until the connection ends.
+async fn answers_thrown_away(
+    stream: TcpStream,
+    mut burst: impl FnMut() -> BytesMut,
+) -> std::io::Result<()> {
     let (mut read, mut write) = stream.into_split();
     let writing = async {
         write.write_all(&opened(u32::MAX >> 1)).await?;
-        let mut call = 1;
         loop {
-            let mut burst = BytesMut::new();
-            for _ in 0..128 {
-                burst.extend_from_slice(&head(call, PUT));
-                burst.extend_from_slice(&frame(RESET, 0, call, &8_u32.to_be_bytes()));
-                call += 2;
-            }
-            write.write_all(&burst).await?;
+            write.write_all(&burst()).await?;
         }
     };
     let mut sink = vec![0; 64 * 1024];

@@ -9,6 +9,7 @@ mod machines;
 mod process;
 mod relay;
 mod seats;
+mod tls;
 
 pub(crate) use super::ports::free_ports;
 pub(crate) use cluster::{Cluster, cert};
@@ -17,6 +18,7 @@ pub(crate) use machines::Machines;
 pub(crate) use process::{Process, failure, quorate, stdout};
 pub(crate) use relay::{Line, Party, Relays, relayed};
 pub(crate) use seats::Seat;
+pub(crate) use tls::tls_config;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

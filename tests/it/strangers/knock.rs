@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use quorate::tls::certificates;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+
+use crate::harness::tls_config;
 
 /// Longest wait for a word.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -53,22 +53,9 @@ impl Tls {
         stem: Option<&Path>,
         versions: &[&'static rustls::SupportedProtocolVersion],
     ) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates(&certs.join("ca.crt")).unwrap());
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match stem {
-            None => builder.with_no_client_auth(),
-            Some(stem) => {
-                let chain = certificates(&stem.with_extension("crt")).unwrap();
-                let key = PrivateKeyDer::from_pem_file(stem.with_extension("key")).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
-        Self { config }
+        let (authority, provider) =
+            (certs.join("ca.crt"), rustls::crypto::ring::default_provider());
+        Self { config: tls_config(&authority, stem, provider, versions) }
     }
 
     fn speaking(&self, protocol: &[u8]) -> Arc<ClientConfig> {

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::tls::certificates;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::ServerName;
+use rustls::{CipherSuite, ClientConfig, ClientConnection, StreamOwned};
+
+use crate::harness::tls_config;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,22 +22,8 @@ pub(crate) struct Tls {
 
 impl Tls {
     fn of(authority: &Path, shown: Option<&Path>, provider: CryptoProvider, old: bool) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(certificates(authority).unwrap());
         let versions: &[_] = if old { &[&rustls::version::TLS12] } else { rustls::ALL_VERSIONS };
-        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_protocol_versions(versions)
-            .unwrap()
-            .with_root_certificates(roots);
-        let config = match shown {
-            None => builder.with_no_client_auth(),
-            Some(stem) => {
-                let chain = certificates(&stem.with_extension("crt")).unwrap();
-                let key = PrivateKeyDer::from_pem_file(stem.with_extension("key")).unwrap();
-                builder.with_client_auth_cert(chain, key).unwrap()
-            }
-        };
-        Self { config }
+        Self { config: tls_config(authority, shown, provider, versions) }
     }
 
     /// Shows nothing; believes `ca.crt` of the folder.
