@@ -89,10 +89,10 @@ impl Member {
         Err(format!("{} does not answer; its log:\n{log}", self.system.name()).into())
     }
 
-    /// Resident bytes.
+    /// Bytes that it has for itself: pages of its files are the kernel's to take back.
     pub(crate) fn memory(&self) -> Outcome<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
         let line = line.ok_or("the member has ended")?;
         Ok(line.trim().trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
     }

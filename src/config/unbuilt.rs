@@ -76,7 +76,7 @@ const WITHOUT_EFFECT: &[(&str, &[&str])] = &[
         &["compact-hash-check-enabled", "compact-hash-check-time"],
     ),
     (
-        "a client's pings are answered, however often they come up to 2,000 a second: each waits for the answer to the one before",
+        "a client's pings are answered, however often they come: each waits for the answer to the one before",
         &["grpc-keepalive-min-time"],
     ),
     (

@@ -228,21 +228,18 @@ impl Applier {
     }
 
     /// Writers first, then reads, then watchers, then Raft.
-    fn tell(&self, collected: Collected) {
+    fn tell(&self, mut collected: Collected) {
         let shared = &self.shared;
         shared.applied_term.store(self.applied_term, Ordering::Release);
         shared.applied.store(self.applied, Ordering::Release);
-        answer(collected.decided);
+        // Who is told of a compaction, and then watches what it forgot, is told so.
+        if collected.compact_to.is_some() {
+            self.tell_watchers(&mut collected);
+        }
+        answer(std::mem::take(&mut collected.decided));
         shared.release_reads();
         shared.lessor().applied(self.applied, self.applied_term);
-        if !collected.events.is_empty() {
-            collected.events.iter().for_each(|batch| shared.meters.events(batch));
-            shared.hub.push_internal(HubMessage::Events(collected.events));
-        }
-        if let Some(revision) = collected.compact_to {
-            shared.hub.push_internal(HubMessage::Compacted(revision));
-            shared.checkpoint.push_internal(CheckpointMessage::Compact(revision));
-        }
+        self.tell_watchers(&mut collected);
         if let Some(index) = collected.tree_index {
             shared.tree_index.send_replace(index);
         }
@@ -250,6 +247,18 @@ impl Applier {
         shared.driver.push_internal(DriverMessage::Applied { index: self.applied, changes });
         if collected.members_changed {
             shared.members_version.send_modify(|version| *version += 1);
+        }
+    }
+
+    fn tell_watchers(&self, collected: &mut Collected) {
+        let (shared, events) = (&self.shared, std::mem::take(&mut collected.events));
+        if !events.is_empty() {
+            events.iter().for_each(|batch| shared.meters.events(batch));
+            shared.hub.push_internal(HubMessage::Events(events));
+        }
+        if let Some(revision) = collected.compact_to.take() {
+            shared.hub.push_internal(HubMessage::Compacted(revision));
+            shared.checkpoint.push_internal(CheckpointMessage::Compact(revision));
         }
     }
 

@@ -128,6 +128,12 @@ impl RangeRun {
         Self { plan: Plan::new(&request), request, restarts: 0, place: None }
     }
 
+    /// Whether all that is asked is how many keys there were at a revision, for which no index has the answer.
+    pub fn counts_the_past(&self) -> bool {
+        let request = &self.request;
+        request.count_only && request.revision > 0 && !request.range_end.is_empty()
+    }
+
     /// Reads on; the answer when it is whole.
     pub(super) fn slice<S: Source>(
         &mut self,

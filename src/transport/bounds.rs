@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::process::{Resource, getrlimit};
 
@@ -117,17 +116,13 @@ pub struct Bounds {
     /// Of QUIC.
     pub quic: Arc<Crowd<Origin>>,
     pub members: Arc<Crowd<Origin>>,
-    /// By connection.
-    pub silent: Arc<Crowd<u64>>,
+    pub silent: Arc<Crowd<Origin>>,
     pub unfinished: Arc<Crowd<Origin>>,
-    /// By connection.
-    pub unsent: Arc<Crowd<u64>>,
+    pub unsent: Arc<Crowd<Origin>>,
     refused: [Counter; Bound::ALL.len()],
     throttle: Throttle,
     /// For the log alone.
     clock: SystemClock,
-    /// Names of connections.
-    next: AtomicU64,
 }
 
 impl Bounds {
@@ -145,11 +140,10 @@ impl Bounds {
             members: Crowd::new(limits::PEER_CONNECTIONS_MAX, Goes::Newest),
             silent: Crowd::new(sizes.silent, Goes::Oldest),
             unfinished: Crowd::new(sizes.unfinished_bytes, Goes::Oldest),
-            unsent: Crowd::new(sizes.unsent_bytes, Goes::Oldest),
+            unsent: Crowd::new(sizes.unsent_bytes, Goes::Heaviest),
             refused: Default::default(),
             throttle: Throttle::default(),
             clock: SystemClock::new(),
-            next: AtomicU64::new(0),
         })
     }
 
@@ -158,11 +152,6 @@ impl Bounds {
         let share = limits::CLIENT_WINDOWS_BYTES_MAX / crowd.weight().max(1);
         u32::try_from(share)
             .map_or(bytes_max, |share| share.clamp(limits::CLIENT_WINDOW_BYTES_MIN, bytes_max))
-    }
-
-    /// A name for one more connection.
-    pub fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Somebody had to go, or was not let in.

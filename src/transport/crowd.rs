@@ -19,6 +19,8 @@ use tokio::sync::Notify;
 pub enum Goes {
     /// The one that has been here for longest: who has honest business is soon through.
     Oldest,
+    /// The one that weighs most.
+    Heaviest,
     /// The newest one; who comes is itself turned away when nobody has more than its holder. Who is served stays.
     Newest,
 }
@@ -125,9 +127,13 @@ impl<H: Ord + Clone> State<H> {
     fn show_out(&mut self, goes: Goes, spared: Option<u64>) -> bool {
         let ranked = self.ranks.iter().rev().find_map(|(_, holder)| {
             let guests = &self.holders.get(holder)?.guests;
-            let mut there = guests.keys().copied().filter(|&number| Some(number) != spared);
-            let number = if goes == Goes::Oldest { there.next() } else { there.next_back() };
-            Some((holder.clone(), number?))
+            let mut there = guests.iter().filter(|&(&number, _)| Some(number) != spared);
+            let (&number, _) = match goes {
+                Goes::Oldest => there.next(),
+                Goes::Heaviest => there.max_by_key(|(_, guest)| guest.weight),
+                Goes::Newest => there.next_back(),
+            }?;
+            Some((holder.clone(), number))
         });
         let Some((holder, number)) = ranked else { return false };
         if let Some(gone) = self.remove(&holder, number) {
@@ -254,6 +260,18 @@ mod tests {
         assert_eq!((crowd.weight(), crowd.is_crowded()), (30, false));
         small.shrink(1_000);
         assert_eq!(crowd.weight(), 0);
+    }
+
+    #[test]
+    fn of_one_holder_the_heaviest_goes() {
+        let crowd = Crowd::new(100, Goes::Heaviest);
+        let [small, large, other] =
+            [(1, 0), (1, 0), (2, 0)].map(|(holder, weight)| crowd.enter(holder, weight).unwrap());
+        small.grow(1);
+        large.grow(50);
+        other.grow(50);
+        assert!(large.is_out() && !small.is_out() && !other.is_out());
+        assert_eq!(crowd.weight(), 51);
     }
 
     #[test]

@@ -70,6 +70,8 @@ mod throttle;
 mod tunnel;
 #[cfg(feature = "server")]
 mod turnstile;
+#[cfg(feature = "server")]
+mod unsent;
 mod url;
 
 #[cfg(feature = "server")]
@@ -104,4 +106,6 @@ pub use tcp_dial::{TcpDialError, TcpDialer};
 pub use tunnel::Tunnel;
 #[cfg(feature = "server")]
 pub use turnstile::{Turn, Turnstile};
+#[cfg(feature = "server")]
+pub use unsent::Unsent;
 pub use url::{ParseUrlError, Url};

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::pace::{Pace, Seen};
+use crate::base::limits;
 
 /// A stream of HTTP/2 behind its preface, without URLs in its authorities.
 pub(super) struct Mended<S> {
@@ -36,8 +37,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        ready!(this.pace.poll_turn(context));
+        ready!(self.pace.poll_turn(context));
+        let room = self.pace.room();
+        if room >= buffer.remaining() {
+            return self.read(context, buffer);
+        }
+        let mut piece = ReadBuf::new(buffer.initialize_unfilled_to(room));
+        let polled = self.read(context, &mut piece);
+        let filled = piece.filled().len();
+        buffer.advance(filled);
+        polled
+    }
+}
+
+impl<S: AsyncRead + Unpin> Mended<S> {
+    /// What there is, without URLs.
+    fn read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self;
         loop {
             let start = buffer.filled().len();
             if buffer.remaining() <= this.held.len() {
@@ -268,7 +288,7 @@ impl Walk {
     fn frame(&mut self) {
         let [a, b, c, kind, flags, ..] = self.head;
         let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-        self.seen.frames += 1;
+        self.seen.cost += if kind == RESET { limits::HTTP2_RESET_COST } else { 1 };
         self.seen.noise += u32::from(asks_nothing(kind, flags, length));
         (self.before, self.block, self.behind) = (0, 0, length);
         self.place = Place::Payload;
@@ -345,8 +365,9 @@ fn asks_nothing(kind: u8, flags: u8, length: usize) -> bool {
         // Shorter than the prefix of a message, and not the end.
         DATA => length < 5 && flags & END == 0,
         CONTINUATION => length == 0,
-        PRIORITY_ALONE | RESET | SETTINGS | PING => true,
-        HEADERS | WINDOW_UPDATE => false,
+        PRIORITY_ALONE | RESET | SETTINGS => true,
+        // Clients measure the line with pings; what they cost the turns bound.
+        HEADERS | WINDOW_UPDATE | PING => false,
         // Of later versions, or of none.
         _ => true,
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::body::{Answer, Count, Parts, Stream, trailers};
-use super::messages::Messages;
+use super::messages::{Messages, unless_crowded_out};
 use super::session::{Place, Session, stopped};
 use super::tally::Begun;
 use super::{grpc_health, words};
@@ -96,7 +96,7 @@ async fn unary(
     // Who waits for a lock takes no place: what he waits for may need it.
     let place = match method {
         Method::Lock | Method::Campaign => None,
-        _ => Some(messages.before(session, session.place()).await?),
+        _ => Some(unless_crowded_out(session, session.place()).await?),
     };
     let body = only(session, &mut messages).await?;
     session.shared.tally.received(method, body.len());

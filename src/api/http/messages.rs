@@ -11,7 +11,7 @@ use super::arriving::{Arriving, refused};
 use super::session::Session;
 use crate::base::limits;
 use crate::proto::{Code, Retry, Status};
-use crate::transport::{Bound, Held};
+use crate::transport::Bound;
 
 /// Flag and length.
 const PREFIX_BYTES: usize = 5;
@@ -24,8 +24,6 @@ pub(super) struct Messages {
     /// Time for the rest of a message.
     pub deadline: Duration,
     arriving: Arriving,
-    /// Among those whose first message has not come.
-    silent: Option<Held<u64>>,
 }
 
 impl Messages {
@@ -38,31 +36,12 @@ impl Messages {
             bytes_max: config.message_bytes_max,
             deadline: config.message_deadline,
             arriving: Arriving::of(session),
-            // Nobody is turned away where the oldest goes.
-            silent: config.bounds.silent.enter(session.number, 1).ok(),
         }
     }
 
     /// The first message; none when the client has finished without one. Who sends none may have to make room for others'.
     pub(super) async fn first(&mut self, session: &Session) -> Result<Option<Bytes>, Status> {
-        let silent = self.silent.take();
-        tokio::select! {
-            first = self.next() => first,
-            status = crowded_out(silent.as_ref(), session) => Err(status),
-        }
-    }
-
-    /// What is waited for before its first message is read, unless it has to make room for others meanwhile.
-    pub(super) async fn before<T>(
-        &self,
-        session: &Session,
-        waiting: impl Future<Output = Result<T, Status>>,
-    ) -> Result<T, Status> {
-        tokio::select! {
-            biased;
-            waited = waiting => waited,
-            status = crowded_out(self.silent.as_ref(), session) => Err(status),
-        }
+        unless_crowded_out(session, self.next()).await
     }
 
     /// The next message; none when the client has finished. The status is for the client, if it is still there. A
@@ -97,14 +76,28 @@ impl Messages {
     }
 }
 
-/// Waits until a call without a message has to make room.
-async fn crowded_out(silent: Option<&Held<u64>>, session: &Session) -> Status {
-    match silent {
-        Some(silent) => silent.shown_out().await,
-        None => std::future::pending().await,
+/// What a call waits for before its first message is there, unless it has to make room for others meanwhile. Honest ones
+/// seldom wait, and whoever does not is no guest: that would cost each call a lock that all share.
+pub(super) async fn unless_crowded_out<T>(
+    session: &Session,
+    waiting: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    let crowded_out = async {
+        let Some(remote) = session.caller.address else { return std::future::pending().await };
+        // Nobody is turned away where the oldest goes.
+        match session.shared.config.bounds.silent.enter(remote.into(), 1) {
+            Ok(silent) => silent.shown_out().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        biased;
+        waited = waiting => waited,
+        () = crowded_out => {
+            session.refuse(Bound::SilentCalls);
+            Err(refused(Bound::SilentCalls))
+        }
     }
-    session.refuse(Bound::SilentCalls);
-    refused(Bound::SilentCalls)
 }
 
 /// Reads on; false at the end.

@@ -17,8 +17,10 @@ use crate::transport::Bound;
 
 /// See the module. Of one connection.
 pub(super) struct Pace {
-    frames: u32,
+    cost: u32,
     bytes: usize,
+    /// Bytes of the next read: no more than a turn costs, as far as the last one tells.
+    room: usize,
     /// Frames that ask for nothing which it may still send, and since when that is so.
     patience: u32,
     since: Instant,
@@ -32,20 +34,28 @@ const BUDGET_MAX: usize = 1_024;
 /// What was read at a time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Seen {
-    pub frames: u32,
-    /// Of these, those that ask for nothing.
+    /// To read and to obey them: 1 for a usual frame.
+    pub cost: u32,
+    /// Frames that ask for nothing, nor answer anything.
     pub noise: u32,
 }
 
 impl Pace {
     pub(super) fn new(tell: impl Fn() + Send + 'static) -> Self {
         let (patience, since) = (limits::HTTP2_NOISE_MAX, Instant::now());
-        Self { frames: 0, bytes: 0, patience, since, tell: Box::new(tell) }
+        Self {
+            cost: 0,
+            bytes: 0,
+            room: limits::HTTP2_TURN_BYTES,
+            patience,
+            since,
+            tell: Box::new(tell),
+        }
     }
 
     /// Pending once a turn is over; the next one comes behind everything that is ready.
     pub(super) fn poll_turn(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.frames < limits::HTTP2_TURN_FRAMES && self.bytes < limits::HTTP2_TURN_BYTES {
+        if self.cost < limits::HTTP2_TURN_FRAMES && self.bytes < limits::HTTP2_TURN_BYTES {
             return Poll::Ready(());
         }
         self.rest();
@@ -60,15 +70,21 @@ impl Pace {
         Poll::Pending
     }
 
+    /// How many bytes to read at most: small frames are many in a buffer.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
     /// Nothing more is there: the turn is over by itself.
     pub(super) fn rest(&mut self) {
-        (self.frames, self.bytes) = (0, 0);
+        (self.cost, self.bytes) = (0, 0);
     }
 
     /// So much was read. An error ends the connection.
     pub(super) fn read(&mut self, bytes: usize, seen: Seen) -> io::Result<()> {
-        self.frames += seen.frames;
+        self.cost += seen.cost;
         self.bytes += bytes;
+        self.room = room_after(bytes, seen.cost);
         if self.bears(seen.noise, Instant::now) {
             return Ok(());
         }
@@ -90,6 +106,16 @@ impl Pace {
     }
 }
 
+/// After a read of so many bytes that cost so much.
+fn room_after(bytes: usize, cost: u32) -> usize {
+    let turns = cost.div_ceil(limits::HTTP2_TURN_FRAMES).max(1) as usize;
+    if turns == 1 {
+        limits::HTTP2_TURN_BYTES
+    } else {
+        (bytes / turns).max(limits::HTTP2_READ_BYTES_MIN)
+    }
+}
+
 /// In so long a time.
 fn regained(passed: Duration) -> u32 {
     let more = passed.as_secs_f64() * f64::from(limits::HTTP2_NOISE_PER_SECOND);
@@ -106,12 +132,24 @@ mod tests {
     fn a_turn_ends_by_frames_and_by_bytes() {
         let mut context = Context::from_waker(Waker::noop());
         let mut pace = Pace::new(|| {});
-        for (bytes, frames) in [(limits::HTTP2_TURN_BYTES, 1), (9, limits::HTTP2_TURN_FRAMES)] {
+        for (bytes, cost) in [(limits::HTTP2_TURN_BYTES, 1), (9, limits::HTTP2_TURN_FRAMES)] {
             assert!(pace.poll_turn(&mut context).is_ready());
-            pace.read(bytes, Seen { frames, noise: 0 }).unwrap();
+            pace.read(bytes, Seen { cost, noise: 0 }).unwrap();
             assert!(pace.poll_turn(&mut context).is_pending());
             assert!(pace.poll_turn(&mut context).is_ready());
         }
+    }
+
+    #[test]
+    fn what_costs_more_than_a_turn_is_read_in_small_pieces_until_it_costs_less() {
+        let mut pace = Pace::new(|| {});
+        let mut room = |bytes, cost| {
+            pace.read(bytes, Seen { cost, noise: 0 }).unwrap();
+            pace.room()
+        };
+        assert_eq!(room(8_192, 8 * limits::HTTP2_TURN_FRAMES), 1_024);
+        assert_eq!(room(100, 8 * limits::HTTP2_TURN_FRAMES), limits::HTTP2_READ_BYTES_MIN);
+        assert_eq!(room(100, 1), limits::HTTP2_TURN_BYTES);
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub(super) use crate::api::ask::stopped;
 use crate::api::desk::Desk;
 use crate::base::limits;
 use crate::proto::{Caller, Status};
-use crate::transport::{Bound, Held, Purpose};
+use crate::transport::{Bound, Origin, Purpose, Unsent};
 
 /// One connection, as its calls see it.
 pub(super) struct Session {
@@ -31,23 +31,21 @@ pub(super) struct Session {
     pub upgrade: Mutex<Option<Upgrade>>,
     /// Becomes true with its first request.
     pub has_asked: watch::Sender<bool>,
-    /// Names the connection among all of the member.
-    pub number: u64,
     calls: Arc<Semaphore>,
-    unsent: Arc<Unsent>,
+    answers: Arc<Answers>,
 }
 
 /// Answers that are not taken.
-struct Unsent {
+struct Answers {
     bytes: watch::Sender<usize>,
-    /// Their bytes among those of all connections.
-    held: Option<Held<u64>>,
+    /// Their weight among those of all connections.
+    unsent: Unsent,
 }
 
 /// A unary call's right to be under way; given back when dropped.
 pub(super) struct Place {
     bytes: usize,
-    unsent: Arc<Unsent>,
+    answers: Arc<Answers>,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -59,10 +57,8 @@ impl Session {
         is_secure: bool,
     ) -> Self {
         let bounds = &shared.config.bounds;
-        let number = bounds.number();
-        // Nobody is turned away where the oldest goes.
-        let held = bounds.unsent.enter(number, 0).ok();
-        let unsent = Arc::new(Unsent { bytes: watch::Sender::new(0), held });
+        let unsent = Unsent::of(bounds, caller.address.map(Origin::from));
+        let answers = Arc::new(Answers { bytes: watch::Sender::new(0), unsent });
         Self {
             desk: Desk::new(Arc::clone(&shared.service)),
             shared,
@@ -73,15 +69,14 @@ impl Session {
             upgrade: Mutex::new(None),
             calls: Arc::new(Semaphore::new(limits::CONNECTION_IN_FLIGHT_MAX as usize)),
             has_asked: watch::Sender::new(false),
-            number,
-            unsent,
+            answers,
         }
     }
 
     /// Waits for a place, and until the client has taken enough of its answers.
     pub(super) async fn place(&self) -> Result<Place, Status> {
         let permit = Arc::clone(&self.calls).acquire_owned().await.map_err(|_| stopped())?;
-        let mut unsent = self.unsent.bytes.subscribe();
+        let mut unsent = self.answers.bytes.subscribe();
         let all = &self.shared.config.bounds.unsent;
         // Where everybody's answers wait, one after the other.
         let has_room = |bytes: &usize| {
@@ -89,15 +84,12 @@ impl Session {
         };
         let room = unsent.wait_for(has_room).await;
         room.map_err(|_| stopped())?;
-        Ok(Place { bytes: 0, unsent: Arc::clone(&self.unsent), _permit: permit })
+        Ok(Place { bytes: 0, answers: Arc::clone(&self.answers), _permit: permit })
     }
 
     /// Waits until the connection holds so much that it has to be cut.
     pub(super) async fn overflown(&self) {
-        match &self.unsent.held {
-            Some(held) => held.shown_out().await,
-            None => std::future::pending().await,
-        }
+        self.answers.unsent.overflown().await;
     }
 
     /// A bound was reached by this client.
@@ -123,12 +115,11 @@ impl Drop for Session {
 impl Place {
     /// The answer has so many bytes, which count until they are taken.
     pub(super) fn hold(&mut self, bytes: usize) {
+        let bytes = Unsent::weight(bytes);
         self.bytes += bytes;
-        if let Some(held) = &self.unsent.held {
-            held.grow(bytes);
-        }
+        self.answers.unsent.hold(bytes);
         // Nobody waits for it to become more.
-        self.unsent.bytes.send_if_modified(|unsent| {
+        self.answers.bytes.send_if_modified(|unsent| {
             *unsent += bytes;
             false
         });
@@ -137,10 +128,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(held) = &self.unsent.held {
-            held.shrink(self.bytes);
-        }
-        self.unsent.bytes.send_if_modified(|unsent| {
+        self.answers.unsent.release(self.bytes);
+        self.answers.bytes.send_if_modified(|unsent| {
             let was_full = *unsent >= limits::HTTP_UNSENT_BYTES_MAX;
             *unsent -= self.bytes;
             was_full || *unsent == 0

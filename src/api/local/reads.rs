@@ -11,7 +11,7 @@ use super::service::Member;
 use crate::api::status;
 use crate::base::Moment;
 use crate::engine::LongJob;
-use crate::proto::etcdserverpb as pb;
+use crate::proto::etcdserverpb::{self as pb, request_op::Request};
 use crate::proto::{Outcome, Reply, Status};
 use crate::state::{Budget, ContentRun, HashRun, Query, RangeRun, Rejection};
 
@@ -74,9 +74,14 @@ impl ReadCall {
         }
     }
 
-    /// It is known from the beginning that it takes long.
+    /// It is known from the beginning that it may take long, and comes in no slices.
     fn is_long(&self) -> bool {
-        matches!(self.read, Read::HashKv(_) | Read::Hash(_))
+        match &self.read {
+            Read::HashKv(_) | Read::Hash(_) | Read::Leases => true,
+            Read::Range(run) => run.counts_the_past(),
+            Read::Txn(request) => reads_ranges(request),
+            _ => false,
+        }
     }
 
     fn is_wanted(&self) -> bool {
@@ -94,6 +99,15 @@ impl Drop for ReadCall {
     fn drop(&mut self) {
         self.answer(Err(status::no_room()));
     }
+}
+
+fn reads_ranges(txn: &pb::TxnRequest) -> bool {
+    let is_range = |op: &pb::RequestOp| match &op.request {
+        Some(Request::RequestRange(range)) => !range.range_end.is_empty(),
+        _ => false,
+    };
+    txn.compare.iter().any(|compare| !compare.range_end.is_empty())
+        || txn.success.iter().chain(&txn.failure).any(is_range)
 }
 
 /// What this member has now.

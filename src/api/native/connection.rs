@@ -15,7 +15,7 @@ use crate::proto::hello::{CONTROL_BYTES_MAX, Control, GoAway, PROTOCOL_VERSION, 
 use crate::proto::{Caller, Shape, Status};
 use crate::tls::Identity;
 use crate::transport::{
-    Bound, ClientConnection, CloseCode, Connection, Held, RecvStream, SendStream, TcpConnection,
+    Bound, ClientConnection, CloseCode, Connection, RecvStream, SendStream, TcpConnection, Unsent,
 };
 
 /// What the streams of one connection share.
@@ -33,35 +33,13 @@ pub(super) struct Session {
     /// Why the client is admitted no more.
     refused: watch::Receiver<Option<Arc<str>>>,
     /// Its answers that are not taken, among those of all.
-    unsent: Option<Held<u64>>,
+    pub unsent: Unsent,
 }
 
 impl Session {
     /// Who asks now; the token may change between calls.
     pub(super) fn caller(&self) -> Arc<Caller> {
         Arc::clone(&self.caller.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// So many bytes of answers wait for the client.
-    pub(super) fn hold(&self, bytes: usize) {
-        if let Some(unsent) = &self.unsent {
-            unsent.grow(bytes);
-        }
-    }
-
-    /// It has taken them, or never will.
-    pub(super) fn release(&self, bytes: usize) {
-        if let Some(unsent) = &self.unsent {
-            unsent.shrink(bytes);
-        }
-    }
-
-    /// Waits until so many bytes of answers wait for it that it has to be cut.
-    async fn overflown(&self) {
-        match &self.unsent {
-            Some(unsent) => unsent.shown_out().await,
-            None => std::future::pending().await,
-        }
     }
 
     fn set_token(&self, token: String) {
@@ -99,8 +77,7 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
         caller: Mutex::new(Arc::new(caller)),
         identity,
         refused: refused.clone(),
-        // Nobody is turned away where the oldest goes.
-        unsent: config.bounds.unsent.enter(config.bounds.number(), 0).ok(),
+        unsent: Unsent::of(&config.bounds, Some(remote.into())),
     });
     // The control stream is one of those counted, and quinn grants new ones by the eighth.
     let streams = config.streams_max.saturating_add(1);
@@ -117,7 +94,7 @@ pub(super) async fn serve(door: &Arc<Door>, incoming: ClientConnection) {
                 Err(_) => return,
             },
             Some(_) = streams.join_next() => {}
-            () = session.overflown() => {
+            () = session.unsent.overflown() => {
                 door.config.bounds.refuse(Bound::Unsent, remote);
                 return connection.close(CloseCode::Slow, Bound::Unsent.text());
             }

@@ -18,7 +18,7 @@ use super::connection::Session;
 use super::door::{Phase, reached};
 use crate::proto::frame::{Answer, MovedHead, Request};
 use crate::proto::{Answers, Call, Method, Outcome, Reply, Shape, Status};
-use crate::transport::{CloseCode, RecvStream, SendStream, StreamError};
+use crate::transport::{CloseCode, RecvStream, SendStream, StreamError, Unsent};
 
 /// Requests read at a time, bytes.
 const READ_BYTES: usize = 256 * 1024;
@@ -73,7 +73,17 @@ pub(super) async fn serve(session: Arc<Session>, send: SendStream, recv: RecvStr
         filled: Notify::new(),
         drained: Notify::new(),
     });
-    tokio::join!(read(Arc::clone(&unary), recv), write(Arc::clone(&unary), send));
+    let _end = End(Arc::clone(&unary));
+    tokio::join!(read(Arc::clone(&unary), recv), write(unary, send));
+}
+
+/// However the stream ends, and with its connection it ends in the middle: what is still asked is wanted no more.
+struct End(Arc<Unary>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.finish(true);
+    }
 }
 
 impl Answers for Unary {
@@ -82,11 +92,11 @@ impl Answers for Unary {
         state.with_service -= 1;
         let wanted = state.open.remove(&id).unwrap_or(false) && !state.is_broken;
         let was_empty = state.answered.is_empty();
-        let bytes = outcome.as_ref().map_or(REFUSAL_BYTES, Bytes::len);
+        let bytes = outcome.as_ref().map_or(REFUSAL_BYTES, |body| Unsent::weight(body.len()));
         if wanted {
             state.unsent_bytes += bytes;
             state.answered.push((id, outcome));
-            self.session.hold(bytes);
+            self.session.unsent.hold(bytes);
         }
         let wake = if wanted { was_empty } else { state.is_finished };
         drop(state);
@@ -133,7 +143,7 @@ impl Unary {
         let mut state = self.lock();
         state.unsent_bytes += REFUSAL_BYTES;
         state.answered.push((id, Err(status)));
-        self.session.hold(REFUSAL_BYTES);
+        self.session.unsent.hold(REFUSAL_BYTES);
         drop(state);
         self.filled.notify_one();
     }
@@ -146,7 +156,7 @@ impl Unary {
             state.is_broken = true;
             state.open.clear();
             state.answered.clear();
-            self.session.release(std::mem::take(&mut state.unsent_bytes));
+            self.session.unsent.release(std::mem::take(&mut state.unsent_bytes));
         }
         drop(state);
         self.filled.notify_one();
@@ -172,11 +182,13 @@ async fn read(unary: Arc<Unary>, mut recv: RecvStream) {
             Ok(true) => {}
             Ok(false) => return unary.finish(false),
             Err(error) => {
-                if matches!(
-                    error,
-                    StreamError::TooLong { .. } | StreamError::Slow | StreamError::Crowded
-                ) {
-                    session.connection.close(CloseCode::Protocol, &error.to_string());
+                let code = match error {
+                    StreamError::TooLong { .. } | StreamError::Slow => Some(CloseCode::Protocol),
+                    StreamError::Crowded => Some(CloseCode::Busy),
+                    _ => None,
+                };
+                if let Some(code) = code {
+                    session.connection.close(code, &error.to_string());
                 }
                 return unary.finish(true);
             }
@@ -254,7 +266,7 @@ async fn write(unary: Arc<Unary>, mut send: SendStream) {
     let mut out = BytesMut::new();
     loop {
         let filled = unary.filled.notified();
-        let (answered, bytes) = {
+        let (answered, mut bytes) = {
             let mut state = unary.lock();
             if state.is_broken {
                 return;
@@ -270,7 +282,7 @@ async fn write(unary: Arc<Unary>, mut send: SendStream) {
             continue;
         }
         for (id, outcome) in answered {
-            encode(&unary, id, outcome, &mut out);
+            bytes -= encode(&unary, id, outcome, &mut out);
         }
         if send.bytes(out.split().freeze()).await.is_err() {
             return unary.finish(true);
@@ -279,7 +291,7 @@ async fn write(unary: Arc<Unary>, mut send: SendStream) {
         let bytes = bytes.min(state.unsent_bytes);
         state.unsent_bytes -= bytes;
         drop(state);
-        unary.session.release(bytes);
+        unary.session.unsent.release(bytes);
         unary.drained.notify_one();
     }
     // What was asked is answered: the end of the stream says that nothing else was read from it.
@@ -287,25 +299,32 @@ async fn write(unary: Arc<Unary>, mut send: SendStream) {
     let _gone = timeout(DELIVERY, send.delivered()).await;
 }
 
-fn encode(unary: &Arc<Unary>, id: u64, outcome: Outcome, out: &mut BytesMut) {
+/// Returns the weight of what goes on a stream of its own, and is unsent on that one.
+fn encode(unary: &Arc<Unary>, id: u64, outcome: Outcome, out: &mut BytesMut) -> usize {
     match outcome {
         Ok(body) if body.len() > unary.session.door.config.inline_bytes_max => {
             Answer::Moved { id }.encode(out);
+            let weight = Unsent::weight(body.len());
             let mut state = unary.lock();
+            if state.is_broken {
+                return 0;
+            }
             state.moved += 1;
-            state.moved_bytes += body.len();
+            state.moved_bytes += weight;
+            state.unsent_bytes -= weight;
             drop(state);
-            unary.session.hold(body.len());
             tokio::spawn(send_moved(Arc::clone(unary), id, body));
+            return weight;
         }
         Ok(body) => Answer::Message { id, body }.encode(out),
         Err(status) => Answer::Error { id, status }.encode(out),
     }
+    0
 }
 
 /// A large answer on a stream of its own, behind the small ones.
 async fn send_moved(unary: Arc<Unary>, id: u64, body: Bytes) {
-    let length = body.len();
+    let (length, weight) = (body.len(), Unsent::weight(body.len()));
     let connection = &unary.session.connection;
     let sending = async {
         let mut send = connection.open_uni().await?;
@@ -322,9 +341,9 @@ async fn send_moved(unary: Arc<Unary>, id: u64, body: Bytes) {
     }
     let mut state = unary.lock();
     state.moved -= 1;
-    state.moved_bytes -= length;
+    state.moved_bytes -= weight;
     drop(state);
-    unary.session.release(length);
+    unary.session.unsent.release(weight);
     unary.drained.notify_one();
     unary.filled.notify_one();
 }

@@ -124,11 +124,11 @@ async fn page(address: SocketAddr, path: &str) -> String {
     .await
 }
 
-/// Resident bytes of a process.
+/// Bytes that a process has for itself: pages of its files are the kernel's to take back.
 fn memory(pid: u32) -> u64 {
     let status =
         fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() * 1024
 }
 

@@ -97,6 +97,7 @@ fn replay(wire: Wire) {
         let kept = std::fs::read_to_string(&path).unwrap();
         for _ in 1..heading.tries {
             if kept != found {
+                eprintln!("once more {name} over {wire:?}:\n{}", difference(&kept, &found));
                 found = replayed();
             }
         }
