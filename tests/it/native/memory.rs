@@ -50,6 +50,12 @@ impl Memory {
         self.lock().held.as_ref().map_or(0, Vec::len)
     }
 
+    /// Of these, those whose answer somebody waits for.
+    pub(crate) fn wanted(&self) -> usize {
+        let state = self.lock();
+        state.held.iter().flatten().filter(|call| call.reply.is_wanted()).count()
+    }
+
     /// Answers what was held, the last first, and holds nothing more.
     pub(crate) fn release(&self) {
         let held = self.lock().held.take().unwrap_or_default();

@@ -48,6 +48,21 @@ async fn unanswered_requests_are_bounded_per_connection() {
 }
 
 #[tokio::test]
+async fn what_a_lost_connection_asked_is_wanted_no_more() {
+    let memory = Memory::new();
+    let server = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
+    let (raw, _, control) = Raw::open(&server).await;
+    let mut stream = raw.unary().await;
+    memory.hold();
+    stream.request(get(1, "k")).await;
+    stream.request(get(2, "k")).await;
+    until("both reach the service", || memory.wanted() == 2).await;
+    drop((stream, control, raw));
+    until("nobody waits", || memory.wanted() == 0).await;
+    assert_eq!(memory.held(), 2);
+}
+
+#[tokio::test]
 async fn a_canceled_call_gets_no_answer() {
     let memory = Memory::new();
     let server = Server::start(Arc::new(InMemory(Arc::clone(&memory))));
