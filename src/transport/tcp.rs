@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
@@ -249,10 +250,16 @@ fn run(runtime: Runtime, doors: Vec<Door>, shared: &Arc<Shared>, stop: watch::Re
 }
 
 async fn accept(door: Arc<Door>, shared: Arc<Shared>) {
+    let mut accepted = 0_usize;
     loop {
         match door.listener.accept().await {
             Ok((stream, remote)) => {
                 tokio::spawn(welcome(Arc::clone(&door), Arc::clone(&shared), stream, remote));
+                accepted += 1;
+                if accepted.is_multiple_of(limits::TCP_TURN_ACCEPTS) {
+                    // Where thousands come at once, who is here has a turn in between.
+                    yield_now().await;
+                }
             }
             Err(error) => {
                 // No descriptors left, most likely: those who are here must go first.
