@@ -127,17 +127,8 @@ impl Migration {
 
     /// From the mark on, until it is time to end.
     pub(super) async fn follow(&mut self, until: Until) -> Result<(), Exit> {
-        let mut again = match self.destination.mark.state {
-            State::Copying => Some("The copy did not end"),
-            // This process has kept them alive.
-            State::Following if self.leases.len() > 0 => None,
-            State::Following => {
-                let client = &self.destination.client;
-                let lost = Leases::have_lost_keys(&self.source, client, self.written()).await;
-                let lost = lost.map_err(|failure| source::exit(failure, "leases"))?;
-                lost.then_some("Leases have ended at the destination while nobody followed")
-            }
-        };
+        let is_copying = self.destination.mark.state == State::Copying;
+        let mut again = is_copying.then_some("The copy did not end");
         let mut passes = 0;
         loop {
             if let Some(why) = again {
@@ -169,7 +160,7 @@ impl Migration {
 
     /// As long as nothing goes wrong.
     async fn session(&mut self, until: Until) -> Result<Over, Failure> {
-        self.leases.adopt(&self.source, &self.destination).await?;
+        self.leases.resume(&self.source, &self.destination, self.written()).await?;
         let watching = self.source.client.own_watches();
         let start = self.written() + 1;
         let watcher =
