@@ -107,6 +107,7 @@ impl Migration {
         if before.is_some() && before == self.users_revision {
             return Ok(());
         }
+        self.destination.hold().await?;
         let (from, to) = (&self.source.client, &self.destination.client);
         let without = users::carry(from, to, passwords).await?;
         self.users_revision = before;
@@ -209,12 +210,12 @@ impl Migration {
         let behind = (revision - self.written()).max(0);
         let is_over = behind == 0 && until == Until::CaughtUp;
         // The last look, too: what has ended there is not to stay here.
-        let is_time = look.leases.is_due() || is_over;
-        if is_time
-            && let Look::Lost =
-                self.leases.look(&self.source, &self.destination, self.written()).await?
-        {
-            return Ok(Some(Over::Again("A lease has ended at the destination")));
+        if look.leases.is_due() || is_over {
+            self.destination.hold().await?;
+            let written = self.written();
+            if let Look::Lost = self.leases.look(&self.source, &self.destination, written).await? {
+                return Ok(Some(Over::Again("A lease has ended at the destination")));
+            }
         }
         if look.users.is_due() {
             self.carry_users().await?;

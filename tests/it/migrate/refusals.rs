@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::sides::{Etcd, Held, Here};
 use super::{any_etcd, fill};
 use crate::harness::run;
-use crate::program::Output;
+use crate::program::{Output, Process};
 
 #[track_caller]
 fn refused(output: &Output, text: &str) {
@@ -47,7 +47,7 @@ fn a_migration_belongs_to_one_source_and_one_process() {
     run(async {
         let from = etcd.client();
         fill(&from, "keys", 100).await;
-        let mut first = here.begin(&etcd, "first", &["copy", "--follow"]);
+        let first = here.begin(&etcd, "first", &["copy", "--follow"]);
         here.has(100).await;
         let words = ["migrate", "copy", "--from", &other.url, "--endpoints", &here.url];
         refused(&etcd.folder.run(&words), "holds an unfinished migration of cluster");
@@ -55,19 +55,17 @@ fn a_migration_belongs_to_one_source_and_one_process() {
         refused(&etcd.folder.run(&words), "it is the destination of an unfinished migration");
         let words = ["migrate", "copy", "--from", &here.url, "--endpoints", &here.url];
         refused(&etcd.folder.run(&words), "name the same cluster");
+        // Whether there is something to be written or not.
         let second = here.begin(&etcd, "second", &["follow"]);
-        crate::program::until("the second has taken it up", || {
-            second.stdout().contains("Following from").then_some(())
+        is_superseded(first);
+        let third = here.begin(&etcd, "third", &["follow"]);
+        crate::program::until("the third has taken it up", || {
+            third.stdout().contains("Following from").then_some(())
         });
         from.put("keys/000001", "new").await.unwrap();
-        assert!(!first.wait().success());
-        assert!(
-            first.stderr().contains("another `quorate migrate` has taken it up"),
-            "{}",
-            first.stderr()
-        );
-        second.signal(Signal::TERM);
-        drop(second);
+        is_superseded(second);
+        third.signal(Signal::TERM);
+        drop(third);
         // Whatever is written beside it is found, and put right.
         here.client().put("stranger", "1").await.unwrap();
         here.client().delete("keys/000002").await.unwrap();
@@ -79,6 +77,13 @@ fn a_migration_belongs_to_one_source_and_one_process() {
         here.migrate(&etcd, &["finish"]).ok();
         Held::by(&from).await.assert_same(&Held::by(&here.client()).await);
     });
+}
+
+/// It ends, and says why.
+fn is_superseded(mut process: Process) {
+    assert!(!process.wait().success());
+    let told = process.stderr();
+    assert!(told.contains("another `quorate migrate` has taken it up"), "{told}");
 }
 
 #[test]
