@@ -50,6 +50,11 @@ impl Leases {
         self.kept.len()
     }
 
+    /// Whether keys are missing at the destination since the last look.
+    pub(super) fn are_lost(&self) -> bool {
+        self.kept.values().any(is_lost)
+    }
+
     /// The source's leases, granted and kept alive, what has ended here granted anew: whatever is missing is copied again. Those
     /// that the destination has of an earlier attempt live on if they do at the source; else they end when everything before
     /// that has been written.

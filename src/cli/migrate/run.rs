@@ -69,7 +69,7 @@ impl Migration {
         let taken = Destination::take_up(&client, source.cluster).await?;
         let destination = taken.ok_or_else(|| {
             Exit::error(
-                "the destination holds no unfinished migration: begin with `quorate migrate copy`",
+                "the destination holds no unfinished migration: begin with `quorate migrate copy`; or it is finished already, which `quorate migrate verify` says as long as nobody writes: then `quorate auth enable` may be what is left",
             )
         })?;
         Ok(Self::new(source, destination, passwords, origin.ops_max()?))
@@ -232,6 +232,9 @@ impl Finish {
         migration.users_revision = None;
         migration.carry_users().await.map_err(|failure| source::exit(failure, "users"))?;
         let (source, client) = (migration.source.clone(), migration.destination.client.clone());
+        if self.auth_enable {
+            has_root(&client).await?;
+        }
         let with_users = migration.users.is_some();
         let written = migration.written();
         let compared = Compared::of(&source, &client, written, with_users).await;
@@ -254,23 +257,41 @@ impl Finish {
                 migration.written()
             )));
         }
+        if migration.leases.are_lost() {
+            return Err(Exit::error("a lease has just ended at the destination: finish again"));
+        }
+        // Behind it nothing can be repeated: what may fail was done before, and the rest is told how to do.
         let revision = migration.written();
         let released = migration.destination.release().await;
         let here = released.map_err(|failure| source::exit(failure, "finish"))?;
         tell_equal(&compared.at(revision));
-        if self.auth_enable {
-            let enabled = patiently(async || client.auth_enable().await).await;
-            enabled.map_err(|error| destination::exit(&error, "enable authentication"))?;
-            println!("Authentication Enabled");
-        }
-        println!(
-            "Finished: let the clients use the new cluster. Leases live on for at least two thirds of their time."
-        );
         println!(
             "The way back begins at revision {} of the destination: `quorate make-mirror --wire grpc --rev {}`.",
             here + 1,
             here + 1
         );
+        if self.auth_enable {
+            let enabled = patiently(async || client.auth_enable().await).await;
+            enabled.map_err(|error| {
+                let what = "enable authentication (all else is finished: `quorate auth enable`)";
+                destination::exit(&error, what)
+            })?;
+            println!("Authentication Enabled");
+        }
+        println!(
+            "Finished: let the clients use the new cluster. Leases live on for at least two thirds of their time."
+        );
         Ok(())
+    }
+}
+
+/// Authentication is enabled last: it must not be refused then.
+async fn has_root(client: &Client) -> Result<(), Exit> {
+    let users = users::of_destination(client).await;
+    match users.map_err(|failure| source::exit(failure, "users"))?.have_root() {
+        true => Ok(()),
+        false => Err(Exit::error(
+            "--auth-enable needs a user root with the role root, and neither side has one: do what is missing of `quorate user add root`, `quorate role add root` and `quorate user grant-role root root` at the destination, then finish again",
+        )),
     }
 }
