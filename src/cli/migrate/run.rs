@@ -8,7 +8,7 @@ use crate::client::Client;
 use super::args::{Copy, Finish, Follow, Migrate, Origin, Users, Verify};
 use super::compare::Compared;
 use super::destination::{self, Destination, marked};
-use super::follow::{Migration, Until};
+use super::follow::{Migration, Until, still_written};
 use super::leases::Leases;
 use super::mark::{Mark, State};
 use super::pass::Tally;
@@ -228,7 +228,9 @@ impl Finish {
                 "the copy has not ended: go on with `quorate migrate copy` first",
             ));
         }
-        migration.follow(Until::CaughtUp).await?;
+        let begun = migration.source.revision().await;
+        let until = Until::Quiet(begun.map_err(|failure| source::exit(failure, "finish"))?);
+        migration.follow(until).await?;
         migration.users_revision = None;
         migration.carry_users().await.map_err(|failure| source::exit(failure, "users"))?;
         let (source, client) = (migration.source.clone(), migration.destination.client.clone());
@@ -245,17 +247,14 @@ impl Finish {
             );
         }
         // What leases have ended while it was compared, say.
-        migration.follow(Until::CaughtUp).await?;
+        migration.follow(until).await?;
         if let Some(passwords) = &migration.users {
             let set = passwords.set(&client).await;
             set.map_err(|failure| source::exit(failure, "passwords"))?;
         }
         let now = source.revision().await.map_err(|failure| source::exit(failure, "finish"))?;
         if now > migration.written() {
-            return Err(Exit::error(format!(
-                "the source is still written to (revision {} has become {now}): stop its clients, and finish again",
-                migration.written()
-            )));
+            return Err(still_written(migration.written(), now));
         }
         if migration.leases.are_lost() {
             return Err(Exit::error("a lease has just ended at the destination: finish again"));

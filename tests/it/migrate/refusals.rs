@@ -1,6 +1,9 @@
 //! What is refused, and told: a destination that is not empty, somebody else's migration, words that are wrong, keys that do
 //! not fit.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use quorate::client::Login;
 use rustix::process::Signal;
 
@@ -76,6 +79,55 @@ fn a_migration_belongs_to_one_source_and_one_process() {
         here.migrate(&etcd, &["copy"]).ok();
         here.migrate(&etcd, &["finish"]).ok();
         Held::by(&from).await.assert_same(&Held::by(&here.client()).await);
+    });
+}
+
+#[test]
+fn a_source_that_is_still_written_to_is_not_finished() {
+    let Some(etcd) = any_etcd() else { return };
+    let here = Here::start(&etcd.folder, "here", &[]);
+    run(async {
+        let from = etcd.client();
+        fill(&from, "keys", 100).await;
+        here.migrate(&etcd, &["copy"]).ok();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (writer, ends) = (etcd.client(), Arc::clone(&is_over));
+        let writing = tokio::spawn(async move {
+            while !ends.load(Ordering::Relaxed) {
+                writer.put("steady", "on").await.unwrap();
+            }
+        });
+        let output = here.migrate(&etcd, &["finish"]);
+        is_over.store(true, Ordering::Relaxed);
+        writing.await.unwrap();
+        refused(&output, "the source is still written to (revision ");
+        here.migrate(&etcd, &["finish"]).ok();
+        Held::by(&from).await.assert_same(&Held::by(&here.client()).await);
+    });
+}
+
+#[test]
+fn authentication_is_not_enabled_where_it_would_be_refused() {
+    let Some(etcd) = any_etcd() else { return };
+    let here = Here::start(&etcd.folder, "here", &[]);
+    std::fs::write(etcd.folder.path().join("passwords"), "root:secret\n").unwrap();
+    run(async {
+        let (from, to) = (etcd.client(), here.client());
+        fill(&from, "keys", 10).await;
+        here.migrate(&etcd, &["copy"]).ok();
+        let finish = || {
+            here.migrate(&etcd, &["finish", "--auth-enable", "--passwords", "passwords"])
+        };
+        refused(&finish(), "--auth-enable needs a user root with the role root");
+        to.user_add("root", "x").await.unwrap();
+        refused(&finish(), "--auth-enable needs a user root with the role root");
+        to.role_add("root").await.unwrap();
+        to.user_grant_role("root", "root").await.unwrap();
+        let told = finish().ok();
+        let place = |text: &str| told.find(text).unwrap_or_else(|| panic!("{text} in {told}"));
+        assert!(place("The way back begins") < place("Authentication Enabled"), "{told}");
+        let again = here.migrate(&etcd, &["finish", "--user", "root:secret"]);
+        refused(&again, "or it is finished already");
     });
 }
 
