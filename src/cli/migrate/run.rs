@@ -212,6 +212,9 @@ fn tell_equal(compared: &Compared) {
     println!(
         "Equal at revision {revision} of the source: {keys} keys, {leases} leases, {users} users, {roles} roles."
     );
+    if let Some(noted) = compared.noted() {
+        println!("{noted}");
+    }
 }
 
 impl Finish {

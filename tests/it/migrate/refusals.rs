@@ -131,6 +131,26 @@ fn authentication_is_not_enabled_where_it_would_be_refused() {
     });
 }
 
+#[test]
+fn a_lease_that_is_longer_here_is_noted_and_no_difference() {
+    let Some(etcd) = any_etcd() else { return };
+    let slow = ["--election-timeout", "5000", "--heartbeat-interval", "500"];
+    let here = Here::start(&etcd.folder, "here", &slow);
+    run(async {
+        let from = etcd.client();
+        for (ttl, id) in [(5, 0xa1), (600, 0xa2)] {
+            from.lease_grant(ttl, id).await.unwrap();
+        }
+        let _keeper = from.lease_keep_alive(0xa1).await.unwrap();
+        // Here it ends in between, and is granted anew.
+        here.migrate(&etcd, &["copy"]).ok();
+        let told = here.migrate(&etcd, &["finish"]).ok();
+        let longer = "lease a1 is granted for 5 s, and at the destination for 8 s";
+        assert!(told.contains(" 2 leases") && told.contains(longer), "{told}");
+        assert!(!told.contains("lease a2"), "{told}");
+    });
+}
+
 /// It ends, and says why.
 fn is_superseded(mut process: Process) {
     assert!(!process.wait().success());
