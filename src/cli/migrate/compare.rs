@@ -141,7 +141,9 @@ impl Compared {
             }
             for (id, (theirs, here)) in times {
                 let told = |theirs: i64, here: i64| {
-                    format!("lease {id:x} is granted for {theirs} s, and at the destination for {here} s")
+                    format!(
+                        "lease {id:x} is granted for {theirs} s, and at the destination for {here} s"
+                    )
                 };
                 match (theirs, here) {
                     (Some(theirs), Some(here)) if theirs > here => {

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use super::sides::{Etcd, Held, Here, MARK};
 use super::{any_etcd, etcds, fill, turns};
 use crate::harness::{eventually, run};
+use crate::program::until;
 
 /// Somebody who goes on changing things at the source: puts, transactions, deletions, leases.
 pub(super) struct Busy {
@@ -193,5 +194,44 @@ fn keys_that_a_lease_has_taken_here_while_nobody_followed_come_back() {
         assert!(following.wait().success(), "{}", following.stderr());
         assert!(following.stdout().contains("Stopped."), "{}", following.stdout());
         here.migrate(&etcd, &["finish"]).ok();
+    });
+}
+
+/// Users whose passwords are hashed one after the other: seconds, between copying and following.
+const USERS: usize = 60;
+
+#[test]
+fn keys_that_a_lease_has_taken_here_before_it_was_followed_come_back() {
+    let Some(etcd) = any_etcd() else { return };
+    let here = Here::start(&etcd.folder, "here", &[]);
+    run(async {
+        let (from, to) = (etcd.client(), here.client());
+        let lease = from.lease_grant(600, 0xbeef).await.unwrap().id;
+        from.put("session", "alive").lease(lease).await.unwrap();
+        for n in 0..USERS {
+            from.user_add(&format!("user{n}"), "x").await.unwrap();
+        }
+        let mut copying = here.begin(&etcd, "copy", &["copy", "--follow"]);
+        eventually("it is copied", || async {
+            let kv = to.get(MARK).await.ok()?.kvs.pop()?;
+            let mark: serde_json::Value = serde_json::from_slice(&kv.value).ok()?;
+            (mark["state"] == "following").then_some(())
+        })
+        .await;
+        // As if nobody had renewed it.
+        to.lease_revoke(lease).await.unwrap();
+        let carried = to.user_list().await.unwrap().users.len();
+        assert!(carried < USERS, "it follows already");
+        let back =
+            eventually("it is back", || async { to.get("session").await.unwrap().kvs.pop() }).await;
+        assert_eq!(back.lease, lease);
+        until("it tells why it came", || {
+            let told = copying.stdout();
+            told.contains("A lease has ended at the destination: compared 1 keys").then_some(())
+        });
+        copying.signal(Signal::TERM);
+        assert!(copying.wait().success(), "{}", copying.stderr());
+        here.migrate(&etcd, &["finish"]).ok();
+        Held::by(&from).await.assert_same(&Held::by(&to).await);
     });
 }

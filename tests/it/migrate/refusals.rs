@@ -115,9 +115,8 @@ fn authentication_is_not_enabled_where_it_would_be_refused() {
         let (from, to) = (etcd.client(), here.client());
         fill(&from, "keys", 10).await;
         here.migrate(&etcd, &["copy"]).ok();
-        let finish = || {
-            here.migrate(&etcd, &["finish", "--auth-enable", "--passwords", "passwords"])
-        };
+        let finish =
+            || here.migrate(&etcd, &["finish", "--auth-enable", "--passwords", "passwords"]);
         refused(&finish(), "--auth-enable needs a user root with the role root");
         to.user_add("root", "x").await.unwrap();
         refused(&finish(), "--auth-enable needs a user root with the role root");
