@@ -140,12 +140,15 @@ impl Client {
                 renewals += 1;
                 continue;
             }
+            // Also when this call has no time left: a member that is cut off waits for a leader to the end of every call,
+            // and whoever stays there is cut off with it. And when it may not be made again: the next one need not fail.
+            if error.code() == Code::Unavailable {
+                self.endpoints.turn_from(&link);
+            }
             if !self.may_repeat(&error, is_read) {
                 return Err(error);
             }
-            // Also when this call has no time left: a member that is cut off waits for a leader to the end of every call,
-            // and whoever stays there is cut off with it.
-            if matches!(error.code(), Code::Unavailable | Code::FailedPrecondition) {
+            if error.code() == Code::FailedPrecondition {
                 self.endpoints.turn_from(&link);
             }
             let wait = backoff.next_wait();

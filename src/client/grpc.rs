@@ -132,6 +132,10 @@ impl Grpc {
             .header(CONTENT_TYPE, "application/grpc")
             .header("te", "trailers")
             .header("user-agent", &self.agent);
+        if method == Method::Watch {
+            // A member that is cut off would never say so: it ends the stream instead, which goes on elsewhere.
+            head = head.header("hasleader", "true");
+        }
         if let Some(ms) = deadline_ms {
             head = head.header("grpc-timeout", format!("{}m", ms.min(99_999_999)));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate::client::{Client, Config, Error, Retry};
+use quorate::client::{Client, Config, Error, Retry, Watcher, Wire};
 
 use super::harness::{Cluster, Line, Party, eventually, relayed, run};
 
@@ -97,6 +97,21 @@ fn a_write_at_a_server_that_fell_silent_is_told_so_and_reads_go_elsewhere() {
     });
 }
 
+/// A client over gRPC, at the first of these members. Relays carry no TCP: it asks where the members themselves listen.
+async fn over_grpc(cluster: &Cluster, members: &[usize]) -> Client {
+    let own = |&index: &usize| {
+        let text = std::fs::read_to_string(&cluster.members[index].config).unwrap();
+        let url = text.split("\nlisten-client-urls = \"").nth(1).unwrap();
+        url.split('"').next().unwrap().to_owned()
+    };
+    let urls: Vec<String> = members.iter().map(own).collect();
+    let mut config = Config::new(urls.clone()).tls(cluster.client_files());
+    config.wire = Wire::Grpc;
+    let client = Client::connect(config).await.unwrap();
+    assert_eq!(client.endpoint(), urls.first().cloned());
+    client
+}
+
 /// It knows no leader, and says so only when a call's own time is over.
 #[test]
 fn a_member_that_is_cut_off_is_left_by_calls_that_end_before_it_finds_a_leader() {
@@ -111,6 +126,8 @@ fn a_member_that_is_cut_off_is_left_by_calls_that_end_before_it_finds_a_leader()
             assert_eq!(client.endpoint().as_deref(), Some(&*cluster.members[cut].url));
             clients.push(client.within(Duration::from_secs(1)));
         }
+        let client = over_grpc(&cluster, &[cut, leader, other]).await;
+        clients.push(client.within(Duration::from_secs(1)));
         for index in [leader, other] {
             relays.set(Party::Member(cut), Party::Member(index), Line::CUT);
             relays.set(Party::Member(index), Party::Member(cut), Line::CUT);
@@ -127,4 +144,41 @@ fn a_member_that_is_cut_off_is_left_by_calls_that_end_before_it_finds_a_leader()
             .await;
         }
     });
+}
+
+/// Nobody would be told anything there; whoever knows no other member waits for this one.
+#[test]
+fn a_watch_over_grpc_leaves_a_member_that_is_cut_off_and_goes_on() {
+    let (cluster, relays) = relayed(3);
+    run(async {
+        let (leader, _) = cluster.leader().await;
+        let (cut, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        let leaving = over_grpc(&cluster, &[cut, leader, other]).await;
+        let faithful = over_grpc(&cluster, &[cut]).await;
+        let mut leaves = leaving.watch("k").await.unwrap();
+        let mut stays = faithful.watch("k").await.unwrap();
+        for index in [leader, other] {
+            relays.set(Party::Member(cut), Party::Member(index), Line::CUT);
+            relays.set(Party::Member(index), Party::Member(cut), Line::CUT);
+        }
+        let writer = cluster.client_of(&[leader, other]);
+        for number in ["1", "2"] {
+            eventually("a write", || async { writer.put("k", number).await.ok() }).await;
+        }
+        assert_eq!(values(&mut leaves).await, ["1", "2"]);
+        relays.heal();
+        assert_eq!(values(&mut stays).await, ["1", "2"]);
+    });
+}
+
+/// The values up to the last; a write whose outcome was unknown may have been made twice.
+async fn values(watcher: &mut Watcher) -> Vec<String> {
+    let mut values = Vec::new();
+    while values.last().is_none_or(|last| last != "2") {
+        for event in watcher.next().await.unwrap().unwrap().events {
+            values.push(String::from_utf8(event.kv.unwrap().value.to_vec()).unwrap());
+        }
+    }
+    values.dedup();
+    values
 }

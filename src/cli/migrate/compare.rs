@@ -29,6 +29,9 @@ pub(super) struct Compared {
     pub leases: usize,
     pub users: usize,
     pub roles: usize,
+    /// No differences, yet worth a word: leases that have a longer time at the destination.
+    longer: u64,
+    notes: Vec<String>,
     named: Vec<String>,
     differences: u64,
 }
@@ -78,6 +81,19 @@ impl Compared {
         self.differences == 0
     }
 
+    /// What was found that is no difference; nothing if there is nothing to tell.
+    pub(super) fn noted(&self) -> Option<String> {
+        let rest = self.longer.saturating_sub(self.notes.len() as u64);
+        let more = if rest > 0 { format!("\nand {rest} more") } else { String::new() };
+        (self.longer > 0).then(|| {
+            format!(
+                "Leases with a longer time at the destination, which may have a higher least time: {}\n{}{more}",
+                self.longer,
+                self.notes.join("\n")
+            )
+        })
+    }
+
     /// The differences, of which the first are named.
     pub(super) fn exit(&self, advice: &str) -> Exit {
         let rest = self.differences - self.named.len() as u64;
@@ -124,10 +140,22 @@ impl Compared {
                 times.insert(id, (theirs, here));
             }
             for (id, (theirs, here)) in times {
+                let told = |theirs: i64, here: i64| {
+                    format!(
+                        "lease {id:x} is granted for {theirs} s, and at the destination for {here} s"
+                    )
+                };
                 match (theirs, here) {
-                    (Some(theirs), Some(here)) if theirs != here => self.differs(|| {
-                        format!("lease {id:x} is granted for {theirs} s, and at the destination for {here} s")
-                    }),
+                    (Some(theirs), Some(here)) if theirs > here => {
+                        self.differs(|| told(theirs, here));
+                    }
+                    // The least time that the destination grants may be longer, and it suffices.
+                    (Some(theirs), Some(here)) if theirs < here => {
+                        self.longer += 1;
+                        if self.notes.len() < NAMED_MAX {
+                            self.notes.push(told(theirs, here));
+                        }
+                    }
                     (Some(_), None) => {
                         self.differs(|| format!("lease {id:x} is missing at the destination"));
                     }

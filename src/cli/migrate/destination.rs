@@ -1,4 +1,5 @@
-//! The cluster that keys go to: every write holds only while the mark is as this process left it.
+//! The cluster that keys go to: every write of keys holds only while the mark is as this process left it. Leases and users are
+//! written after a look at it.
 
 use crate::cli::changes::Change;
 use crate::cli::connect::Session;
@@ -79,6 +80,11 @@ impl Destination {
         self.guard = self.apply(changes, Some(&mark)).await?;
         self.mark = mark;
         Ok(())
+    }
+
+    /// Fails if somebody else has taken the migration up. What no transaction can do, leases and users, is done after this.
+    pub(super) async fn hold(&self) -> Result<(), Failure> {
+        self.guarded(&[], &[], None).await.map(drop)
     }
 
     /// Takes the mark away: from now on the cluster is as any other.

@@ -38,6 +38,9 @@ const USERS_EVERY: Duration = Duration::from_secs(10);
 /// Between two lines that say how far behind it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// A source that is written to for so long after it was to be quiet has clients still.
+const NOISE_MAX: Duration = Duration::from_secs(10);
+
 /// Watched events that are packed together.
 const EVENTS_MAX: usize = 4_096;
 
@@ -61,6 +64,8 @@ pub(super) struct Migration {
 pub(super) enum Until {
     Stopped,
     CaughtUp,
+    /// The same; and it fails if the source is written to behind this revision of it and goes on with that.
+    Quiet(i64),
 }
 
 /// Why a session is over.
@@ -107,6 +112,7 @@ impl Migration {
         if before.is_some() && before == self.users_revision {
             return Ok(());
         }
+        self.destination.hold().await?;
         let (from, to) = (&self.source.client, &self.destination.client);
         let without = users::carry(from, to, passwords).await?;
         self.users_revision = before;
@@ -127,17 +133,8 @@ impl Migration {
 
     /// From the mark on, until it is time to end.
     pub(super) async fn follow(&mut self, until: Until) -> Result<(), Exit> {
-        let mut again = match self.destination.mark.state {
-            State::Copying => Some("The copy did not end"),
-            // This process has kept them alive.
-            State::Following if self.leases.len() > 0 => None,
-            State::Following => {
-                let client = &self.destination.client;
-                let lost = Leases::have_lost_keys(&self.source, client, self.written()).await;
-                let lost = lost.map_err(|failure| source::exit(failure, "leases"))?;
-                lost.then_some("Leases have ended at the destination while nobody followed")
-            }
-        };
+        let is_copying = self.destination.mark.state == State::Copying;
+        let mut again = is_copying.then_some("The copy did not end");
         let mut passes = 0;
         loop {
             if let Some(why) = again {
@@ -169,7 +166,7 @@ impl Migration {
 
     /// As long as nothing goes wrong.
     async fn session(&mut self, until: Until) -> Result<Over, Failure> {
-        self.leases.adopt(&self.source, &self.destination).await?;
+        self.leases.resume(&self.source, &self.destination, self.written()).await?;
         let watching = self.source.client.own_watches();
         let start = self.written() + 1;
         let watcher =
@@ -216,14 +213,21 @@ impl Migration {
     async fn look(&mut self, look: &mut Looking, until: Until) -> Result<Option<Over>, Failure> {
         let revision = self.source.revision().await?;
         let behind = (revision - self.written()).max(0);
-        let is_over = behind == 0 && until == Until::CaughtUp;
-        // The last look, too: what has ended there is not to stay here.
-        let is_time = look.leases.is_due() || is_over;
-        if is_time
-            && let Look::Lost =
-                self.leases.look(&self.source, &self.destination, self.written()).await?
+        let is_over = behind == 0 && until != Until::Stopped;
+        if let Until::Quiet(at) = until
+            && behind > 0
+            && self.written() >= at
+            && look.hears_noise()
         {
-            return Ok(Some(Over::Again("A lease has ended at the destination")));
+            return Err(still_written(self.written(), revision).into());
+        }
+        // The last look, too: what has ended there is not to stay here.
+        if look.leases.is_due() || is_over {
+            self.destination.hold().await?;
+            let written = self.written();
+            if let Look::Lost = self.leases.look(&self.source, &self.destination, written).await? {
+                return Ok(Some(Over::Again("A lease has ended at the destination")));
+            }
         }
         if look.users.is_due() {
             self.carry_users().await?;
@@ -245,12 +249,22 @@ impl Migration {
 
 /// What is looked at now and then.
 struct Looking {
+    clock: SystemClock,
     ticks: Interval,
     leases: Due,
     users: Due,
     tell: Due,
     /// Told once.
     was_caught_up: bool,
+    /// Since when the source has been written to that was to be quiet.
+    noisy: Option<Moment>,
+}
+
+/// Of `finish`, whom the source runs away from.
+pub(super) fn still_written(written: i64, now: i64) -> Exit {
+    Exit::error(format!(
+        "the source is still written to (revision {written} has become {now}): stop its clients, and finish again"
+    ))
 }
 
 impl Looking {
@@ -258,7 +272,14 @@ impl Looking {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (leases, users) = (Due::every(LEASES_EVERY), Due::every(USERS_EVERY));
-        Self { ticks, leases, users, tell: Due::every(TELL_EVERY), was_caught_up: false }
+        let (clock, tell) = (SystemClock::new(), Due::every(TELL_EVERY));
+        Self { clock, ticks, leases, users, tell, was_caught_up: false, noisy: None }
+    }
+
+    /// Whether it is too long.
+    fn hears_noise(&mut self) -> bool {
+        let now = self.clock.now();
+        now.since(*self.noisy.get_or_insert(now)) >= NOISE_MAX
     }
 }
 

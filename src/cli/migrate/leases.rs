@@ -50,8 +50,14 @@ impl Leases {
         self.kept.len()
     }
 
-    /// The source's leases, granted and kept alive. Those that the destination has of an earlier attempt live on if they do
-    /// at the source; else they end when everything before that has been written.
+    /// Whether keys are missing at the destination since the last look.
+    pub(super) fn are_lost(&self) -> bool {
+        self.kept.values().any(is_lost)
+    }
+
+    /// The source's leases, granted and kept alive, what has ended here granted anew: whatever is missing is copied again. Those
+    /// that the destination has of an earlier attempt live on if they do at the source; else they end when everything before
+    /// that has been written.
     pub(super) async fn adopt(
         &mut self,
         source: &Source,
@@ -64,29 +70,34 @@ impl Leases {
         self.end(source, here.difference(&theirs).copied()).await
     }
 
-    /// Whether a lease has ended at the destination that lives at the source, and took keys with it: such as were attached up to
-    /// the revision `written`. What was attached since is still to come.
-    pub(super) async fn have_lost_keys(
+    /// The same where nothing is copied again: it fails if one that lives at the source has ended here and took keys with it,
+    /// such as were attached up to the revision `written`. What was attached since is still to come.
+    pub(super) async fn resume(
+        &mut self,
         source: &Source,
-        destination: &Client,
+        destination: &Destination,
         written: i64,
-    ) -> Result<bool, Failure> {
-        let here = listed(destination).await?;
+    ) -> Result<(), Failure> {
+        let here = listed(&destination.client).await?;
         let theirs = source.leases().await?;
-        let missing: Vec<i64> = theirs.difference(&here).copied().collect();
-        if missing.len() > MISSING_MAX {
-            return Ok(true);
+        let is_kept = |id: &i64, keeper: &LeaseKeeper| here.contains(id) && !is_lost(keeper);
+        if self.kept.iter().any(|(id, keeper)| theirs.contains(id) && !is_kept(id, keeper)) {
+            return Err(Failure::LeaseGone);
         }
-        for id in missing {
-            let asked = patiently(async || source.client.lease_time_to_live(id, true).await).await;
-            for some in asked.map_err(source::failed)?.keys.chunks(KEYS_MAX) {
-                let attached = |kv: &KeyValue| kv.lease == id && kv.mod_revision <= written;
-                if source.read(some).await?.iter().any(attached) {
-                    return Ok(true);
-                }
-            }
+        self.kept.retain(|id, keeper| is_kept(id, keeper));
+        let (held, missing): (Vec<i64>, Vec<i64>) =
+            theirs.difference(&self.ids()).copied().partition(|id| here.contains(id));
+        // One that ends before it is renewed must not be granted anew: it would be empty.
+        self.take(source, destination, held.into_iter(), How::Renewed).await?;
+        if have_lost_keys(source, &missing, written).await? {
+            return Err(Failure::LeaseGone);
         }
-        Ok(false)
+        self.ensure(source, destination, missing.into_iter()).await?;
+        self.end(source, here.difference(&theirs).copied()).await
+    }
+
+    fn ids(&self) -> BTreeSet<i64> {
+        self.kept.keys().copied().collect()
     }
 
     /// Grants what is not granted yet; those of them that have ended at the source.
@@ -96,17 +107,28 @@ impl Leases {
         destination: &Destination,
         ids: impl Iterator<Item = i64>,
     ) -> Result<BTreeSet<i64>, Failure> {
+        self.take(source, destination, ids, How::Granted).await
+    }
+
+    /// Keeps those alive that are not yet; those of them that have ended at the source.
+    async fn take(
+        &mut self,
+        source: &Source,
+        destination: &Destination,
+        ids: impl Iterator<Item = i64>,
+        how: How,
+    ) -> Result<BTreeSet<i64>, Failure> {
         let unknown: BTreeSet<i64> = ids.filter(|id| !self.kept.contains_key(id)).collect();
         let unknown: Vec<i64> = unknown.into_iter().collect();
         let mut ended = BTreeSet::new();
         for some in unknown.chunks(ASKED_MAX) {
-            let mut granting = JoinSet::new();
+            let mut taking = JoinSet::new();
             for id in some {
-                granting.spawn(carry(source.client.clone(), destination.client.clone(), *id));
+                taking.spawn(carry(source.client.clone(), destination.client.clone(), *id, how));
             }
-            while let Some(granted) = granting.join_next().await {
-                match granted.map_err(|error| Exit::error(error.to_string()))?? {
-                    Carried::Granted(id, keeper) => {
+            while let Some(taken) = taking.join_next().await {
+                match taken.map_err(|error| Exit::error(error.to_string()))?? {
+                    Carried::Kept(id, keeper) => {
                         self.ending.remove(&id);
                         self.kept.insert(id, keeper);
                     }
@@ -173,20 +195,36 @@ impl Leases {
     }
 }
 
+/// What is done at the destination before a lease is kept alive there.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Granted,
+    /// It has been there, with keys: if it is not any more, they are gone.
+    Renewed,
+}
+
 enum Carried {
-    Granted(i64, LeaseKeeper),
+    Kept(i64, LeaseKeeper),
     Ended(i64),
 }
 
 /// One lease, with its id and the time that it was granted for.
-async fn carry(source: Client, destination: Client, id: i64) -> Result<Carried, Failure> {
+async fn carry(source: Client, destination: Client, id: i64, how: How) -> Result<Carried, Failure> {
     let Some(ttl) = granted_ttl(&source, id).await? else { return Ok(Carried::Ended(id)) };
-    let failed =
-        |error: Error| Failure::from(destination::exit(&error, &format!("grant lease {id:x}")));
+    let failed = |error: Error| {
+        Failure::from(destination::exit(&error, &format!("keep lease {id:x} alive")))
+    };
     let mut patience = Patience::new();
     loop {
-        match destination.lease_grant(ttl, id).await {
-            Ok(_) => break,
+        let done = match how {
+            How::Granted => destination.lease_grant(ttl, id).await.map(drop),
+            How::Renewed => match destination.lease_renew(id).await {
+                Ok(renewed) if renewed.ttl <= 0 => return Err(Failure::LeaseGone),
+                renewed => renewed.map(drop),
+            },
+        };
+        match done {
+            Ok(()) => break,
             // By an earlier attempt.
             Err(error) if error.text().ends_with("lease already exists") => break,
             Err(error) if patience.bears(&error).await => {}
@@ -194,7 +232,30 @@ async fn carry(source: Client, destination: Client, id: i64) -> Result<Carried, 
         }
     }
     let keeper = destination.lease_keep_alive(id).await.map_err(failed)?;
-    Ok(Carried::Granted(id, keeper))
+    Ok(Carried::Kept(id, keeper))
+}
+
+/// Whether keys were attached, up to the revision `written`, to one of these leases, which the destination does not have.
+async fn have_lost_keys(source: &Source, missing: &[i64], written: i64) -> Result<bool, Failure> {
+    if missing.len() > MISSING_MAX {
+        return Ok(true);
+    }
+    for &id in missing {
+        let asked = patiently(async || source.client.lease_time_to_live(id, true).await).await;
+        let keys = match asked {
+            Ok(answer) => answer.keys,
+            // It has ended there, too.
+            Err(error) if error.code() == Code::NotFound => continue,
+            Err(error) => return Err(source::failed(error)),
+        };
+        for some in keys.chunks(KEYS_MAX) {
+            let attached = |kv: &KeyValue| kv.lease == id && kv.mod_revision <= written;
+            if source.read(some).await?.iter().any(attached) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
 }
 
 /// The time a lease was granted for, in seconds; none if there is none.
@@ -210,7 +271,9 @@ pub(super) async fn granted_ttl(client: &Client, id: i64) -> Result<Option<i64>,
     }
 }
 
+/// The destination's leases. A member answers from what it knows: so it is made to know first.
 pub(super) async fn listed(destination: &Client) -> Result<BTreeSet<i64>, Exit> {
+    destination::header(destination).await?;
     let listed = patiently(async || destination.lease_list().await).await;
     let listed = listed.map_err(|error| destination::exit(&error, "list leases"))?;
     Ok(listed.leases.iter().map(|lease| lease.id).collect())

@@ -8,7 +8,7 @@ use crate::client::Client;
 use super::args::{Copy, Finish, Follow, Migrate, Origin, Users, Verify};
 use super::compare::Compared;
 use super::destination::{self, Destination, marked};
-use super::follow::{Migration, Until};
+use super::follow::{Migration, Until, still_written};
 use super::leases::Leases;
 use super::mark::{Mark, State};
 use super::pass::Tally;
@@ -69,7 +69,7 @@ impl Migration {
         let taken = Destination::take_up(&client, source.cluster).await?;
         let destination = taken.ok_or_else(|| {
             Exit::error(
-                "the destination holds no unfinished migration: begin with `quorate migrate copy`",
+                "the destination holds no unfinished migration: begin with `quorate migrate copy`; or it is finished already, which `quorate migrate verify` says as long as nobody writes: then `quorate auth enable` may be what is left",
             )
         })?;
         Ok(Self::new(source, destination, passwords, origin.ops_max()?))
@@ -212,6 +212,9 @@ fn tell_equal(compared: &Compared) {
     println!(
         "Equal at revision {revision} of the source: {keys} keys, {leases} leases, {users} users, {roles} roles."
     );
+    if let Some(noted) = compared.noted() {
+        println!("{noted}");
+    }
 }
 
 impl Finish {
@@ -228,10 +231,15 @@ impl Finish {
                 "the copy has not ended: go on with `quorate migrate copy` first",
             ));
         }
-        migration.follow(Until::CaughtUp).await?;
+        let begun = migration.source.revision().await;
+        let until = Until::Quiet(begun.map_err(|failure| source::exit(failure, "finish"))?);
+        migration.follow(until).await?;
         migration.users_revision = None;
         migration.carry_users().await.map_err(|failure| source::exit(failure, "users"))?;
         let (source, client) = (migration.source.clone(), migration.destination.client.clone());
+        if self.auth_enable {
+            has_root(&client).await?;
+        }
         let with_users = migration.users.is_some();
         let written = migration.written();
         let compared = Compared::of(&source, &client, written, with_users).await;
@@ -242,35 +250,50 @@ impl Finish {
             );
         }
         // What leases have ended while it was compared, say.
-        migration.follow(Until::CaughtUp).await?;
+        migration.follow(until).await?;
         if let Some(passwords) = &migration.users {
             let set = passwords.set(&client).await;
             set.map_err(|failure| source::exit(failure, "passwords"))?;
         }
         let now = source.revision().await.map_err(|failure| source::exit(failure, "finish"))?;
         if now > migration.written() {
-            return Err(Exit::error(format!(
-                "the source is still written to (revision {} has become {now}): stop its clients, and finish again",
-                migration.written()
-            )));
+            return Err(still_written(migration.written(), now));
         }
+        if migration.leases.are_lost() {
+            return Err(Exit::error("a lease has just ended at the destination: finish again"));
+        }
+        // Behind it nothing can be repeated: what may fail was done before, and the rest is told how to do.
         let revision = migration.written();
         let released = migration.destination.release().await;
         let here = released.map_err(|failure| source::exit(failure, "finish"))?;
         tell_equal(&compared.at(revision));
-        if self.auth_enable {
-            let enabled = patiently(async || client.auth_enable().await).await;
-            enabled.map_err(|error| destination::exit(&error, "enable authentication"))?;
-            println!("Authentication Enabled");
-        }
-        println!(
-            "Finished: let the clients use the new cluster. Leases live on for at least two thirds of their time."
-        );
         println!(
             "The way back begins at revision {} of the destination: `quorate make-mirror --wire grpc --rev {}`.",
             here + 1,
             here + 1
         );
+        if self.auth_enable {
+            let enabled = patiently(async || client.auth_enable().await).await;
+            enabled.map_err(|error| {
+                let what = "enable authentication (all else is finished: `quorate auth enable`)";
+                destination::exit(&error, what)
+            })?;
+            println!("Authentication Enabled");
+        }
+        println!(
+            "Finished: let the clients use the new cluster. Leases live on for at least two thirds of their time."
+        );
         Ok(())
+    }
+}
+
+/// Authentication is enabled last: it must not be refused then.
+async fn has_root(client: &Client) -> Result<(), Exit> {
+    let users = users::of_destination(client).await;
+    match users.map_err(|failure| source::exit(failure, "users"))?.have_root() {
+        true => Ok(()),
+        false => Err(Exit::error(
+            "--auth-enable needs a user root with the role root, and neither side has one: do what is missing of `quorate user add root`, `quorate role add root` and `quorate user grant-role root root` at the destination, then finish again",
+        )),
     }
 }

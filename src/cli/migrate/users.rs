@@ -95,6 +95,11 @@ impl Users {
         self.users.keys().all(is_root) && self.roles.keys().all(is_root)
     }
 
+    /// Whether somebody may everything, without whom authentication cannot be enabled.
+    pub(super) fn have_root(&self) -> bool {
+        self.users.get(ROOT).is_some_and(|roles| roles.contains(ROOT))
+    }
+
     async fn read(client: &Client) -> Result<Self, Error> {
         let mut found = Self::default();
         for role in client.role_list().await?.roles {

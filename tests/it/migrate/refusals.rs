@@ -1,13 +1,16 @@
 //! What is refused, and told: a destination that is not empty, somebody else's migration, words that are wrong, keys that do
 //! not fit.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use quorate::client::Login;
 use rustix::process::Signal;
 
 use super::sides::{Etcd, Held, Here};
 use super::{any_etcd, fill};
 use crate::harness::run;
-use crate::program::Output;
+use crate::program::{Output, Process};
 
 #[track_caller]
 fn refused(output: &Output, text: &str) {
@@ -47,7 +50,7 @@ fn a_migration_belongs_to_one_source_and_one_process() {
     run(async {
         let from = etcd.client();
         fill(&from, "keys", 100).await;
-        let mut first = here.begin(&etcd, "first", &["copy", "--follow"]);
+        let first = here.begin(&etcd, "first", &["copy", "--follow"]);
         here.has(100).await;
         let words = ["migrate", "copy", "--from", &other.url, "--endpoints", &here.url];
         refused(&etcd.folder.run(&words), "holds an unfinished migration of cluster");
@@ -55,19 +58,17 @@ fn a_migration_belongs_to_one_source_and_one_process() {
         refused(&etcd.folder.run(&words), "it is the destination of an unfinished migration");
         let words = ["migrate", "copy", "--from", &here.url, "--endpoints", &here.url];
         refused(&etcd.folder.run(&words), "name the same cluster");
+        // Whether there is something to be written or not.
         let second = here.begin(&etcd, "second", &["follow"]);
-        crate::program::until("the second has taken it up", || {
-            second.stdout().contains("Following from").then_some(())
+        is_superseded(first);
+        let third = here.begin(&etcd, "third", &["follow"]);
+        crate::program::until("the third has taken it up", || {
+            third.stdout().contains("Following from").then_some(())
         });
         from.put("keys/000001", "new").await.unwrap();
-        assert!(!first.wait().success());
-        assert!(
-            first.stderr().contains("another `quorate migrate` has taken it up"),
-            "{}",
-            first.stderr()
-        );
-        second.signal(Signal::TERM);
-        drop(second);
+        is_superseded(second);
+        third.signal(Signal::TERM);
+        drop(third);
         // Whatever is written beside it is found, and put right.
         here.client().put("stranger", "1").await.unwrap();
         here.client().delete("keys/000002").await.unwrap();
@@ -79,6 +80,81 @@ fn a_migration_belongs_to_one_source_and_one_process() {
         here.migrate(&etcd, &["finish"]).ok();
         Held::by(&from).await.assert_same(&Held::by(&here.client()).await);
     });
+}
+
+#[test]
+fn a_source_that_is_still_written_to_is_not_finished() {
+    let Some(etcd) = any_etcd() else { return };
+    let here = Here::start(&etcd.folder, "here", &[]);
+    run(async {
+        let from = etcd.client();
+        fill(&from, "keys", 100).await;
+        here.migrate(&etcd, &["copy"]).ok();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let (writer, ends) = (etcd.client(), Arc::clone(&is_over));
+        let writing = tokio::spawn(async move {
+            while !ends.load(Ordering::Relaxed) {
+                writer.put("steady", "on").await.unwrap();
+            }
+        });
+        let output = here.migrate(&etcd, &["finish"]);
+        is_over.store(true, Ordering::Relaxed);
+        writing.await.unwrap();
+        refused(&output, "the source is still written to (revision ");
+        here.migrate(&etcd, &["finish"]).ok();
+        Held::by(&from).await.assert_same(&Held::by(&here.client()).await);
+    });
+}
+
+#[test]
+fn authentication_is_not_enabled_where_it_would_be_refused() {
+    let Some(etcd) = any_etcd() else { return };
+    let here = Here::start(&etcd.folder, "here", &[]);
+    std::fs::write(etcd.folder.path().join("passwords"), "root:secret\n").unwrap();
+    run(async {
+        let (from, to) = (etcd.client(), here.client());
+        fill(&from, "keys", 10).await;
+        here.migrate(&etcd, &["copy"]).ok();
+        let finish =
+            || here.migrate(&etcd, &["finish", "--auth-enable", "--passwords", "passwords"]);
+        refused(&finish(), "--auth-enable needs a user root with the role root");
+        to.user_add("root", "x").await.unwrap();
+        refused(&finish(), "--auth-enable needs a user root with the role root");
+        to.role_add("root").await.unwrap();
+        to.user_grant_role("root", "root").await.unwrap();
+        let told = finish().ok();
+        let place = |text: &str| told.find(text).unwrap_or_else(|| panic!("{text} in {told}"));
+        assert!(place("The way back begins") < place("Authentication Enabled"), "{told}");
+        let again = here.migrate(&etcd, &["finish", "--user", "root:secret"]);
+        refused(&again, "or it is finished already");
+    });
+}
+
+#[test]
+fn a_lease_that_is_longer_here_is_noted_and_no_difference() {
+    let Some(etcd) = any_etcd() else { return };
+    let slow = ["--election-timeout", "5000", "--heartbeat-interval", "500"];
+    let here = Here::start(&etcd.folder, "here", &slow);
+    run(async {
+        let from = etcd.client();
+        for (ttl, id) in [(5, 0xa1), (600, 0xa2)] {
+            from.lease_grant(ttl, id).await.unwrap();
+        }
+        let _keeper = from.lease_keep_alive(0xa1).await.unwrap();
+        // Here it ends in between, and is granted anew.
+        here.migrate(&etcd, &["copy"]).ok();
+        let told = here.migrate(&etcd, &["finish"]).ok();
+        let longer = "lease a1 is granted for 5 s, and at the destination for 8 s";
+        assert!(told.contains(" 2 leases") && told.contains(longer), "{told}");
+        assert!(!told.contains("lease a2"), "{told}");
+    });
+}
+
+/// It ends, and says why.
+fn is_superseded(mut process: Process) {
+    assert!(!process.wait().success());
+    let told = process.stderr();
+    assert!(told.contains("another `quorate migrate` has taken it up"), "{told}");
 }
 
 #[test]
