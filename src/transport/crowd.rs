@@ -1,7 +1,7 @@
 //! A bounded crowd: it lets everybody in, and when it is full shows somebody else out.
 //!
 //! ```text
-//!   enter ──► full? ──► of the holder that has most: its oldest (or newest) guest is shown out
+//!   enter ──► full? ──► of the holder that has most: its oldest (newest, heaviest) guest is shown out
 //! ```
 //!
 //! A bound that refuses whoever comes last is the wrong one where anybody may come: who fills it keeps everybody else
