@@ -77,7 +77,7 @@ pub struct LeaseRevoke {
     #[prost(int64, repeated, tag = "1")]
     pub ids: ::prost::alloc::vec::Vec<i64>,
     /// Expiry: what the leader had applied when it looked. A lease that was granted later is another one under the same
-    /// id, and stays.
+    /// id, and one whose record was forgotten later was renewed: it stays.
     #[prost(uint64, tag = "2")]
     pub as_of: u64,
 }
