@@ -106,14 +106,10 @@ impl Pace {
     }
 }
 
-/// After a read of so many bytes that cost so much.
+/// What a turn is worth in bytes, if what comes next costs as much as these.
 fn room_after(bytes: usize, cost: u32) -> usize {
-    let turns = cost.div_ceil(limits::HTTP2_TURN_FRAMES).max(1) as usize;
-    if turns == 1 {
-        limits::HTTP2_TURN_BYTES
-    } else {
-        (bytes / turns).max(limits::HTTP2_READ_BYTES_MIN)
-    }
+    let room = bytes.saturating_mul(limits::HTTP2_TURN_FRAMES as usize) / cost.max(1) as usize;
+    room.clamp(limits::HTTP2_READ_BYTES_MIN, limits::HTTP2_TURN_BYTES)
 }
 
 /// In so long a time.
@@ -148,8 +144,11 @@ mod tests {
             pace.room()
         };
         assert_eq!(room(8_192, 8 * limits::HTTP2_TURN_FRAMES), 1_024);
+        // As long as it goes on so.
+        assert_eq!(room(1_024, limits::HTTP2_TURN_FRAMES), 1_024);
         assert_eq!(room(100, 8 * limits::HTTP2_TURN_FRAMES), limits::HTTP2_READ_BYTES_MIN);
-        assert_eq!(room(100, 1), limits::HTTP2_TURN_BYTES);
+        assert_eq!(room(16_000, 2), limits::HTTP2_TURN_BYTES);
+        assert_eq!(room(16_000, 0), limits::HTTP2_TURN_BYTES);
     }
 
     #[test]
