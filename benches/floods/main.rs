@@ -7,8 +7,10 @@
 //!   ulimit -n 65536; cargo bench --bench floods -- --only tcp:deaf --seconds 3
 //! ```
 //!
-//! The attackers are another process, as nice as can be: they share this machine, and what they take of its processors is
-//! not the member's doing. The floods are those of tests/it/floods, where it is tested that everybody is answered.
+//! The attackers are another process, which the kernel runs when nobody else wants to: they share this machine, and what
+//! they take of its processors is not the member's doing. What that costs nevertheless is the row "company": the same
+//! process, busy, and attacking nobody. The floods are those of tests/it/floods, where it is tested that everybody is
+//! answered.
 
 #![allow(clippy::disallowed_methods, reason = "real processes are measured by a real clock")]
 
@@ -37,6 +39,10 @@ type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// Where the attackers come from.
 const ATTACKERS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 66)), 0);
+
+const COMPANY: &str = "company";
+/// Measured before the first flood, and after the last one.
+const QUIET: [&str; 2] = ["quiet", "quiet again"];
 
 /// Before it is measured, a flood has so long to rise.
 const RISE: Duration = Duration::from_millis(1_500);
@@ -73,6 +79,8 @@ struct Args {
 /// One flood, and how large it is.
 #[derive(Clone, Copy, Debug)]
 enum Flood {
+    /// Nobody is attacked, by threads that are busy: as many as there are processors.
+    Company,
     Tcp(tcp::Attack),
     Quic(quic::Attack),
 }
@@ -80,11 +88,13 @@ enum Flood {
 impl Flood {
     fn all() -> Vec<Self> {
         let tcp = tcp::Attack::ALL.into_iter().map(Self::Tcp);
-        tcp.chain(quic::Attack::ALL.into_iter().map(Self::Quic)).collect()
+        let quic = quic::Attack::ALL.into_iter().map(Self::Quic);
+        std::iter::once(Self::Company).chain(tcp).chain(quic).collect()
     }
 
     fn name(self) -> String {
         let (wire, attack) = match self {
+            Self::Company => return COMPANY.to_owned(),
             Self::Tcp(attack) => ("tcp", format!("{attack:?}")),
             Self::Quic(attack) => ("quic", format!("{attack:?}")),
         };
@@ -94,6 +104,7 @@ impl Flood {
     /// (connections, calls or streams or watchers on each)
     fn size(self) -> (usize, usize) {
         match self {
+            Self::Company => (0, 0),
             Self::Tcp(attack) => match attack {
                 tcp::Attack::Silence => (3_000, 0),
                 tcp::Attack::SlowHeads => (1_000, 0),
@@ -120,7 +131,7 @@ impl Flood {
     fn concerns(self, system: System) -> bool {
         match (self, system) {
             (_, System::Quorate) => true,
-            (Self::Tcp(_), System::Etcd) => true,
+            (Self::Tcp(_) | Self::Company, System::Etcd) => true,
             (Self::Quic(_), System::Etcd) => false,
         }
     }
@@ -163,8 +174,8 @@ async fn measure_all(args: &Args, member: &Member) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for (wire, client) in &clients {
         let _warm = honest(client, Duration::from_secs(1), member).await?;
-        let quiet = honest(client, seconds, member).await?;
-        rows.push(Row { system, flood: "quiet".to_owned(), wire: *wire, measured: quiet });
+        let measured = honest(client, seconds, member).await?;
+        rows.push(Row { system, flood: QUIET[0].to_owned(), wire: *wire, measured });
     }
     for flood in Flood::all() {
         let name = flood.name();
@@ -183,6 +194,10 @@ async fn measure_all(args: &Args, member: &Member) -> Outcome<Vec<Row>> {
         attackers.kill()?;
         attackers.wait()?;
         recover(&clients, member).await?;
+    }
+    for (wire, client) in &clients {
+        let measured = honest(client, seconds, member).await?;
+        rows.push(Row { system, flood: QUIET[1].to_owned(), wire: *wire, measured });
     }
     Ok(rows)
 }
@@ -219,14 +234,14 @@ async fn recover(clients: &[(Wire, Client)], member: &Member) -> Outcome<()> {
 
 fn start_attackers(name: &str, target: SocketAddr) -> Outcome<Child> {
     let program = std::env::current_exe()?;
-    let attackers = Command::new("nice")
-        .args(["-n", "19"])
+    let attackers = Command::new("chrt")
+        .args(["--idle", "0"])
         .arg(program)
         .args(["--attack", name, "--target", &target.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .spawn();
-    Ok(attackers.map_err(|error| format!("cannot start the attackers: {error}"))?)
+    Ok(attackers.map_err(|error| format!("cannot start the attackers by chrt: {error}"))?)
 }
 
 /// Until this process is killed.
@@ -240,11 +255,26 @@ fn attackers(name: &str, address: SocketAddr) -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match flood {
+            Flood::Company => company(),
             Flood::Tcp(attack) => attack.run(target).await,
             Flood::Quic(attack) => attack.run(target).await,
         }
     });
     Ok(())
+}
+
+/// Has every processor to do until this process is killed.
+fn company() {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..processors {
+            scope.spawn(|| {
+                loop {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
 }
 
 /// A folder that is there and empty.

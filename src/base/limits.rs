@@ -163,19 +163,18 @@ pub const LONG_READS_MAX: usize = 16;
 /// Long reads that wait for that; further ones are refused.
 pub const LONG_READS_WAITING_MAX: usize = 4_096;
 
-/// Frames of HTTP/2 on one connection that ask for nothing (settings, priorities, resets, empty or tiny pieces, but not pings:
-/// grpc-go sends one per round trip while data comes),
-/// which it may send at once, and a second; beyond it the connection is closed. Far above what clients do who ping and
-/// cancel, and below what costs others anything.
+/// Frames of HTTP/2 on one connection that ask for nothing (settings, priorities, resets, empty or tiny pieces, but not
+/// pings: grpc-go sends one per round trip while data comes), which it may send at once, and a second; beyond it the
+/// connection is closed. Far above what clients do who cancel, and below what costs others anything.
 pub const HTTP2_NOISE_MAX: u32 = 20_000;
 pub const HTTP2_NOISE_PER_SECOND: u32 = 2_000;
 
-/// Frames, and bytes, that one HTTP/2 connection is read before others have their turn. A reset costs as much as several
+/// Frames, and bytes, that one HTTP/2 connection is read before others have their turn. A reset costs as much as many
 /// frames: a call was begun for it, and thrown away.
 pub const HTTP2_TURN_FRAMES: u32 = 64;
-pub const HTTP2_RESET_COST: u32 = 8;
+pub const HTTP2_RESET_COST: u32 = 32;
 /// What is read at a time at least.
-pub const HTTP2_READ_BYTES_MIN: usize = 256;
+pub const HTTP2_READ_BYTES_MIN: usize = 128;
 pub const HTTP2_TURN_BYTES: usize = 128 * 1024;
 
 /// Time for the Hello frame after the handshake, and for the rest of a frame after its first byte.

@@ -7,7 +7,7 @@
 //!
 //! What is asked first is read a little: most is answered by that. What is not is long, and stands behind everything that
 //! is short; one thread takes nothing long, so that however many long reads there are, a short one waits for none of
-//! them. Without threads (the simulation) a job runs where it is submitted.
+//! them. Nor do they have more than half of the processors: writes need some, too. Without threads (the simulation) a job runs where it is submitted.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -57,6 +57,9 @@ struct Jobs {
     /// Long ones between two slices; `under_way` counts those that are run now, too.
     between: VecDeque<LongJob>,
     under_way: usize,
+    /// Slices that are run now, and how many may be.
+    running: usize,
+    running_max: usize,
     /// The quick thread waits for something.
     is_quick_idle: bool,
     is_closed: bool,
@@ -116,13 +119,15 @@ impl Readers {
         self.filled.notify_all();
     }
 
-    /// One thread for what is quick, and `count` for everything. They live until the pool is closed and drained.
+    /// One thread for what is quick, and some for everything. They live until the pool is closed and drained.
     pub(super) fn spawn(
         shared: &Arc<super::shared::Shared>,
-        count: usize,
+        processors: usize,
     ) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+        let half = processors / 2;
+        lock(&shared.readers.jobs).running_max = half.max(1);
         shared.readers.is_threaded.store(true, Ordering::Release);
-        (0..=count)
+        (0..=half.max(2))
             .map(|number| {
                 let shared = Arc::clone(shared);
                 std::thread::Builder::new()
@@ -143,6 +148,7 @@ impl Readers {
                 Some(Next::Slice(job)) => {
                     let left = job.run();
                     let mut jobs = lock(&self.jobs);
+                    jobs.running -= 1;
                     match left {
                         Some(left) => jobs.between.push_back(left),
                         None => jobs.under_way -= 1,
@@ -200,18 +206,20 @@ impl Readers {
 impl Jobs {
     fn has_long(&self) -> bool {
         let may_begin = self.under_way < limits::LONG_READS_MAX && !self.waiting.is_empty();
-        may_begin || !self.between.is_empty()
+        self.running < self.running_max && (may_begin || !self.between.is_empty())
     }
 
     /// Few are under way at a time: each holds what it has read.
     fn long(&mut self) -> Option<Next> {
-        if self.under_way < limits::LONG_READS_MAX
-            && let Some(job) = self.waiting.pop_front()
-        {
-            self.under_way += 1;
-            return Some(Next::Slice(job));
+        if !self.has_long() {
+            return None;
         }
-        self.between.pop_front().map(Next::Slice)
+        let begun = self.under_way < limits::LONG_READS_MAX;
+        let begun = begun.then(|| self.waiting.pop_front()).flatten();
+        self.under_way += usize::from(begun.is_some());
+        let job = begun.or_else(|| self.between.pop_front())?;
+        self.running += 1;
+        Some(Next::Slice(job))
     }
 }
 
@@ -241,6 +249,7 @@ mod tests {
     fn few_long_reads_are_under_way_and_the_quick_thread_takes_none() {
         let (readers, ran) = (Readers::default(), Arc::new(AtomicUsize::new(0)));
         readers.is_threaded.store(true, Ordering::Relaxed);
+        lock(&readers.jobs).running_max = usize::MAX;
         for _ in 0..limits::LONG_READS_MAX + 5 {
             assert!(readers.submit_long(sliced(2, &ran)));
         }
@@ -255,5 +264,20 @@ mod tests {
         readers.close();
         assert!(readers.fresh().is_none());
         assert!(!readers.submit(Box::new(|| {})) && !readers.submit_long(sliced(1, &ran)));
+    }
+
+    #[test]
+    fn long_reads_leave_processors_to_others() {
+        let (readers, ran) = (Readers::default(), Arc::new(AtomicUsize::new(0)));
+        readers.is_threaded.store(true, Ordering::Relaxed);
+        lock(&readers.jobs).running_max = 1;
+        assert!(readers.submit_long(sliced(2, &ran)) && readers.submit_long(sliced(1, &ran)));
+        assert!(matches!(readers.any(true), Some(Next::Slice(_))));
+        assert!(!lock(&readers.jobs).has_long());
+        // What is short is run nevertheless, by whoever is free.
+        assert!(readers.submit(Box::new(|| {})));
+        assert!(matches!(readers.any(true), Some(Next::Fresh(_))));
+        lock(&readers.jobs).running -= 1;
+        assert!(matches!(readers.any(true), Some(Next::Slice(_))));
     }
 }

@@ -40,8 +40,8 @@ impl Threads {
             handle,
             shared,
         } = parts;
-        let readers = thread::available_parallelism().map_or(2, |cores| (cores.get() / 2).max(2));
-        let mut handles = Readers::spawn(&shared, readers)?;
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let mut handles = Readers::spawn(&shared, processors)?;
         let mut start = |name: &str, mut turn: Turn| {
             let shared = Arc::clone(&shared);
             let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
