@@ -234,16 +234,36 @@ async fn silent_calls(stream: &mut TcpStream, calls: usize) -> std::io::Result<(
 }
 
 async fn half_messages(stream: &mut TcpStream, calls: usize) -> std::io::Result<()> {
-    let mut bytes = BytesMut::from(&opened(u32::MAX >> 1)[..]);
+    stream.write_all(&opened(u32::MAX >> 1)).await?;
+    let mut begun = BytesMut::from(&[0][..]);
+    begun.put_u32(1_500_000);
+    begun.resize(16_000, 7);
+    let mut room = WINDOW_AT_FIRST;
     for call in 0..calls as u32 {
-        bytes.extend_from_slice(&head(2 * call + 1, PUT));
-        let mut begun = BytesMut::from(&[0][..]);
-        begun.put_u32(1_500_000);
-        begun.resize(16_000, 7);
-        bytes.extend_from_slice(&frame(DATA, 0, 2 * call + 1, &begun));
+        // Whoever sends more than there is room for is cut off, and holds nothing.
+        while room < begun.len() {
+            room += more_room(stream).await?;
+        }
+        room -= begun.len();
+        let call = 2 * call + 1;
+        stream.write_all(&[head(call, PUT), frame(DATA, 0, call, &begun)].concat()).await?;
     }
-    stream.write_all(&bytes).await?;
     until_closed(stream).await
+}
+
+/// Of a connection, by HTTP/2's standard.
+const WINDOW_AT_FIRST: usize = 65_535;
+
+/// By how much the next frame widens the connection's window.
+async fn more_room(stream: &mut TcpStream) -> std::io::Result<usize> {
+    let [a, b, c, kind] = stream.read_u32().await?.to_be_bytes();
+    let (_flags, of) = (stream.read_u8().await?, stream.read_u32().await?);
+    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut payload).await?;
+    match (kind, of, <[u8; 4]>::try_from(payload)) {
+        (WINDOW, 0, Ok(more)) => Ok(u32::from_be_bytes(more) as usize),
+        _ => Ok(0),
+    }
 }
 
 async fn unread_answers(stream: &mut TcpStream, target: &Target) -> std::io::Result<()> {
