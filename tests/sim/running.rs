@@ -13,7 +13,7 @@ use quorate::storage::Fault;
 use crate::checker::adds;
 use crate::clients::Completion;
 use crate::disk::Keep;
-use crate::invariants::{StateAgreement, leader_completeness};
+use crate::invariants::StateAgreement;
 use crate::node::{Turn, Unopened, Up};
 use crate::sabotage::Harm;
 use crate::trace::Trace;
@@ -147,9 +147,10 @@ impl World {
         let Some(up) = self.nodes.get(&id).and_then(|node| node.up.as_ref()) else { return Ok(()) };
         self.logs.check(id, &up.log)?;
         let status = up.parts.driver.core().status();
+        self.completeness.seen(&status);
         if status.role == RoleKind::Leader {
             if self.elections.leads(id, status.term)? {
-                leader_completeness(id, &up.log, &self.checker)?;
+                self.completeness.check(&status, &up.log, &self.checker)?;
                 self.totals.leader_changes += 1;
                 self.note(id, "leads", format_args!("term {}", status.term));
             }

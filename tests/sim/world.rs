@@ -23,8 +23,8 @@ use crate::clients::Clients;
 use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::invariants::{
-    AppliedMonotonic, CommittedImmutable, CommittedOnQuorumDisks, ElectionSafety, LeaseNeverEarly,
-    LogMatching, MembershipAgrees, RevisionMonotonic,
+    AppliedMonotonic, CommittedImmutable, CommittedOnQuorumDisks, ElectionSafety,
+    LeaderCompleteness, LeaseNeverEarly, LogMatching, MembershipAgrees, RevisionMonotonic,
 };
 use crate::members::Roll;
 use crate::mix::Mix;
@@ -191,6 +191,7 @@ pub(crate) struct World {
     pub(crate) faults: Faults,
     pub(crate) checker: Checker,
     pub(crate) elections: ElectionSafety,
+    pub(crate) completeness: LeaderCompleteness,
     pub(crate) logs: LogMatching,
     pub(crate) committed: CommittedImmutable,
     pub(crate) quorums: CommittedOnQuorumDisks,
@@ -236,6 +237,7 @@ impl World {
             next_transfer: 1,
             held: Vec::new(),
             elections: ElectionSafety::default(),
+            completeness: LeaderCompleteness::default(),
             logs: LogMatching::default(),
             committed: CommittedImmutable::default(),
             quorums: CommittedOnQuorumDisks::default(),

@@ -20,7 +20,7 @@ pub(crate) use committed_immutable::CommittedImmutable;
 pub(crate) use committed_on_quorum_disks::CommittedOnQuorumDisks;
 pub(crate) use counts_equal_walk::counts_equal_walk;
 pub(crate) use election_safety::ElectionSafety;
-pub(crate) use leader_completeness::leader_completeness;
+pub(crate) use leader_completeness::LeaderCompleteness;
 pub(crate) use lease_never_early::LeaseNeverEarly;
 pub(crate) use log_matching::LogMatching;
 pub(crate) use membership_agrees::MembershipAgrees;
