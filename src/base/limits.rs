@@ -234,6 +234,9 @@ pub const DB_MAP_BYTES_MIN: u64 = 64 << 30;
 /// Free on the disk beside a copy of the database before it is begun, bytes: the log's next segments and a checkpoint.
 pub const REWRITE_SPARE_BYTES: u64 = 256 << 20;
 
+/// Bytes of a long file that may wait for the disk: what a sync of the log finds before itself at most.
+pub const STEADY_BYTES: usize = 2 << 20;
+
 /// Piece of a snapshot on the wire, bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 64 * 1024;
 

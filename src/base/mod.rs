@@ -1,7 +1,7 @@
 //! The ground floor: the words, numbers and limits that every other room uses.
 //!
-//! Nothing here does anything: ids and how they are printed, revisions, key ranges, durations, the clock as an argument, and
-//! every bound of the system with its unit and its reason.
+//! Little here does anything: ids and how they are printed, revisions, key ranges, durations, the clock as an argument,
+//! every bound of the system with its unit and its reason, and how a long file is written.
 
 mod backoff;
 pub mod clock;
@@ -14,6 +14,7 @@ mod range;
 mod revision;
 #[cfg(feature = "server")]
 mod sabotage;
+mod steady;
 
 pub use backoff::Backoff;
 pub use clock::{Clock, Moment, SystemClock};
@@ -26,3 +27,4 @@ pub use revision::Revision;
 pub use sabotage::Sabotage;
 #[cfg(feature = "sabotage")]
 pub use sabotage::choose as choose_sabotage;
+pub use steady::Steady;

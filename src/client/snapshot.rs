@@ -12,6 +12,7 @@ use ring::digest;
 use super::calls::failed;
 use super::link::{Link, StreamRecv};
 use super::{Client, Error};
+use crate::base::Steady;
 use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
 
@@ -135,9 +136,10 @@ impl Snapshot {
         // Keys and values are nobody else's business.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&part.0).map_err(|error| failed("create", error))?;
+        let file = options.open(&part.0).map_err(|error| failed("create", error))?;
+        let mut steady = Steady::new(&file);
         while let Some(piece) = self.next().await? {
-            file.write_all(&piece).map_err(|error| failed("write", error))?;
+            steady.write_all(&piece).map_err(|error| failed("write", error))?;
             told(self.bytes, self.total);
         }
         file.sync_all().map_err(|error| failed("sync", error))?;

@@ -60,6 +60,6 @@ pub use readers::LongJob;
 pub use shared::{AskReply, Finished, ReadDone};
 pub use snapshots::Snapshots;
 pub use status::{RaftStatus, Status};
-pub use threads::Threads;
+pub use threads::{Threads, be_nice};
 pub use tree::{Outcomes, TreeMeters};
 pub use waiters::{Applied, Done};

@@ -98,6 +98,7 @@ impl Threads {
         start(
             "snapshot",
             Box::new(move |shared| {
+                be_nice();
                 snapshots.turn(shared.clock.now())?;
                 shared.snapshots.wait(IDLE_WAIT);
                 Ok(())
@@ -130,14 +131,14 @@ fn until(moment: Moment, now: Moment) -> Duration {
     moment.since(now)
 }
 
-/// The checkpoint's work must not take the processor from requests.
-fn be_nice() {
+/// From here on this thread takes no processor from requests: checkpoints and copies can wait.
+pub fn be_nice() {
     use std::cell::Cell;
     thread_local!(static DONE: Cell<bool> = const { Cell::new(false) });
     if !DONE.replace(true)
         && let Err(error) = rustix::process::nice(10)
     {
-        tracing::debug!(%error, "could not lower the checkpoint thread's priority");
+        tracing::debug!(%error, "could not lower a thread's priority");
     }
 }
 

@@ -11,10 +11,14 @@
 //! overlay, which generation is live.
 
 use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
 use std::ops::{Bound, ControlFlow, Deref};
+use std::os::fd::OwnedFd;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use bytes::Bytes;
 use heed::types;
@@ -24,6 +28,10 @@ use super::env::{self, Env};
 use super::overlay::Tables;
 use super::read::is_inverted;
 use super::{Direction, Fault, Read, Row, Stamp, StoreConfig, Table, Write, directory, row_sum};
+use crate::base::Steady;
+
+/// A piece between LMDB and the file of a copy.
+const COPY_BYTES: usize = 256 * 1024;
 
 type Tree = heed::Database<'static, types::Bytes, types::Bytes>;
 
@@ -294,18 +302,36 @@ impl Database {
     /// Writes a consistent copy of what is committed now to `file`: compacted, or page by page if LMDB finds pages
     /// that belong to nobody (which only the compacting copy minds).
     pub(super) fn copy_to(&self, file: &mut File, path: &Path) -> Result<(), Fault> {
-        let copied = match self.env().copy_to_file(file, CompactionOption::Enabled) {
+        let copied = match self.copy_steadily(file, CompactionOption::Enabled) {
             Err(heed::Error::Mdb(MdbError::Incompatible)) => {
                 file.set_len(0)
-                    .and_then(|()| std::io::Seek::rewind(file))
+                    .and_then(|()| io::Seek::rewind(file))
                     .map_err(|error| Fault::io("write", path, error))?;
-                self.env().copy_to_file(file, CompactionOption::Disabled)
+                self.copy_steadily(file, CompactionOption::Disabled)
             }
             copied => copied,
         };
         copied.map_err(|error| match error {
             heed::Error::Io(error) => Fault::io("write", path, error),
             error => self.fault("copy", error),
+        })
+    }
+
+    /// LMDB writes as fast as it reads, so it writes to a pipe.
+    fn copy_steadily(&self, file: &File, option: CompactionOption) -> heed::Result<()> {
+        let (mut reader, writer) = io::pipe()?;
+        thread::scope(|scope| {
+            let written = scope.spawn(move || {
+                let mut buffer = BufWriter::with_capacity(COPY_BYTES, Steady::new(file));
+                io::copy(&mut reader, &mut buffer).and_then(|_| buffer.flush())
+            });
+            let mut writer = File::from(OwnedFd::from(writer));
+            let copied = self.env().copy_to_file(&mut writer, option);
+            // The end, for who reads it.
+            drop(writer);
+            // Of a disk that failed LMDB saw a pipe that broke.
+            written.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            copied
         })
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::service::{Member, busy};
 use crate::api::status;
 use crate::base::limits;
+use crate::engine::be_nice;
 use crate::proto::etcdserverpb as pb;
 use crate::proto::{Code, Duplex, Item, Retry, Status};
 
@@ -23,6 +24,7 @@ pub(super) fn send(member: &Member, stream: Duplex) {
     let told = answers.clone();
     let runtime = tokio::runtime::Handle::current();
     let thread = std::thread::Builder::new().name("snapshot-out".to_owned()).spawn(move || {
+        be_nice();
         // What was acknowledged here is in the copy, which is one of the database.
         let checkpointed = runtime.block_on(member.handle.checkpoint());
         let checkpointed = checkpointed.map_err(|error| status::of_error(&error));
