@@ -147,7 +147,7 @@ impl World {
         let Some(up) = self.nodes.get(&id).and_then(|node| node.up.as_ref()) else { return Ok(()) };
         self.logs.check(id, &up.log)?;
         let status = up.parts.driver.core().status();
-        self.completeness.seen(&status);
+        self.completeness.seen(status.term, status.commit);
         if status.role == RoleKind::Leader {
             if self.elections.leads(id, status.term)? {
                 self.completeness.check(&status, &up.log, &self.checker)?;
@@ -170,6 +170,7 @@ impl World {
             return Ok(());
         }
         self.applied.applied(id, boot, stamp.applied)?;
+        self.completeness.seen(up.parts.driver.core().status().term, stamp.applied);
         self.revisions.check(id, boot, stamp.revision, stamp.compacted)?;
         let mut low = (before + 1).max(up.log.first_index());
         let mut fresh = Vec::new();

@@ -16,14 +16,15 @@ const LOOKED_AT: u64 = 400;
 
 #[derive(Debug, Default)]
 pub(crate) struct LeaderCompleteness {
-    /// By term: the highest index that somebody in this term knew to be committed, so that it was committed by then.
+    /// By term: the highest index that somebody in this term took for committed, so that it was committed by then.
     committed: BTreeMap<u64, u64>,
 }
 
 impl LeaderCompleteness {
-    pub(crate) fn seen(&mut self, status: &Status) {
-        let known = self.committed.entry(status.term).or_default();
-        *known = status.commit.max(status.applied).max(*known);
+    /// `index` is committed, or applied.
+    pub(crate) fn seen(&mut self, term: u64, index: u64) {
+        let known = self.committed.entry(term).or_default();
+        *known = index.max(*known);
     }
 
     /// `status` is that of who leads newly.
