@@ -16,6 +16,7 @@
 
 mod member;
 mod page;
+mod processors;
 #[path = "../../tests/it/floods/quic.rs"]
 mod quic;
 #[path = "../../tests/it/floods/tcp.rs"]
@@ -30,7 +31,8 @@ use clap::Parser;
 use quorate::client::{Client, Config, Wire};
 
 use member::{Member, System};
-use page::{Measured, Row};
+use page::{Row, Samples};
+use processors::Processors;
 use tcp::Target;
 
 /// Whatever stops a run; the text says what to do.
@@ -41,8 +43,11 @@ const ATTACKERS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::new(127, 0, 0, 66)), 0);
 
 const COMPANY: &str = "company";
-/// Measured before the first flood, and after the last one.
-const QUIET: [&str; 2] = ["quiet", "quiet again"];
+/// What is measured between the floods, all of it together: a quiet minute of the same hour, not of an earlier one.
+const QUIET: &str = "quiet";
+
+/// Quiet that is measured on each wire before each flood.
+const QUIET_FOR: Duration = Duration::from_secs(2);
 
 /// Before it is measured, a flood has so long to rise.
 const RISE: Duration = Duration::from_millis(1_500);
@@ -171,60 +176,63 @@ async fn measure_all(args: &Args, member: &Member) -> Outcome<Vec<Row>> {
         clients[0].1.put(format!("long/{number}"), "x".repeat(1_000_000)).await?;
     }
     let seconds = Duration::from_secs(args.seconds);
+    let mut quiet = vec![Samples::default(); clients.len()];
     let mut rows = Vec::new();
-    for (wire, client) in &clients {
-        let _warm = honest(client, Duration::from_secs(1), member).await?;
-        let measured = honest(client, seconds, member).await?;
-        rows.push(Row { system, flood: QUIET[0].to_owned(), wire: *wire, measured });
-    }
+    settle(&clients, member).await?;
     for flood in Flood::all() {
         let name = flood.name();
         let is_wanted = args.only.is_empty() || args.only.iter().any(|only| name.starts_with(only));
         if !is_wanted || !flood.concerns(system) {
             continue;
         }
+        for ((_, client), quiet) in clients.iter().zip(&mut quiet) {
+            quiet.extend(honest(client, QUIET_FOR, member).await?);
+        }
         let mut attackers = start_attackers(&name, member.address)?;
         tokio::time::sleep(RISE).await;
         for (wire, client) in &clients {
-            let measured = honest(client, seconds, member).await;
+            let samples = honest(client, seconds, member).await;
+            let measured = samples.map(Samples::measured);
             eprintln!("{} {name} {wire:?}: {measured:?}", system.name());
             let measured = measured.unwrap_or_default();
             rows.push(Row { system, flood: name.clone(), wire: *wire, measured });
         }
         attackers.kill()?;
         attackers.wait()?;
-        recover(&clients, member).await?;
+        settle(&clients, member).await?;
     }
-    for (wire, client) in &clients {
-        let measured = honest(client, seconds, member).await?;
-        rows.push(Row { system, flood: QUIET[1].to_owned(), wire: *wire, measured });
-    }
-    Ok(rows)
+    let quiet = clients.iter().zip(quiet).map(|((wire, _), samples)| {
+        let measured = samples.measured();
+        Row { system, flood: QUIET.to_owned(), wire: *wire, measured }
+    });
+    Ok(quiet.chain(rows).collect())
 }
 
 /// Puts and linearizable gets by turns, one at a time.
-async fn honest(client: &Client, seconds: Duration, member: &Member) -> Outcome<Measured> {
+async fn honest(client: &Client, seconds: Duration, member: &Member) -> Outcome<Samples> {
     let began = Instant::now();
-    let (mut puts, mut gets, mut memory) = (Vec::new(), Vec::new(), member.memory()?);
+    let mut samples = Samples { memory: member.memory()?, ..Samples::default() };
+    let before = Processors::now()?;
     let mut round = 0_u64;
     while began.elapsed() < seconds {
         let key = format!("honest/{}", round % 1_000);
         let asked = Instant::now();
         client.put(key.clone(), "x".repeat(256)).await?;
-        puts.push(asked.elapsed());
+        samples.puts.push(asked.elapsed());
         let asked = Instant::now();
         client.get(key).await?;
-        gets.push(asked.elapsed());
+        samples.gets.push(asked.elapsed());
         round += 1;
         if round.is_multiple_of(50) {
-            memory = memory.max(member.memory()?);
+            samples.memory = samples.memory.max(member.memory()?);
         }
     }
-    Ok(Measured::of(puts, gets, memory))
+    samples.processors = Processors::now()?.since(before);
+    Ok(samples)
 }
 
 /// Until the member answers as if nothing had been, so that one flood is not measured in the next one's row.
-async fn recover(clients: &[(Wire, Client)], member: &Member) -> Outcome<()> {
+async fn settle(clients: &[(Wire, Client)], member: &Member) -> Outcome<()> {
     tokio::time::sleep(RISE).await;
     for (_, client) in clients {
         let _settled = honest(client, Duration::from_secs(1), member).await?;

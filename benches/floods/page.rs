@@ -5,7 +5,19 @@ use std::time::Duration;
 
 use quorate::client::Wire;
 
+use crate::QUIET;
 use crate::member::System;
+use crate::processors::Processors;
+
+/// How long everything took that was asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Samples {
+    pub puts: Vec<Duration>,
+    pub gets: Vec<Duration>,
+    /// The most that the member had, bytes.
+    pub memory: u64,
+    pub processors: Processors,
+}
 
 /// One measurement; nothing but zeros where the client was not served.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +26,7 @@ pub(crate) struct Measured {
     pub get: Times,
     /// The most, bytes.
     pub memory: u64,
+    pub processors: Processors,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -30,9 +43,17 @@ pub(crate) struct Row {
     pub measured: Measured,
 }
 
-impl Measured {
-    pub(crate) fn of(puts: Vec<Duration>, gets: Vec<Duration>, memory: u64) -> Self {
-        Self { put: times(puts), get: times(gets), memory }
+impl Samples {
+    pub(crate) fn extend(&mut self, more: Self) {
+        self.puts.extend(more.puts);
+        self.gets.extend(more.gets);
+        self.memory = self.memory.max(more.memory);
+        self.processors = self.processors.and(more.processors);
+    }
+
+    pub(crate) fn measured(self) -> Measured {
+        let Self { puts, gets, memory, processors } = self;
+        Measured { put: times(puts), get: times(gets), memory, processors }
     }
 }
 
@@ -45,8 +66,8 @@ fn times(mut all: Vec<Duration>) -> Times {
 
 pub(crate) fn table(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| flood | system | wire | put p50 ms | put p99 ms | times quiet | get p50 ms | get p99 ms | times quiet | memory MiB |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| flood | system | wire | put p50 ms | put p99 ms | times quiet | get p50 ms | get p99 ms | times quiet | memory MiB | stolen % |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let mut order: Vec<&str> = Vec::new();
     for row in rows {
@@ -56,9 +77,9 @@ pub(crate) fn table(rows: &[Row]) -> String {
     }
     for row in order.iter().flat_map(|flood| rows.iter().filter(|row| row.flood == **flood)) {
         let is_same = |it: &&Row| it.system == row.system && it.wire == row.wire;
-        let quiet = rows.iter().filter(is_same).find(|it| it.flood == "quiet");
+        let quiet = rows.iter().filter(is_same).find(|it| it.flood == QUIET);
         let quiet = quiet.map(|it| it.measured).unwrap_or_default();
-        let Measured { put, get, memory } = row.measured;
+        let Measured { put, get, memory, processors } = row.measured;
         let wire = match row.wire {
             Wire::Quic => "QUIC",
             Wire::Grpc | Wire::Either => "gRPC",
@@ -74,6 +95,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
             ms(get.p99),
             ratio(get.p99, quiet.get.p99),
             (memory >> 20).to_string(),
+            processors.percent_stolen().to_string(),
         ];
         // Writing into a String does not fail.
         let _ = writeln!(text, "| {} |", cells.join(" | "));
