@@ -354,9 +354,6 @@ pub const TCP_KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// those who come beside a burst wait a second to try again.
 pub const TCP_BACKLOG_MAX: u32 = 4_096;
 
-/// Connections accepted before those that are there have their turn.
-pub const TCP_TURN_ACCEPTS: usize = 16;
-
 /// Time for a TLS handshake over TCP (etcd's).
 pub const TLS_HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 

@@ -250,16 +250,12 @@ fn run(runtime: Runtime, doors: Vec<Door>, shared: &Arc<Shared>, stop: watch::Re
 }
 
 async fn accept(door: Arc<Door>, shared: Arc<Shared>) {
-    let mut accepted = 0_usize;
     loop {
         match door.listener.accept().await {
             Ok((stream, remote)) => {
                 tokio::spawn(welcome(Arc::clone(&door), Arc::clone(&shared), stream, remote));
-                accepted += 1;
-                if accepted.is_multiple_of(limits::TCP_TURN_ACCEPTS) {
-                    // Where thousands come at once, who is here has a turn in between.
-                    yield_now().await;
-                }
+                // Where thousands come at once, who is here has a turn between any two of them.
+                yield_now().await;
             }
             Err(error) => {
                 // No descriptors left, most likely: those who are here must go first.
