@@ -1,13 +1,15 @@
 //! A copy of one member's data, checked against the checksum that ends it.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
 use ring::digest;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use super::calls::failed;
 use super::link::{Link, StreamRecv};
@@ -15,6 +17,9 @@ use super::{Client, Error};
 use crate::base::Steady;
 use crate::proto::Method;
 use crate::proto::etcdserverpb as pb;
+
+/// Pieces that have come and wait for the disk.
+const PIECES_WAITING_MAX: usize = 16;
 
 /// Bytes of the SHA-256 at the end.
 const CHECKSUM_BYTES: usize = 32;
@@ -128,7 +133,7 @@ impl Snapshot {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = Part(part.into());
-        let failed = |what: &str, error: std::io::Error| {
+        let failed = |what: &str, error: io::Error| {
             Error::Config(format!("cannot {what} {}: {error}", path.display()))
         };
         let mut options = File::options();
@@ -137,12 +142,18 @@ impl Snapshot {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(&part.0).map_err(|error| failed("create", error))?;
-        let mut steady = Steady::new(&file);
+        let (pieces, waiting) = mpsc::channel(PIECES_WAITING_MAX);
+        let writing = spawn_blocking(move || write(&file, waiting));
         while let Some(piece) = self.next().await? {
-            steady.write_all(&piece).map_err(|error| failed("write", error))?;
+            if pieces.send(piece).await.is_err() {
+                // It says why below.
+                break;
+            }
             told(self.bytes, self.total);
         }
-        file.sync_all().map_err(|error| failed("sync", error))?;
+        drop(pieces);
+        let written = writing.await.unwrap_or_else(|stopped| Err(io::Error::other(stopped)));
+        written.map_err(|error| failed("write", error))?;
         std::fs::rename(&part.0, path).map_err(|error| failed("rename", error))?;
         Ok(Saved { bytes: self.bytes, version: self.version.clone() })
     }
@@ -154,6 +165,15 @@ impl Snapshot {
             self.bytes
         ))
     }
+}
+
+/// Until there are no more; then the file is on the disk.
+fn write(file: &File, mut pieces: mpsc::Receiver<Bytes>) -> io::Result<()> {
+    let mut steady = Steady::new(file);
+    while let Some(piece) = pieces.blocking_recv() {
+        steady.write_all(&piece)?;
+    }
+    file.sync_all()
 }
 
 /// A file on its way; deleted unless it was renamed.
