@@ -7,7 +7,8 @@
 //!
 //! What is asked first is read a little: most is answered by that. What is not is long, and stands behind everything that
 //! is short; one thread takes nothing long, so that however many long reads there are, a short one waits for none of
-//! them. Nor do they have more than half of the processors: writes need some, too. Without threads (the simulation) a job runs where it is submitted.
+//! them. Nor do they have more than half of the processors: writes need some, too. Without threads (the simulation) a job
+//! runs where it is submitted.
 
 use std::collections::VecDeque;
 use std::fmt;
